@@ -1,0 +1,5 @@
+"""`python -m sessionkeep` is the command `sessionkeep`."""
+
+from sessionkeep.cli import main
+
+main()

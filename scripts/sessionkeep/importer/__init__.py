@@ -1,0 +1,1 @@
+"""The importer of the app's legacy JSON files."""

@@ -1,0 +1,1 @@
+"""The embedded stack: PostgreSQL and PostgREST as ordinary processes of this machine."""
