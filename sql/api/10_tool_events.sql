@@ -1,0 +1,326 @@
+-- Domain 1: tool events.
+
+create or replace view api.tool_events
+with (security_invoker = true) as
+select
+  event.id,
+  event.session_id,
+  event.thread_id,
+  event.tool_call_id,
+  event.tool_name,
+  event.status,
+  event.arguments,
+  event.result,
+  event.error,
+  event.context_events,
+  event.started_at,
+  event.completed_at,
+  event.latency_ms
+from app.tool_events as event;
+
+comment on view api.tool_events is
+'The tool runs of the profile''s chats
+List a session in the app''s order with ?session_id=eq.S&order=started_at,id.';
+comment on column api.tool_events.id is 'The event''s id, tool_<uuid>';
+comment on column api.tool_events.session_id is 'The session that the chat belongs to';
+comment on column api.tool_events.thread_id is 'The chat thread, or null';
+comment on column api.tool_events.tool_call_id is
+'The model provider''s id of the call, or null; not unique across sessions';
+comment on column api.tool_events.tool_name is 'Which tool ran, for example get_timeline_event';
+comment on column api.tool_events.status is
+'pending, executing, succeeded or failed; the last two are final';
+comment on column api.tool_events.arguments is 'What the tool was called with: any JSON';
+comment on column api.tool_events.result is 'What the tool gave: any JSON; null until finished';
+comment on column api.tool_events.error is 'Why the tool failed; null unless failed';
+comment on column api.tool_events.context_events is
+'The timeline events that the tool looked at:
+an array of {eventIndex, displayIndex, eventId?, eventType, summary}, or null';
+comment on column api.tool_events.started_at is 'When the event was recorded';
+comment on column api.tool_events.completed_at is 'When it succeeded or failed; null before';
+comment on column api.tool_events.latency_ms is
+'completed_at - started_at in milliseconds; null before it finished';
+grant select on api.tool_events to authenticated;
+
+create or replace view api.tool_event_transitions
+with (security_invoker = true) as
+select
+  entry.profile_id,
+  entry.tool_event_id,
+  entry.from_status,
+  entry.to_status,
+  entry.changed_at,
+  entry.changed_by
+from app.tool_event_transitions as entry;
+
+comment on view api.tool_event_transitions is
+'Every status that a tool event entered, when and by whom
+A profile sees its own, an auditor everybody''s.';
+comment on column api.tool_event_transitions.profile_id is 'The profile that the event belongs to';
+comment on column api.tool_event_transitions.tool_event_id is 'The event';
+comment on column api.tool_event_transitions.from_status is 'The status before; null at the start';
+comment on column api.tool_event_transitions.to_status is 'The status entered';
+comment on column api.tool_event_transitions.changed_at is 'When';
+comment on column api.tool_event_transitions.changed_by is
+'Who: a profile, "import" for a legacy file, or a database login';
+grant select on api.tool_event_transitions to authenticated, auditor;
+
+create or replace function api.txid(event api.tool_events) returns text
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$ select pg_catalog.pg_current_xact_id()::xid::text $$;
+comment on function api.txid(api.tool_events) is
+'The transaction of the request, as a replication stream names it; ask with ?select=*,txid';
+grant execute on function api.txid(api.tool_events) to authenticated;
+
+create or replace function api.record_tool_event(
+  session_id text,
+  tool_name text,
+  arguments jsonb,
+  id text default null,
+  thread_id text default null,
+  tool_call_id text default null,
+  status text default 'executing',
+  context_events jsonb default null
+) returns api.tool_events
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  me constant text := app.profile_id();
+  event_id constant text := coalesce(record_tool_event.id, 'tool_' || pg_catalog.uuidv7());
+  starting_status constant text := coalesce(record_tool_event.status, 'executing');
+  -- JSON null is a value like any other; PostgREST hands it over as SQL null.
+  given_arguments constant jsonb := coalesce(record_tool_event.arguments, 'null');
+  inserted integer;
+  stored app.tool_events;
+  recorded_status text;
+  differing text[];
+  answer api.tool_events;
+  violated_table text;
+  violated_constraint text;
+  violated_column text;
+begin
+  if not app.is_legal_tool_event_transition(null, starting_status) then
+    perform app.raise_error(
+      400, 'invalid_argument', 'status must be pending or executing',
+      pg_catalog.jsonb_build_object('field', 'status', 'status', starting_status),
+      'Record an event when it starts; finish it with transition_tool_event'
+    );
+  end if;
+
+  begin
+    insert into app.tool_events (
+      id, session_id, thread_id, tool_call_id, tool_name, status, arguments, context_events
+    )
+    values (
+      event_id, record_tool_event.session_id, record_tool_event.thread_id,
+      record_tool_event.tool_call_id, record_tool_event.tool_name, starting_status,
+      given_arguments, record_tool_event.context_events
+    )
+    on conflict (profile_id, id) do nothing;
+    get diagnostics inserted = row_count;
+  exception
+    when check_violation or not_null_violation then
+      get stacked diagnostics
+        violated_table = table_name,
+        violated_constraint = constraint_name,
+        violated_column = column_name;
+      perform app.refuse_row(violated_table, violated_constraint, violated_column);
+  end;
+
+  if inserted = 0 then
+    select * into strict stored
+    from app.tool_events as event
+    where event.profile_id = me and event.id = event_id;
+    select entry.to_status into strict recorded_status
+    from app.tool_event_transitions as entry
+    where entry.profile_id = me and entry.tool_event_id = event_id and entry.from_status is null;
+
+    differing := pg_catalog.array_remove(array[
+      case when stored.session_id <> record_tool_event.session_id then 'session_id' end,
+      case
+        when stored.thread_id is distinct from record_tool_event.thread_id then 'thread_id'
+      end,
+      case
+        when stored.tool_call_id is distinct from record_tool_event.tool_call_id
+          then 'tool_call_id'
+      end,
+      case when stored.tool_name <> record_tool_event.tool_name then 'tool_name' end,
+      case when stored.arguments <> given_arguments then 'arguments' end,
+      case when recorded_status <> starting_status then 'status' end,
+      -- Once the event has moved on, its context events may have been replaced.
+      case
+        when stored.status = recorded_status
+          and stored.context_events is distinct from record_tool_event.context_events
+          then 'context_events'
+      end
+    ], null);
+    if pg_catalog.cardinality(differing) > 0 then
+      perform app.raise_error(
+        409, 'id_taken',
+        pg_catalog.format('Tool event %s is already recorded with other content', event_id),
+        pg_catalog.jsonb_build_object('id', event_id, 'differs', differing),
+        'Use another id, or leave it out to have one made'
+      );
+    end if;
+  end if;
+
+  select * into strict answer from api.tool_events as event where event.id = event_id;
+  return answer;
+end
+$$;
+comment on function
+api.record_tool_event(text, text, jsonb, text, text, text, text, jsonb) is
+'Record that a tool run has started
+Gives the stored event. Repeating the call with the same id and content gives it again; other content
+under the same id is refused with 409 id_taken.';
+grant execute on function
+api.record_tool_event(text, text, jsonb, text, text, text, text, jsonb) to authenticated;
+
+create or replace function api.transition_tool_event(
+  id text,
+  to_status text,
+  result jsonb default null,
+  error text default null,
+  context_events jsonb default null,
+  expected_status text default null
+) returns api.tool_events
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  me constant text := app.profile_id();
+  stored app.tool_events;
+  answer api.tool_events;
+  violated_table text;
+  violated_constraint text;
+  violated_column text;
+begin
+  select * into stored
+  from app.tool_events as event
+  where event.profile_id = me and event.id = transition_tool_event.id
+  for update;
+  if not found then
+    perform app.raise_error(
+      404, 'not_found',
+      pg_catalog.format('Tool event %s not found', transition_tool_event.id),
+      pg_catalog.jsonb_build_object('id', transition_tool_event.id)
+    );
+  end if;
+
+  -- A finished event's own status again is a repeat: the first completion stays as it is.
+  if stored.completed_at is null or stored.status is distinct from transition_tool_event.to_status
+  then
+    if stored.completed_at is null and stored.status <> transition_tool_event.expected_status then
+      perform app.raise_error(
+        409, 'illegal_transition',
+        pg_catalog.format(
+          'Tool event is %s, not %s', stored.status, transition_tool_event.expected_status
+        ),
+        pg_catalog.jsonb_build_object(
+          'from', stored.status,
+          'to', transition_tool_event.to_status,
+          'expected', transition_tool_event.expected_status
+        )
+      );
+    end if;
+    begin
+      update app.tool_events as event
+      set
+        status = transition_tool_event.to_status,
+        result = transition_tool_event.result,
+        error = transition_tool_event.error,
+        context_events = coalesce(transition_tool_event.context_events, event.context_events)
+      where event.profile_id = me and event.id = transition_tool_event.id;
+    exception
+      when check_violation or not_null_violation then
+        get stacked diagnostics
+          violated_table = table_name,
+          violated_constraint = constraint_name,
+          violated_column = column_name;
+        perform app.refuse_row(violated_table, violated_constraint, violated_column);
+    end;
+  end if;
+
+  select * into strict answer
+  from api.tool_events as event
+  where event.id = transition_tool_event.id;
+  return answer;
+end
+$$;
+comment on function api.transition_tool_event(text, text, jsonb, text, jsonb, text) is
+'Move a tool event to another status, by its id
+Legal: pending to executing, succeeded, failed; executing to succeeded, failed. The status that a
+finished event has already changes nothing and gives the stored event; the other final status is
+refused with 409 already_finished. With expected_status, only if the stored status is that one.
+Context events replace the stored ones; without any, those stay.';
+grant execute on function
+api.transition_tool_event(text, text, jsonb, text, jsonb, text) to authenticated;
+
+create or replace function api.transition_tool_event_by_call(
+  tool_call_id text,
+  to_status text,
+  session_id text default null,
+  result jsonb default null,
+  error text default null,
+  context_events jsonb default null,
+  expected_status text default null
+) returns setof api.tool_events
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  me constant text := app.profile_id();
+  picked text;
+  unfinished boolean;
+begin
+  -- Newest unfinished one first, else the newest. Whoever had the lock may have finished the one
+  -- that was picked: then pick again. Statuses only go forward, so this ends.
+  loop
+    select event.id, event.completed_at is null into picked, unfinished
+    from app.tool_events as event
+    where event.profile_id = me
+      and event.tool_call_id = transition_tool_event_by_call.tool_call_id
+      and (
+        transition_tool_event_by_call.session_id is null
+        or event.session_id = transition_tool_event_by_call.session_id
+      )
+    order by event.completed_at is null desc, event.started_at desc, event.id desc
+    limit 1;
+    if not found then
+      return;
+    end if;
+    perform from app.tool_events as event
+    where event.profile_id = me and event.id = picked and (event.completed_at is null) = unfinished
+    for update;
+    exit when found;
+  end loop;
+
+  return next api.transition_tool_event(
+    picked,
+    transition_tool_event_by_call.to_status,
+    transition_tool_event_by_call.result,
+    transition_tool_event_by_call.error,
+    transition_tool_event_by_call.context_events,
+    transition_tool_event_by_call.expected_status
+  );
+end
+$$;
+comment on function
+api.transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text) is
+'Move a tool event to another status, by the model provider''s id of the call
+Takes the newest unfinished event with that call id, else the newest; session_id narrows the search.
+Gives an array of the stored event, or an empty one where there is none. Rules as by id.';
+grant execute on function
+api.transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text) to authenticated;
