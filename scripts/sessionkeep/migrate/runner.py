@@ -175,7 +175,6 @@ def _open(db_uri: str) -> Iterator[Connection]:
     """Connect, with every transaction opened explicitly."""
     with connect(db_uri) as conn:
         conn.autocommit = True
-        conn.add_notice_handler(lambda _: None)
         yield conn
 
 
