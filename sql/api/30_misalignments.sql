@@ -1,0 +1,275 @@
+-- Domain 3: misalignments.
+
+create or replace view api.misalignments
+with (security_invoker = true) as
+select
+  misalignment.id,
+  misalignment.session_id,
+  misalignment.rule_id,
+  misalignment.title,
+  misalignment.summary,
+  misalignment.severity,
+  misalignment.status,
+  misalignment.previous_status,
+  misalignment.event_range,
+  misalignment.evidence,
+  misalignment.created_at,
+  misalignment.updated_at
+from app.misalignments as misalignment;
+
+comment on view api.misalignments is
+'Where a session departed from a rule, and what was done about it
+List a session in the app''s order with ?session_id=eq.S&order=created_at,id; add
+&status=neq.dismissed for what the chat prompt uses.';
+comment on column api.misalignments.id is
+'The misalignment''s id within its session, mis-<session_id>-<rule_id>';
+comment on column api.misalignments.session_id is 'The session that departed from the rule';
+comment on column api.misalignments.rule_id is 'The rule that was broken';
+comment on column api.misalignments.title is 'A heading';
+comment on column api.misalignments.summary is 'What happened';
+comment on column api.misalignments.severity is 'info, low, medium, high or critical';
+comment on column api.misalignments.status is 'open, acknowledged or dismissed';
+comment on column api.misalignments.previous_status is
+'The status before the last transition; null before the first';
+comment on column api.misalignments.event_range is
+'Where in the timeline: {startIndex, endIndex, startAt, endAt}, or null';
+comment on column api.misalignments.evidence is
+'What shows it: an array of {message, eventIndex?, eventId?, highlight?}';
+comment on column api.misalignments.created_at is 'When it was first found';
+comment on column api.misalignments.updated_at is 'When its content or status last changed';
+grant select on api.misalignments to authenticated;
+
+create or replace view api.misalignment_transitions
+with (security_invoker = true) as
+select
+  entry.profile_id,
+  entry.session_id,
+  entry.misalignment_id,
+  entry.number,
+  entry.from_status,
+  entry.to_status,
+  entry.changed_at,
+  entry.changed_by
+from app.misalignment_transitions as entry;
+
+comment on view api.misalignment_transitions is
+'Every status that a misalignment entered, when and by whom
+A profile sees its own, an auditor everybody''s.';
+comment on column api.misalignment_transitions.profile_id is
+'The profile that the misalignment belongs to';
+comment on column api.misalignment_transitions.session_id is
+'The session that the misalignment belongs to';
+comment on column api.misalignment_transitions.misalignment_id is 'The misalignment';
+comment on column api.misalignment_transitions.number is
+'1, 2, 3 … for each misalignment, in the order made';
+comment on column api.misalignment_transitions.from_status is
+'The status before; null at the start';
+comment on column api.misalignment_transitions.to_status is 'The status entered';
+comment on column api.misalignment_transitions.changed_at is 'When';
+comment on column api.misalignment_transitions.changed_by is 'Who: a profile or a database login';
+grant select on api.misalignment_transitions to authenticated, auditor;
+
+create or replace function api.txid(misalignment api.misalignments) returns text
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$ select pg_catalog.pg_current_xact_id()::xid::text $$;
+comment on function api.txid(api.misalignments) is
+'The transaction of the request, as a replication stream names it; ask with ?select=*,txid';
+grant execute on function api.txid(api.misalignments) to authenticated;
+
+create or replace function api.ingest_misalignments(session_id text, candidates jsonb)
+returns setof api.misalignments
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  me constant text := app.profile_id();
+  candidate jsonb;
+  candidate_id text;
+  number integer := -1;
+  ids text[] := '{}';
+  mistyped record;
+  violated_table text;
+  violated_constraint text;
+  violated_column text;
+begin
+  if pg_catalog.jsonb_typeof(ingest_misalignments.candidates) is distinct from 'array' then
+    perform app.raise_error(
+      400, 'invalid_argument', 'candidates must be an array',
+      pg_catalog.jsonb_build_object('field', 'candidates')
+    );
+  elsif pg_catalog.jsonb_array_length(ingest_misalignments.candidates) > 500 then
+    perform app.raise_error(
+      413, 'payload_too_large', 'candidates may have 500 records at most',
+      pg_catalog.jsonb_build_object('field', 'candidates'), 'Send them in several calls'
+    );
+  end if;
+
+  -- One batch of a session at a time, so that two can take their rows in the order of the
+  -- candidates, which is the order of created_at, and still not deadlock: rows of different
+  -- sessions have different keys, and a call takes this lock alone.
+  perform pg_catalog.pg_advisory_xact_lock(
+    pg_catalog.hashtextextended(me || '/' || ingest_misalignments.session_id, 0)
+  );
+
+  begin
+    for candidate in
+      select element.value
+      from pg_catalog.jsonb_array_elements(ingest_misalignments.candidates) as element
+    loop
+      number := number + 1;
+      if pg_catalog.jsonb_typeof(candidate) <> 'object' then
+        perform app.raise_error(
+          400, 'invalid_argument', pg_catalog.format('Candidate %s is no object', number),
+          pg_catalog.jsonb_build_object('index', number, 'field', null)
+        );
+      end if;
+      -- Without this ->> would turn a number or an object into text.
+      select field.name into mistyped
+      from pg_catalog.unnest(
+        array['id', 'rule_id', 'title', 'summary', 'severity', 'status']
+      ) as field (name)
+      where pg_catalog.jsonb_typeof(candidate -> field.name) not in ('string', 'null')
+      limit 1;
+      if found then
+        perform app.raise_error(
+          400, 'invalid_argument',
+          pg_catalog.format('Candidate %s: %s must be a text', number, mistyped.name),
+          pg_catalog.jsonb_build_object('index', number, 'field', mistyped.name)
+        );
+      end if;
+
+      candidate_id := coalesce(
+        candidate ->> 'id',
+        'mis-' || ingest_misalignments.session_id || '-' || (candidate ->> 'rule_id')
+      );
+      insert into app.misalignments as stored (
+        session_id, id, rule_id, title, summary, severity, status, event_range, evidence
+      )
+      values (
+        ingest_misalignments.session_id,
+        candidate_id,
+        candidate ->> 'rule_id',
+        candidate ->> 'title',
+        candidate ->> 'summary',
+        coalesce(candidate ->> 'severity', 'medium'),
+        coalesce(candidate ->> 'status', 'open'),
+        nullif(candidate -> 'event_range', 'null'),
+        coalesce(nullif(candidate -> 'evidence', 'null'), '[]')
+      )
+      on conflict (profile_id, session_id, id) do update
+      set
+        title = excluded.title,
+        summary = excluded.summary,
+        severity = excluded.severity,
+        event_range = excluded.event_range,
+        evidence = excluded.evidence
+      where (stored.title, stored.summary, stored.severity, stored.event_range, stored.evidence)
+        is distinct from (
+          excluded.title, excluded.summary, excluded.severity, excluded.event_range,
+          excluded.evidence
+        );
+      ids := ids || candidate_id;
+    end loop;
+  exception
+    when check_violation or not_null_violation then
+      get stacked diagnostics
+        violated_table = table_name,
+        violated_constraint = constraint_name,
+        violated_column = column_name;
+      perform app.refuse_row(
+        violated_table, violated_constraint, violated_column,
+        pg_catalog.jsonb_build_object('index', number)
+      );
+  end;
+
+  return query
+  select misalignment.*
+  from api.misalignments as misalignment
+  where misalignment.session_id = ingest_misalignments.session_id
+    and misalignment.id = any(ids)
+  order by misalignment.created_at, misalignment.id;
+end
+$$;
+comment on function api.ingest_misalignments(text, jsonb) is
+'Take in what a detector found in a session: all of it, or nothing
+candidates is an array of up to 500 {id?, rule_id, title, summary, severity?, status?, event_range?,
+evidence?}. New ones are inserted, with their status; of known ones title, summary, severity,
+event_range and evidence are refreshed, and never the status. A bad candidate refuses the whole batch;
+details name its index and field. Gives the stored records.';
+grant execute on function api.ingest_misalignments(text, jsonb) to authenticated;
+
+create or replace function api.transition_misalignment(
+  session_id text, id text, to_status text, expected_status text default null
+) returns api.misalignments
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  me constant text := app.profile_id();
+  stored_status text;
+  answer api.misalignments;
+begin
+  if not app.is_legal_misalignment_transition(null, transition_misalignment.to_status) then
+    perform app.raise_error(
+      400, 'invalid_argument',
+      'Invalid misalignment status: ' || coalesce(transition_misalignment.to_status, 'null'),
+      pg_catalog.jsonb_build_object('field', 'to_status')
+    );
+  end if;
+
+  select misalignment.status into stored_status
+  from app.misalignments as misalignment
+  where misalignment.profile_id = me
+    and misalignment.session_id = transition_misalignment.session_id
+    and misalignment.id = transition_misalignment.id
+  for update;
+  if not found then
+    perform app.raise_error(404, 'not_found', 'Misalignment not found');
+  end if;
+
+  -- The table's guard refuses the other illegal ones; a status to itself it cannot tell from an
+  -- update that leaves the status alone.
+  if stored_status = transition_misalignment.to_status
+    or stored_status <> transition_misalignment.expected_status then
+    perform app.raise_error(
+      409, 'illegal_transition',
+      pg_catalog.format(
+        'Cannot transition misalignment from %s to %s',
+        stored_status, transition_misalignment.to_status
+      ),
+      pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+        'from', stored_status,
+        'to', transition_misalignment.to_status,
+        'expected', transition_misalignment.expected_status
+      ))
+    );
+  end if;
+
+  update app.misalignments as misalignment
+  set status = transition_misalignment.to_status
+  where misalignment.profile_id = me
+    and misalignment.session_id = transition_misalignment.session_id
+    and misalignment.id = transition_misalignment.id;
+
+  select * into strict answer
+  from api.misalignments as misalignment
+  where misalignment.session_id = transition_misalignment.session_id
+    and misalignment.id = transition_misalignment.id;
+  return answer;
+end
+$$;
+comment on function api.transition_misalignment(text, text, text, text) is
+'Acknowledge, dismiss or re-open a misalignment
+Legal: open to acknowledged, dismissed; acknowledged to dismissed, open; dismissed to acknowledged,
+open. Anything else is refused with 409 illegal_transition. With expected_status, only if the stored
+status is that one. The answer''s previous_status is the status before.';
+grant execute on function api.transition_misalignment(text, text, text, text) to authenticated;

@@ -1,0 +1,255 @@
+-- Domain 3: misalignments of a session with its rules.
+
+create function app.is_legal_misalignment_transition(from_status text, to_status text)
+returns boolean
+language sql
+immutable
+security invoker
+parallel safe
+set search_path = ''
+as $$
+  select coalesce(
+    case is_legal_misalignment_transition.from_status
+      when 'open' then is_legal_misalignment_transition.to_status in ('acknowledged', 'dismissed')
+      when 'acknowledged' then is_legal_misalignment_transition.to_status in ('dismissed', 'open')
+      when 'dismissed' then is_legal_misalignment_transition.to_status in ('acknowledged', 'open')
+    end,
+    is_legal_misalignment_transition.from_status is null
+    and is_legal_misalignment_transition.to_status in ('open', 'acknowledged', 'dismissed')
+  )
+$$;
+comment on function app.is_legal_misalignment_transition(text, text) is
+'The state machine of a misalignment. From null: the statuses that one may be ingested with.';
+grant execute on function app.is_legal_misalignment_transition(text, text) to authenticated;
+
+create table app.misalignments (
+  profile_id text not null default app.profile_id(),
+  session_id text not null,
+  id text not null,
+  rule_id text not null,
+  title text not null,
+  summary text not null,
+  severity text not null default 'medium',
+  status text not null default 'open',
+  previous_status text,
+  event_range jsonb,
+  evidence jsonb not null default '[]',
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null,
+  -- The session is part of the key because the app keeps one list a session.
+  primary key (profile_id, session_id, id),
+  constraint profile_id_length check (octet_length(profile_id) between 1 and 200),
+  constraint session_id_length check (octet_length(session_id) between 1 and 512),
+  constraint id_length check (octet_length(id) between 1 and 1024),
+  constraint rule_id_length check (octet_length(rule_id) between 1 and 400),
+  constraint severity_known check (severity in ('info', 'low', 'medium', 'high', 'critical')),
+  constraint status_known check (status in ('open', 'acknowledged', 'dismissed')),
+  constraint previous_status_known
+  check (previous_status in ('open', 'acknowledged', 'dismissed')),
+  constraint event_range_shape check (
+    jsonb_typeof(event_range) = 'object'
+    and event_range @? '$ ? (
+      @.startIndex.type() == "number"
+      && @.endIndex.type() == "number"
+      && @.startAt.type() == "string"
+      && @.endAt.type() == "string"
+    )'
+  ),
+  constraint evidence_shape check (
+    jsonb_typeof(evidence) = 'array'
+    and not evidence @? '$[*] ? (!(
+      @.type() == "object"
+      && @.message.type() == "string"
+      && (!exists(@.eventIndex) || @.eventIndex.type() == "number" || @.eventIndex.type() == "null")
+      && (!exists(@.eventId) || @.eventId.type() == "string" || @.eventId.type() == "null")
+      && (!exists(@.highlight) || @.highlight.type() == "string" || @.highlight.type() == "null")
+    ))'
+  ),
+  constraint title_size check (octet_length(title) <= 65536),
+  constraint summary_size check (octet_length(summary) <= 1048576),
+  constraint event_range_size check (octet_length(event_range::text) <= 65536),
+  constraint evidence_size check (octet_length(evidence::text) <= 1048576)
+)
+with (fillfactor = 80);
+
+comment on table app.misalignments is 'Where a session departed from a rule, and what was done of it.';
+comment on column app.misalignments.profile_id is 'The profile that it belongs to';
+comment on column app.misalignments.session_id is 'The session; owned by another service';
+comment on column app.misalignments.id is 'Deterministic: mis-<session_id>-<rule_id>';
+comment on column app.misalignments.rule_id is 'The rule that was broken';
+comment on column app.misalignments.title is 'A heading';
+comment on column app.misalignments.summary is 'What happened';
+comment on column app.misalignments.severity is 'info, low, medium, high or critical';
+comment on column app.misalignments.status is 'open, acknowledged or dismissed';
+comment on column app.misalignments.previous_status is 'The status before the last transition';
+comment on column app.misalignments.event_range is '{startIndex, endIndex, startAt, endAt}';
+comment on column app.misalignments.evidence is '[{message, eventIndex?, eventId?, highlight?}]';
+comment on column app.misalignments.created_at is 'When it was first found';
+comment on column app.misalignments.updated_at is 'When anything of it last changed';
+
+comment on constraint profile_id_length on app.misalignments is
+'The profile id must have 1 to 200 bytes';
+comment on constraint session_id_length on app.misalignments is
+'session_id must have 1 to 512 bytes';
+comment on constraint id_length on app.misalignments is 'id must have 1 to 1024 bytes';
+comment on constraint rule_id_length on app.misalignments is 'rule_id must have 1 to 400 bytes';
+comment on constraint severity_known on app.misalignments is
+'severity must be info, low, medium, high or critical';
+comment on constraint status_known on app.misalignments is
+'status must be open, acknowledged or dismissed';
+comment on constraint previous_status_known on app.misalignments is
+'previous_status is a status, or null before the first transition';
+comment on constraint event_range_shape on app.misalignments is
+'event_range must be {startIndex, endIndex, startAt, endAt}: two numbers and two texts';
+comment on constraint evidence_shape on app.misalignments is
+'evidence must be an array of {message, eventIndex?, eventId?, highlight?}';
+comment on constraint title_size on app.misalignments is 'title may have 64 KiB at most';
+comment on constraint summary_size on app.misalignments is 'summary may have 1 MiB at most';
+comment on constraint event_range_size on app.misalignments is
+'event_range may have 64 KiB at most';
+comment on constraint evidence_size on app.misalignments is 'evidence may have 1 MiB at most';
+
+create index misalignments_by_session
+on app.misalignments (profile_id, session_id, created_at, id);
+
+create table app.misalignment_transitions (
+  profile_id text not null,
+  session_id text not null,
+  misalignment_id text not null,
+  number integer not null,
+  from_status text,
+  to_status text not null,
+  changed_at timestamptz not null default clock_timestamp(),
+  changed_by text not null default app.actor(),
+  primary key (profile_id, session_id, misalignment_id, number),
+  constraint misalignment_exists
+  foreign key (profile_id, session_id, misalignment_id)
+  references app.misalignments (profile_id, session_id, id),
+  constraint number_starts_at_one check (number >= 1),
+  constraint from_status_unless_first check ((number = 1) = (from_status is null))
+);
+comment on table app.misalignment_transitions is
+'Every status that a misalignment entered: append-only, written by a trigger.';
+comment on column app.misalignment_transitions.profile_id is 'The profile of the misalignment';
+comment on column app.misalignment_transitions.session_id is 'The session of the misalignment';
+comment on column app.misalignment_transitions.misalignment_id is 'The misalignment';
+comment on column app.misalignment_transitions.number is '1, 2, 3 … for each misalignment';
+comment on column app.misalignment_transitions.from_status is
+'The status before; null at the start';
+comment on column app.misalignment_transitions.to_status is 'The status entered';
+comment on column app.misalignment_transitions.changed_at is 'When';
+comment on column app.misalignment_transitions.changed_by is 'Who: a profile or a database login';
+comment on constraint misalignment_exists on app.misalignment_transitions is
+'A log row belongs to a misalignment';
+comment on constraint number_starts_at_one on app.misalignment_transitions is
+'Transitions are numbered from 1';
+comment on constraint from_status_unless_first on app.misalignment_transitions is
+'Only the first entry has no status before it';
+
+create function app.guard_misalignment() returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  if new.status <> old.status
+    -- A status that nothing leads to is none: status_known refuses it in its own words.
+    and app.is_legal_misalignment_transition(null, new.status) then
+    if not app.is_legal_misalignment_transition(old.status, new.status) then
+      perform app.raise_error(
+        409, 'illegal_transition',
+        pg_catalog.format('Cannot transition misalignment from %s to %s', old.status, new.status),
+        pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
+      );
+    end if;
+    new.previous_status := old.status;
+  else
+    new.previous_status := old.previous_status;
+  end if;
+  new.updated_at := greatest(
+    pg_catalog.clock_timestamp(), old.updated_at + interval '1 microsecond'
+  );
+  return new;
+end
+$$;
+comment on function app.guard_misalignment() is
+'Trigger: refuses an illegal transition, whoever tries, keeps the previous status and moves
+updated_at.';
+
+create function app.start_misalignment() returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  new.updated_at := coalesce(new.updated_at, new.created_at);
+  return new;
+end
+$$;
+comment on function app.start_misalignment() is
+'Trigger: a new misalignment was last changed when it was created.';
+
+create function app.log_misalignment_transition() returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+  -- The row lock of the misalignment, which the statement holds, keeps the numbers apart.
+  insert into app.misalignment_transitions (
+    profile_id, session_id, misalignment_id, number, from_status, to_status
+  )
+  select
+    new.profile_id, new.session_id, new.id,
+    coalesce(max(entry.number), 0) + 1,
+    case when tg_op = 'UPDATE' then old.status end,
+    new.status
+  from app.misalignment_transitions as entry
+  where entry.profile_id = new.profile_id
+    and entry.session_id = new.session_id
+    and entry.misalignment_id = new.id;
+  return null;
+end
+$$;
+comment on function app.log_misalignment_transition() is
+'Trigger: logs the status that a misalignment enters.
+SECURITY DEFINER so that no client role needs INSERT on the log, and none can forge an entry.';
+
+create trigger start before insert on app.misalignments
+for each row execute function app.start_misalignment();
+create trigger guard_transition before update on app.misalignments
+for each row execute function app.guard_misalignment();
+create trigger log_start after insert on app.misalignments
+for each row execute function app.log_misalignment_transition();
+create trigger log_transition after update of status on app.misalignments
+for each row when (old.status is distinct from new.status)
+execute function app.log_misalignment_transition();
+create trigger append_only before update or delete or truncate on app.misalignment_transitions
+for each statement execute function app.refuse_change();
+
+alter table app.misalignments enable row level security;
+create policy select_own on app.misalignments for select to authenticated
+using (profile_id = (select app.profile_id()));
+create policy insert_own on app.misalignments for insert to authenticated
+with check (profile_id = (select app.profile_id()));
+create policy update_own on app.misalignments for update to authenticated
+using (profile_id = (select app.profile_id()))
+with check (profile_id = (select app.profile_id()));
+
+alter table app.misalignment_transitions enable row level security;
+create policy select_own on app.misalignment_transitions for select to authenticated
+using (profile_id = (select app.profile_id()));
+create policy select_all on app.misalignment_transitions for select to auditor
+using (true);
+
+grant select on app.misalignments to authenticated;
+grant insert (
+  session_id, id, rule_id, title, summary, severity, status, event_range, evidence
+) on app.misalignments to authenticated;
+grant update (
+  rule_id, title, summary, severity, status, event_range, evidence
+) on app.misalignments to authenticated;
+grant select on app.misalignment_transitions to authenticated, auditor;
