@@ -6,3 +6,20 @@ comment on schema api is
 'sessionkeep
 The records of an AI-session viewer: tool events, decisions, misalignments, todos, repo bindings and
 UI settings. Send a JWT whose claims are "role" and "sub" (the profile) as "Authorization: Bearer".';
+
+-- One function for the rows of all views: PostgREST 12 asks the row of a CTE for the column, whose
+-- type is record, and with a function a view PostgreSQL could not choose between them.
+create or replace function api.txid(record) returns text
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  return pg_catalog.pg_current_xact_id()::xid::text;
+end
+$$;
+comment on function api.txid(record) is
+'The transaction of the request, as a replication stream names it
+A computed column of every row that a write returns: ask for it with ?select=*,txid.';
+grant execute on function api.txid(record) to authenticated;

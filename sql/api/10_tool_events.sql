@@ -64,16 +64,6 @@ comment on column api.tool_event_transitions.changed_by is
 'Who: a profile, "import" for a legacy file, or a database login';
 grant select on api.tool_event_transitions to authenticated, auditor;
 
-create or replace function api.txid(event api.tool_events) returns text
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$ select pg_catalog.pg_current_xact_id()::xid::text $$;
-comment on function api.txid(api.tool_events) is
-'The transaction of the request, as a replication stream names it; ask with ?select=*,txid';
-grant execute on function api.txid(api.tool_events) to authenticated;
-
 create or replace function api.record_tool_event(
   session_id text,
   tool_name text,

@@ -45,16 +45,6 @@ comment on column api.hookify_decisions.row_hash is
 'SHA-256 (hex) over the decision and previous_hash: a link of the chain';
 grant select on api.hookify_decisions to authenticated, auditor;
 
-create or replace function api.txid(decision api.hookify_decisions) returns text
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$ select pg_catalog.pg_current_xact_id()::xid::text $$;
-comment on function api.txid(api.hookify_decisions) is
-'The transaction of the request, as a replication stream names it; ask with ?select=*,txid';
-grant execute on function api.txid(api.hookify_decisions) to authenticated;
-
 create or replace function api.record_hookify_decision(
   session_id text,
   source text,

@@ -69,16 +69,6 @@ comment on column api.misalignment_transitions.changed_at is 'When';
 comment on column api.misalignment_transitions.changed_by is 'Who: a profile or a database login';
 grant select on api.misalignment_transitions to authenticated, auditor;
 
-create or replace function api.txid(misalignment api.misalignments) returns text
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$ select pg_catalog.pg_current_xact_id()::xid::text $$;
-comment on function api.txid(api.misalignments) is
-'The transaction of the request, as a replication stream names it; ask with ?select=*,txid';
-grant execute on function api.txid(api.misalignments) to authenticated;
-
 create or replace function api.ingest_misalignments(session_id text, candidates jsonb)
 returns setof api.misalignments
 language plpgsql

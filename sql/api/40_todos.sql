@@ -20,16 +20,6 @@ grant select on api.todos to authenticated;
 grant insert (id, text, completed) on api.todos to authenticated;
 grant update (text, completed) on api.todos to authenticated;
 
-create or replace function api.txid(todo api.todos) returns text
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$ select pg_catalog.pg_current_xact_id()::xid::text $$;
-comment on function api.txid(api.todos) is
-'The transaction of the request, as a replication stream names it; ask with ?select=*,txid';
-grant execute on function api.txid(api.todos) to authenticated;
-
 create or replace function api.toggle_todo(id uuid) returns api.todos
 language plpgsql
 volatile

@@ -18,16 +18,6 @@ comment on column api.session_repo_bindings.root_dir is 'The root folder of the 
 comment on column api.session_repo_bindings.updated_at is 'When the binding was last set';
 grant select, delete on api.session_repo_bindings to authenticated;
 
-create or replace function api.txid(binding api.session_repo_bindings) returns text
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$ select pg_catalog.pg_current_xact_id()::xid::text $$;
-comment on function api.txid(api.session_repo_bindings) is
-'The transaction of the request, as a replication stream names it; ask with ?select=*,txid';
-grant execute on function api.txid(api.session_repo_bindings) to authenticated;
-
 create or replace function api.set_session_repo_binding(
   session_id text, asset_path text, root_dir text
 ) returns api.session_repo_bindings

@@ -18,16 +18,6 @@ comment on column api.ui_settings.revision is
 comment on column api.ui_settings.updated_at is 'When the settings last changed';
 grant select on api.ui_settings to authenticated;
 
-create or replace function api.txid(stored api.ui_settings) returns text
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$ select pg_catalog.pg_current_xact_id()::xid::text $$;
-comment on function api.txid(api.ui_settings) is
-'The transaction of the request, as a replication stream names it; ask with ?select=*,txid';
-grant execute on function api.txid(api.ui_settings) to authenticated;
-
 create or replace function api.save_ui_settings(
   settings jsonb, expected_revision bigint default null
 ) returns api.ui_settings
