@@ -12,7 +12,9 @@ create publication sessionkeep for table
   app.misalignments,
   app.todos,
   app.session_repo_bindings,
-  app.ui_settings;
+  app.ui_settings
+-- latency_ms is one: an identity of all columns needs them all published.
+with (publish_generated_columns = stored);
 comment on publication sessionkeep is 'The tables that clients live-sync.';
 
 create policy select_all on app.tool_events for select to sessionkeep_replicator using (true);
