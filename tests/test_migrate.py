@@ -1,11 +1,13 @@
 """The runner's history: migrations are applied once, in order, and never edited."""
 
+from __future__ import annotations
+
 import hashlib
 import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -14,7 +16,9 @@ from psycopg.conninfo import make_conninfo
 
 from sessionkeep.errors import SessionkeepError
 from sessionkeep.migrate.runner import parse_lock_timeout, pending, status
-from sql_folder import Folder
+
+if TYPE_CHECKING:
+    from sql_folder import Folder
 
 pytest_plugins = ["sql_folder"]
 

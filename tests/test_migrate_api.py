@@ -1,13 +1,17 @@
 """Schema api is a projection: it is what the files in sql/api say, and nothing else."""
 
+from __future__ import annotations
+
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from sessionkeep.errors import SessionkeepError
-from sql_folder import Folder
+
+if TYPE_CHECKING:
+    from sql_folder import Folder
 
 pytest_plugins = ["sql_folder"]
 

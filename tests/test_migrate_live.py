@@ -18,7 +18,7 @@ from sessionkeep.stack.state import dba_uri, require
 from sessionkeep.stack.token import make_token
 
 CLIENTS = 8
-DEPLOYMENTS = 12
+DEPLOYMENTS = 5
 
 
 @dataclass(frozen=True)

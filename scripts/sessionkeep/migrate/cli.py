@@ -1,5 +1,6 @@
 """The command `sessionkeep migrate`."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sessionkeep.console import print_json, stderr, stdout
+from sessionkeep.migrate.dump import dump_schema
 from sessionkeep.migrate.ledger import Plan
 from sessionkeep.migrate.runner import MigrateReport, migrate, parse_lock_timeout, status
 from sessionkeep.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
@@ -150,3 +152,26 @@ def show_status(
             _print(f"{state:<8} {name}")
     if plan.broken_at is not None:
         _print(f"edited   the ledger's row {plan.broken_at} does not follow from those before it")
+
+
+@app.command("dump")
+def print_schema(
+    db_uri: DbUri = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    pg_dump: Annotated[
+        Path | None,
+        typer.Option(
+            "--pg-dump",
+            help="The pg_dump to use, as new as the server. Without it: the embedded PostgreSQL's.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Print the schemas app, api and ops as SQL, without what varies from run to run.
+
+    The repository keeps the result in sql/schema.sql, for people who review: the difference that
+    a change of the SQL makes there is the difference that it makes in a database.
+
+    Example: sessionkeep migrate dump > sql/schema.sql
+    """
+    sys.stdout.write(dump_schema(resolve_db_uri(db_uri, data_dir), pg_dump))
