@@ -1,0 +1,80 @@
+-- What the endpoints are measured against: the same columns in the same schema and over the same
+-- PostgREST, but no row-level security, no trigger, no check, no log. It exists in the bench's own
+-- throwaway database alone.
+
+set role sessionkeep_owner;
+
+create table api.bare_tool_events (
+  id text primary key,
+  session_id text,
+  thread_id text,
+  tool_call_id text,
+  tool_name text,
+  status text,
+  arguments jsonb,
+  result jsonb,
+  error text,
+  context_events jsonb,
+  started_at timestamptz default clock_timestamp(),
+  completed_at timestamptz,
+  latency_ms bigint
+) with (fillfactor = 80);
+create index on api.bare_tool_events (session_id, started_at, id);
+
+create table api.bare_hookify_decisions (
+  position bigint generated always as identity,
+  id text primary key,
+  session_id text,
+  source text,
+  content_hash text,
+  severity text,
+  blocked boolean,
+  rules jsonb,
+  message text,
+  annotations text,
+  created_at timestamptz default clock_timestamp(),
+  previous_hash text default repeat('0', 64),
+  row_hash text default repeat('0', 64)
+);
+create index on api.bare_hookify_decisions (session_id, position);
+
+create table api.bare_misalignments (
+  id text primary key,
+  session_id text,
+  rule_id text,
+  title text,
+  summary text,
+  severity text,
+  status text,
+  previous_status text,
+  event_range jsonb,
+  evidence jsonb,
+  created_at timestamptz default clock_timestamp(),
+  updated_at timestamptz default clock_timestamp()
+) with (fillfactor = 80);
+create index on api.bare_misalignments (session_id, created_at, id);
+
+create table api.bare_todos (
+  id uuid primary key,
+  text text,
+  completed boolean default false,
+  created_at timestamptz default clock_timestamp()
+);
+create index on api.bare_todos (created_at, id);
+
+create table api.bare_session_repo_bindings (
+  session_id text primary key,
+  asset_path text,
+  root_dir text,
+  updated_at timestamptz default clock_timestamp()
+);
+
+create table api.bare_ui_settings (
+  profile_id text primary key,
+  settings jsonb,
+  revision bigint,
+  updated_at timestamptz default clock_timestamp()
+);
+
+grant select, insert, update, delete on all tables in schema api to authenticated;
+notify pgrst, 'reload schema';

@@ -1,0 +1,99 @@
+"""A load of prepared HTTP requests over kept connections, and what came of it.
+
+The client shares the machine with the servers that it measures, so it does as little as it can: the
+requests are bytes made beforehand, and of a response it reads the status and where it ends.
+"""
+
+import multiprocessing
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of requests: how many a second, and the latency of each in seconds."""
+
+    per_second: float
+    latencies: list[float]
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value below which `share` (0 to 1) of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def request(
+    method: str, path: str, token: str, body: bytes | None = None, prefer: str | None = None
+) -> bytes:
+    """Return the bytes of an HTTP/1.1 request on a kept connection."""
+    head = [
+        f"{method} {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Authorization: Bearer {token}",
+    ]
+    if prefer:
+        head.append(f"Prefer: {prefer}")
+    if body is not None:
+        head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*head, "", ""]).encode() + (body or b"")
+
+
+def run(port: int, requests: Sequence[bytes], clients: int) -> Measured:
+    """Send the requests from `clients` processes, each on one connection, one after the other.
+
+    Raises RuntimeError at the first response that is no 2xx: what fails quickly is not fast.
+    """
+    context = multiprocessing.get_context("fork")
+    start, results = context.Barrier(clients + 1), context.SimpleQueue()
+    workers = [
+        context.Process(target=_client, args=(port, requests[number::clients], start, results))
+        for number in range(clients)
+    ]
+    for worker in workers:
+        worker.start()
+    start.wait()
+    began = time.perf_counter()
+    answers = [results.get() for _ in workers]
+    took = time.perf_counter() - began
+    for worker in workers:
+        worker.join()
+    for answer in answers:
+        if isinstance(answer, str):
+            raise RuntimeError(answer)
+    latencies = [latency for answer in answers for latency in answer]
+    return Measured(len(latencies) / took, latencies)
+
+
+def _client(port, requests, start, results) -> None:
+    latencies: list[float] = []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        start.wait()
+        for data in requests:
+            began = time.perf_counter()
+            connection.sendall(data)
+            answer = _read(connection)
+            latencies.append(time.perf_counter() - began)
+            if not answer.startswith(b"HTTP/1.1 2"):
+                results.put(f"{data[:200]!r} was answered {answer[:600]!r}")
+                return
+    results.put(latencies)
+
+
+def _read(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    lowered = head.lower()
+    if b"transfer-encoding: chunked" in lowered:
+        while not data.endswith(b"\r\n0\r\n\r\n"):
+            data += connection.recv(65536)
+    elif b"content-length: " in lowered:
+        length = int(lowered.split(b"content-length: ")[1].split(b"\r\n")[0])
+        while len(body) < length:
+            body += connection.recv(65536)
+    return data

@@ -1,0 +1,137 @@
+"""Measure sessionkeep side by side with the same work on bare tables, and print ratios.
+
+Usage: bench/run [--quick]. Everything happens in one run on a throwaway embedded stack, the two sides
+of each case in alternating rounds; the ratio is the median of the rounds' ratios, so that a neighbour
+on the machine who wakes up in the middle disturbs both sides alike.
+"""
+
+import argparse
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cases
+import importing
+import psycopg
+from database import run_pgbench
+from load import Measured, quantile, request, run
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from sessionkeep.stack import manage
+from sessionkeep.stack.state import dba_uri, require
+from sessionkeep.stack.token import make_token
+
+CLIENTS = 4
+console = Console(width=110)
+
+
+def main() -> int:
+    """Run it all; the exit code is 0 whatever the numbers are."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds")
+    quick = parser.parse_args().quick
+    rounds, per_round, records = (3, 200, 20_000) if quick else (7, 600, 100_000)
+
+    with tempfile.TemporaryDirectory(prefix="sessionkeep-bench-") as folder:
+        data_dir = Path(folder) / "data"
+        manage.up(data_dir, manage.Wishes(port=_free_port(), admin_port=_free_port()))
+        try:
+            _measure(data_dir, rounds, per_round, records)
+        finally:
+            manage.delete_data(data_dir)
+    return 0
+
+
+def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
+    facts, secrets = require(data_dir)
+    uri = dba_uri(facts, secrets)
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute((Path(__file__).parent / "bare.sql").read_text())
+        connection.execute("reset role")
+        cases.fill_lists(connection)
+        _wait_for_bare_tables(facts.port, make_token(secrets.jwt_secret, "bench"))
+
+        table = Table(
+            "request", "kept/s", "bare/s", "p50 ms", "p99 ms", "bare p50", "bare p99", "ratio", "aim",
+            title=f"HTTP, {CLIENTS} clients, {rounds} alternating rounds of {per_round} requests",
+        )
+        # Lists first: the writes fill the bare tables, which have no profiles to tell apart.
+        lists = [cases.list_case(name, query) for name, query in cases.LISTS]
+        for group, profile in (
+            (lists, cases.LIST_PROFILE),
+            ([cases.TRANSITION, *cases.WRITES], "bench"),
+        ):
+            token = make_token(secrets.jwt_secret, profile)
+            for case in track(group, console=Console(stderr=True), transient=True):
+                table.add_row(*_compare(connection, facts.port, token, case, rounds, per_round))
+    console.print(table)
+
+    table = Table("pgbench, one statement a transaction", "per second", "mean ms", title="The database alone")
+    for name, (rate, latency) in run_pgbench(uri, CLIENTS, rounds * per_round // CLIENTS).items():
+        table.add_row(name, f"{rate:,.0f}", f"{latency:.2f}")
+    console.print(table)
+
+    ours, plain, ratio = importing.compare(uri, records, max(3, rounds // 2))
+    table = Table("", "records/s", title=f"Importing {records:,} records")
+    table.add_row("sessionkeep import tool-events", f"{ours:,.0f}")
+    table.add_row("plain COPY into the bare table", f"{plain:,.0f}")
+    table.add_row("ratio (aim: 0.25)", f"{ratio:.2f}")
+    console.print(table)
+
+
+def _compare(
+    connection: psycopg.Connection, port: int, token: str, case: cases.Case, rounds: int, count: int
+) -> list[str]:
+    kept: list[Measured] = []
+    bare: list[Measured] = []
+    for number in range(rounds + 1):
+        pairs = [(case.kept, kept), (case.bare, bare)]
+        # Whoever goes second finds a warmer machine: take turns.
+        for side, results in pairs if number % 2 else reversed(pairs):
+            measured = run(port, side.prepare(connection, token, count), CLIENTS)
+            if number:  # the first round warms both sides up
+                results.append(measured)
+    ratio = statistics.median(k.per_second / b.per_second for k, b in zip(kept, bare, strict=True))
+    return [
+        case.name,
+        f"{statistics.median(k.per_second for k in kept):,.0f}",
+        f"{statistics.median(b.per_second for b in bare):,.0f}",
+        *(
+            f"{1000 * quantile([latency for m in side for latency in m.latencies], share):.2f}"
+            for side in (kept, bare)
+            for share in (0.5, 0.99)
+        ),
+        f"{ratio:.2f}",
+        f"{case.aim}",
+    ]
+
+
+def _wait_for_bare_tables(port: int, token: str) -> None:
+    """PostgREST reads the schema anew when it is told to; until then it knows no bare table."""
+    import time
+
+    from load import request
+
+    for _ in range(100):
+        try:
+            run(port, [request("GET", "/bare_todos?limit=1", token)], 1)
+        except RuntimeError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError("PostgREST does not show the bare tables")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
