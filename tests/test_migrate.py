@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -294,3 +297,49 @@ def test_a_database_that_the_owner_may_not_write_to_is_named(
     with pytest.raises(SessionkeepError) as refusal:
         folder.migrate()
     assert "grant create on database" in str(refusal.value.hint)
+
+
+def run_command(folder: Folder, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sessionkeep", "migrate", *arguments]
+    command += ["--db-uri", folder.uri, "--sql-dir", str(folder.path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_says_in_one_line_why_it_refuses(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", "select 1;\nselect nothing;\n")
+    done = run_command(folder)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        'Error: migrations/0001_notes.sql, line 2: column "nothing" does not exist, '
+        "in: select nothing"
+    ]
+
+
+def test_the_command_lists_the_state_of_each_file_for_a_program(folder: Folder) -> None:
+    two_migrations(folder)
+    folder.migrate()
+    folder.write("migrations/0002_text.sql", SECOND + "-- edited\n")
+    folder.write("migrations/0003_more.sql", "create table app.more (id int);\n")
+    folder.remove("migrations/0001_notes.sql")
+    done = run_command(folder, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [row["name"] for row in told["applied"]] == ["notes", "text"]
+    assert told["pending"] == ["0003_more.sql"]
+    assert told["changed"] == ["0002_text.sql"]
+    assert told["missing"] == ["0001_notes.sql"]
+
+
+def test_roles_that_another_login_made_are_left_to_it(
+    folder: Folder, plain_login: str, db: psycopg.Connection[Any]
+) -> None:
+    two_migrations(folder)
+    login = sql.Identifier(plain_login)
+    db.execute(sql.SQL("alter role {} createrole").format(login))
+    db.execute(sql.SQL("grant sessionkeep_owner to {} with set false").format(login))
+    folder.uri = make_conninfo(folder.uri, user=plain_login, password="try")
+    with pytest.raises(SessionkeepError, match=r"roles\.sql, line \d+: permission denied"):
+        folder.migrate()
+    db.execute(sql.SQL("grant sessionkeep_owner to {} with set true").format(login))
+    with pytest.raises(SessionkeepError, match="may not make the ledger"):
+        folder.migrate()
