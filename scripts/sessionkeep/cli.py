@@ -9,6 +9,7 @@ import typer
 
 from sessionkeep import __version__
 from sessionkeep.console import stderr
+from sessionkeep.doctor.cli import doctor
 from sessionkeep.errors import SessionkeepError
 from sessionkeep.migrate.cli import app as migrate_app
 from sessionkeep.stack import cli as stack_cli
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 stack_cli.register(app)
 app.add_typer(migrate_app, name="migrate")
+app.command()(doctor)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""`sessionkeep doctor`: what is wrong with a database's roles, grants, policies and objects."""

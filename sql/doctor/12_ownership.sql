@@ -1,0 +1,46 @@
+-- An object that belongs to the wrong role
+-- Row-level security does not bind a table's owner, and a view or SECURITY DEFINER function acts as
+-- its owner. That is why a role that nobody logs in as owns everything, and no client role owns
+-- anything, wherever it may be.
+with owned as (
+  select 'pg_catalog.pg_class'::regclass as classid, class.oid, class.relowner as owner
+  from pg_catalog.pg_class as class
+  where class.relnamespace::regnamespace::text in ('app', 'api', 'ops')
+    and class.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+  union all
+  select 'pg_catalog.pg_proc'::regclass, routine.oid, routine.proowner
+  from pg_catalog.pg_proc as routine
+  where routine.pronamespace::regnamespace::text in ('app', 'api', 'ops')
+  union all
+  select 'pg_catalog.pg_namespace'::regclass, namespace.oid, namespace.nspowner
+  from pg_catalog.pg_namespace as namespace
+  where namespace.nspname in ('app', 'api', 'ops')
+),
+
+wrong as (
+  select owned.classid, owned.oid, owned.owner
+  from owned
+  where owned.owner::regrole::text <> 'sessionkeep_owner'
+  union
+  select shared.classid, shared.objid, shared.refobjid
+  from pg_catalog.pg_shdepend as shared
+  inner join pg_catalog.pg_roles as role on role.oid = shared.refobjid
+  where shared.deptype = 'o'
+    and shared.refclassid = 'pg_catalog.pg_authid'::regclass
+    and shared.dbid = (
+      select database.oid
+      from pg_catalog.pg_database as database
+      where database.datname = pg_catalog.current_database()
+    )
+    and role.rolname in (
+      'anon', 'authenticated', 'auditor', 'authenticator', 'sessionkeep_replicator'
+    )
+)
+
+select
+  'error' as level,
+  pg_catalog.pg_describe_object(wrong.classid, wrong.oid, 0) as object,
+  pg_catalog.format('belongs to %s', wrong.owner::regrole) as what,
+  'alter … owner to sessionkeep_owner' as how_to_mend
+from wrong
+order by object

@@ -1,0 +1,46 @@
+-- An object in public, or a client role that may make one
+-- Nothing of sessionkeep lives in public. What is there belongs to another application, or is a
+-- trial that was forgotten; members of extensions are left out. A client role that may create
+-- objects there could put one in the way of somebody else's search_path.
+with member (classid, oid) as (
+  select depend.classid, depend.objid
+  from pg_catalog.pg_depend as depend
+  where depend.deptype = 'e'
+),
+
+found (classid, oid) as (
+  select 'pg_catalog.pg_class'::regclass, class.oid
+  from pg_catalog.pg_class as class
+  where class.relnamespace::regnamespace::text = 'public'
+    and class.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+  union all
+  select 'pg_catalog.pg_proc'::regclass, routine.oid
+  from pg_catalog.pg_proc as routine
+  where routine.pronamespace::regnamespace::text = 'public'
+  union all
+  select 'pg_catalog.pg_type'::regclass, type.oid
+  from pg_catalog.pg_type as type
+  where type.typnamespace::regnamespace::text = 'public'
+    and type.typtype in ('e', 'd', 'r')
+)
+
+select
+  'warning' as level,
+  pg_catalog.pg_describe_object(found.classid, found.oid, 0) as object,
+  'is in public' as what,
+  'move it to a schema of its own, or drop it' as how_to_mend
+from found
+where (found.classid, found.oid) not in (select member.classid, member.oid from member)
+union all
+select
+  'error',
+  'schema public',
+  pg_catalog.format('%s may create objects in it', role.rolname),
+  'revoke create on schema public from public, and from that role'
+from pg_catalog.pg_roles as role
+inner join pg_catalog.pg_namespace as namespace on namespace.nspname = 'public'
+where role.rolname in (
+  'anon', 'authenticated', 'auditor', 'authenticator', 'sessionkeep_replicator'
+)
+and pg_catalog.has_schema_privilege(role.oid, namespace.oid, 'create')
+order by object, what

@@ -1,0 +1,13 @@
+-- An index that is invalid
+-- It is what a failed CREATE INDEX CONCURRENTLY leaves behind: every write pays for it, no query
+-- uses it, and if it is unique it promises what it does not check.
+select
+  'error' as level,
+  pg_catalog.format('index %s', index.indexrelid::regclass) as object,
+  'is invalid' as what,
+  pg_catalog.format('reindex index concurrently %s', index.indexrelid::regclass) as how_to_mend
+from pg_catalog.pg_index as index
+inner join pg_catalog.pg_class as class on class.oid = index.indrelid
+where class.relnamespace::regnamespace::text in ('app', 'api', 'ops')
+  and not (index.indisvalid and index.indisready and index.indislive)
+order by object
