@@ -3,7 +3,6 @@
 import sys
 from typing import Annotated
 
-import click
 import psycopg
 import typer
 

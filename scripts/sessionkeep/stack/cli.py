@@ -1,5 +1,6 @@
 """The commands of the embedded stack: up, down, status, token."""
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -12,12 +13,12 @@ from sessionkeep.errors import SessionkeepError
 from sessionkeep.options import DEFAULT_DATA_DIR, DataDir
 from sessionkeep.stack import manage
 from sessionkeep.stack.state import require
-from sessionkeep.stack.token import Role, make_token, parse_ttl
+from sessionkeep.stack.token import Role, make_claims, parse_ttl, sign
 
 SAMPLE_PROFILE = "default-profile"
 
 
-def up(
+def up(  # noqa: PLR0917 - typer passes them by name
     data_dir: DataDir = DEFAULT_DATA_DIR,
     port: Annotated[
         int | None,
@@ -126,8 +127,9 @@ def token(
 
     Example: curl -H "Authorization: Bearer $(sessionkeep token --profile default-profile)" URL
     """
+    claims = make_claims(profile, role, parse_ttl(ttl))
     _, secrets = require(data_dir.resolve())
-    sys.stdout.write(make_token(secrets.jwt_secret, profile, role, parse_ttl(ttl)) + "\n")
+    sys.stdout.write(sign(claims, secrets.jwt_secret) + "\n")
 
 
 def register(app: typer.Typer) -> None:
@@ -159,8 +161,9 @@ def _print_first_steps(rest_url: str, data_dir: Path) -> None:
         command += ["--data-dir", str(data_dir.resolve())]
     bearer = f'-H "Authorization: Bearer $({shlex.join(command)})"'
     json_type = "-H 'Content-Type: application/json'"
-    record = '{"id":"tool_first","session_id":"session-default","tool_name":"list_timeline_events","arguments":{"limit":5}}'
-    finish = '{"id":"tool_first","to_status":"succeeded","result":{"count":5}}'
+    event = {"id": "tool_first", "session_id": "session-default", "arguments": {"limit": 5}}
+    record = json.dumps({**event, "tool_name": "list_timeline_events"})
+    finish = json.dumps({"id": "tool_first", "to_status": "succeeded", "result": {"count": 5}})
     lines = [
         f"REST URL: {rest_url}",
         f"A token:  {shlex.join(command)}",

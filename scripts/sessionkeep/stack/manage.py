@@ -118,7 +118,7 @@ def status(data_dir: Path) -> dict[str, Any]:
         "versions": {
             "sessionkeep": __version__,
             "postgresql": server_version,
-            "postgrest": postgrest.version_of(Path(rest.exe())) if rest else None,
+            "postgrest": postgrest.version(facts),
         },
         "pids": {
             "postgresql": server.pid if server else None,

@@ -3,7 +3,6 @@
 import platform
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import httpx
@@ -45,17 +44,6 @@ def choose_executable(named: Path | None) -> Path:
     )
 
 
-def version_of(executable: Path) -> str:
-    """Return what `postgrest --version` says, without the name."""
-    try:
-        said = subprocess.run(
-            [str(executable), "--version"], capture_output=True, text=True, check=True, timeout=20
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise SessionkeepError(f"{executable} does not run: {error}") from error
-    return said.stdout.split()[1]
-
-
 def config_file(facts: Facts) -> Path:
     """Return the copy of postgrest.conf that the running server reads."""
     return facts.home / "postgrest.conf"
@@ -64,7 +52,7 @@ def config_file(facts: Facts) -> Path:
 def start(
     facts: Facts, secrets: Secrets, account: Account, executable: Path, data_dir: Path
 ) -> None:
-    """Start PostgREST and wait until it serves; SessionkeepError with its log's last line if not."""
+    """Start PostgREST and wait until it serves; SessionkeepError with the log's end if not."""
     config, log = config_file(facts), data_dir / "postgrest.log"
     shutil.copyfile(shipped("postgrest.conf"), config)
     config.chmod(0o644)
@@ -96,6 +84,15 @@ def is_ready(facts: Facts) -> bool:
         return httpx.get(f"{facts.admin_url}/ready", timeout=5, trust_env=False).is_success
     except httpx.HTTPError:
         return False
+
+
+def version(facts: Facts) -> str | None:
+    """Return the version of the PostgREST that answers, or None where none does."""
+    try:
+        answer = httpx.options(facts.rest_url, timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return None
+    return answer.headers.get("server", "").removeprefix("postgrest/") or None
 
 
 def set_login_password(facts: Facts, secrets: Secrets) -> None:

@@ -1,4 +1,4 @@
-"""What a data directory remembers: secrets (secrets.json) and facts (stack.json), both mode 0600."""
+"""What a data directory remembers: secrets.json and stack.json (facts), both mode 0600."""
 
 import contextlib
 import fcntl
@@ -85,8 +85,8 @@ def load_facts(data_dir: Path) -> Facts | None:
     stored = _load(data_dir / "stack.json")
     if not stored:
         return None
-    paths = {name: Path(stored.pop(name)) for name in ("home", "socket_dir")}
-    return Facts(**paths, **stored)
+    stored["home"], stored["socket_dir"] = Path(stored["home"]), Path(stored["socket_dir"])
+    return Facts(**stored)
 
 
 def save_facts(data_dir: Path, value: Facts) -> None:

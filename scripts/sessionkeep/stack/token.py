@@ -3,6 +3,7 @@
 import re
 import time
 from enum import StrEnum
+from typing import Any
 
 import jwt
 
@@ -19,20 +20,24 @@ class Role(StrEnum):
 
 
 def parse_ttl(text: str) -> int:
-    """Return the seconds that `30s`, `15m`, `1h` or `7d` stand for; SessionkeepError if malformed."""
-    match = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text)
+    """Return the seconds that `30s`, `15m`, `1h` or `7d` stand for; else SessionkeepError."""
+    match = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text, re.ASCII)
     if not match:
         raise SessionkeepError(f"no lifetime of a token: {text!r}", "write 30s, 15m, 1h or 7d")
     return int(match[1]) * UNIT_SECONDS[match[2]]
 
 
-def make_token(secret: str, profile: str, role: str = Role.authenticated, ttl: int = 3600) -> str:
-    """Return a token that lets its bearer act as `profile` for `ttl` seconds.
+def make_claims(profile: str, role: str = Role.authenticated, ttl: int = 3600) -> dict[str, Any]:
+    """Return what a token says that lets its bearer act as `profile` for `ttl` seconds.
 
     Raises SessionkeepError where the profile is empty.
     """
     if not profile.strip():
         raise SessionkeepError("the profile is empty", "a token without a profile is refused")
     now = int(time.time())
-    claims = {"role": str(role), "sub": profile, "iat": now, "exp": now + ttl}
+    return {"role": str(role), "sub": profile, "iat": now, "exp": now + ttl}
+
+
+def sign(claims: dict[str, Any], secret: str) -> str:
+    """Return the token that carries `claims`."""
     return jwt.encode(claims, secret, algorithm="HS256")

