@@ -193,7 +193,7 @@ CREATE TABLE app.misalignments (
     updated_at timestamp with time zone NOT NULL,
     CONSTRAINT event_range_shape CHECK (((jsonb_typeof(event_range) = 'object'::text) AND (event_range @? '$?(((@."startIndex".type() == "number" && @."endIndex".type() == "number") && @."startAt".type() == "string") && @."endAt".type() == "string")'::jsonpath))),
     CONSTRAINT event_range_size CHECK ((octet_length((event_range)::text) <= 65536)),
-    CONSTRAINT evidence_shape CHECK (((jsonb_typeof(evidence) = 'array'::text) AND (NOT (evidence @? '$[*]?(!((((@.type() == "object" && @."message".type() == "string") && ((!(exists (@."eventIndex")) || @."eventIndex".type() == "number") || @."eventIndex".type() == "null")) && ((!(exists (@."eventId")) || @."eventId".type() == "string") || @."eventId".type() == "null")) && ((!(exists (@."highlight")) || @."highlight".type() == "string") || @."highlight".type() == "null")))'::jsonpath)))),
+    CONSTRAINT evidence_shape CHECK (((jsonb_typeof(evidence) = 'array'::text) AND (NOT (evidence @? 'strict $[*]?(@.type() != "object")'::jsonpath)) AND (NOT (evidence @? '$[*]?(!(((@."message".type() == "string" && ((!(exists (@."eventIndex")) || @."eventIndex".type() == "number") || @."eventIndex".type() == "null")) && ((!(exists (@."eventId")) || @."eventId".type() == "string") || @."eventId".type() == "null")) && ((!(exists (@."highlight")) || @."highlight".type() == "string") || @."highlight".type() == "null")))'::jsonpath)))),
     CONSTRAINT evidence_size CHECK ((octet_length((evidence)::text) <= 1048576)),
     CONSTRAINT id_length CHECK (((octet_length(id) >= 1) AND (octet_length(id) <= 1024))),
     CONSTRAINT previous_status_known CHECK ((previous_status = ANY (ARRAY['open'::text, 'acknowledged'::text, 'dismissed'::text]))),
@@ -458,7 +458,8 @@ begin
 
       candidate_id := coalesce(
         candidate ->> 'id',
-        'mis-' || ingest_misalignments.session_id || '-' || (candidate ->> 'rule_id')
+        -- Without a rule_id there is still an id, so that the refusal names what is missing.
+        pg_catalog.concat('mis-', ingest_misalignments.session_id, '-', candidate ->> 'rule_id')
       );
       insert into app.misalignments as stored (
         session_id, id, rule_id, title, summary, severity, status, event_range, evidence
@@ -681,7 +682,7 @@ CREATE TABLE app.hookify_decisions (
     CONSTRAINT id_length CHECK (((octet_length(id) >= 1) AND (octet_length(id) <= 200))),
     CONSTRAINT message_size CHECK ((octet_length(message) <= 65536)),
     CONSTRAINT profile_id_length CHECK (((octet_length(profile_id) >= 1) AND (octet_length(profile_id) <= 200))),
-    CONSTRAINT rules_shape CHECK (((jsonb_typeof(rules) = 'array'::text) AND (NOT (rules @? '$[*]?(!(((@.type() == "object" && @."id".type() == "string") && @."severity".type() == "string") && (((((@."severity" == "none" || @."severity" == "info") || @."severity" == "low") || @."severity" == "medium") || @."severity" == "high") || @."severity" == "critical")))'::jsonpath)))),
+    CONSTRAINT rules_shape CHECK (((jsonb_typeof(rules) = 'array'::text) AND (NOT (rules @? 'strict $[*]?(@.type() != "object")'::jsonpath)) AND (NOT (rules @? '$[*]?(!((@."id".type() == "string" && @."severity".type() == "string") && (((((@."severity" == "none" || @."severity" == "info") || @."severity" == "low") || @."severity" == "medium") || @."severity" == "high") || @."severity" == "critical")))'::jsonpath)))),
     CONSTRAINT rules_size CHECK ((octet_length((rules)::text) <= 1048576)),
     CONSTRAINT session_id_length CHECK (((octet_length(session_id) >= 1) AND (octet_length(session_id) <= 512))),
     CONSTRAINT severity_known CHECK ((severity = ANY (ARRAY['none'::text, 'info'::text, 'low'::text, 'medium'::text, 'high'::text, 'critical'::text]))),
@@ -1008,7 +1009,7 @@ CREATE TABLE app.tool_events (
     CONSTRAINT arguments_size CHECK ((octet_length((arguments)::text) <= 1048576)),
     CONSTRAINT completed_at_iff_finished CHECK (((status = ANY (ARRAY['succeeded'::text, 'failed'::text])) = (completed_at IS NOT NULL))),
     CONSTRAINT completed_at_not_before_started_at CHECK ((completed_at >= started_at)),
-    CONSTRAINT context_events_shape CHECK (((jsonb_typeof(context_events) = 'array'::text) AND (NOT (context_events @? '$[*]?(!(((((@.type() == "object" && @."eventIndex".type() == "number") && @."displayIndex".type() == "number") && ((!(exists (@."eventId")) || @."eventId".type() == "string") || @."eventId".type() == "null")) && @."eventType".type() == "string") && @."summary".type() == "string"))'::jsonpath)))),
+    CONSTRAINT context_events_shape CHECK (((jsonb_typeof(context_events) = 'array'::text) AND (NOT (context_events @? 'strict $[*]?(@.type() != "object")'::jsonpath)) AND (NOT (context_events @? '$[*]?(!((((@."eventIndex".type() == "number" && @."displayIndex".type() == "number") && ((!(exists (@."eventId")) || @."eventId".type() == "string") || @."eventId".type() == "null")) && @."eventType".type() == "string") && @."summary".type() == "string"))'::jsonpath)))),
     CONSTRAINT context_events_size CHECK ((octet_length((context_events)::text) <= 1048576)),
     CONSTRAINT error_only_when_failed CHECK (((status = 'failed'::text) OR (error IS NULL))),
     CONSTRAINT error_size CHECK ((octet_length(error) <= 65536)),
@@ -1632,7 +1633,7 @@ declare
   stored_status text;
   answer api.misalignments;
 begin
-  if not app.is_legal_misalignment_transition(null, transition_misalignment.to_status) then
+  if app.is_legal_misalignment_transition(null, transition_misalignment.to_status) is not true then
     perform app.raise_error(
       400, 'invalid_argument',
       'Invalid misalignment status: ' || coalesce(transition_misalignment.to_status, 'null'),
@@ -1700,40 +1701,13 @@ CREATE FUNCTION api.transition_tool_event(id text, to_status text, result jsonb 
 #variable_conflict use_column
 declare
   me constant text := app.profile_id();
-  stored app.tool_events;
+  stored_status text;
   answer api.tool_events;
   violated_table text;
   violated_constraint text;
   violated_column text;
 begin
-  select * into stored
-  from app.tool_events as event
-  where event.profile_id = me and event.id = transition_tool_event.id
-  for update;
-  if not found then
-    perform app.raise_error(
-      404, 'not_found',
-      pg_catalog.format('Tool event %s not found', transition_tool_event.id),
-      pg_catalog.jsonb_build_object('id', transition_tool_event.id)
-    );
-  end if;
-
-  -- A finished event's own status again is a repeat: the first completion stays as it is.
-  if stored.completed_at is null or stored.status is distinct from transition_tool_event.to_status
-  then
-    if stored.completed_at is null and stored.status <> transition_tool_event.expected_status then
-      perform app.raise_error(
-        409, 'illegal_transition',
-        pg_catalog.format(
-          'Tool event is %s, not %s', stored.status, transition_tool_event.expected_status
-        ),
-        pg_catalog.jsonb_build_object(
-          'from', stored.status,
-          'to', transition_tool_event.to_status,
-          'expected', transition_tool_event.expected_status
-        )
-      );
-    end if;
+  loop
     begin
       update app.tool_events as event
       set
@@ -1741,7 +1715,11 @@ begin
         result = transition_tool_event.result,
         error = transition_tool_event.error,
         context_events = coalesce(transition_tool_event.context_events, event.context_events)
-      where event.profile_id = me and event.id = transition_tool_event.id;
+      where event.profile_id = me
+        and event.id = transition_tool_event.id
+        and event.completed_at is null
+        and event.status = coalesce(transition_tool_event.expected_status, event.status);
+      exit when found;
     exception
       when check_violation or not_null_violation then
         get stacked diagnostics
@@ -1750,7 +1728,40 @@ begin
           violated_column = column_name;
         perform app.refuse_row(violated_table, violated_constraint, violated_column);
     end;
-  end if;
+
+    -- No row: say why, of the row as it is now.
+    select event.status into stored_status
+    from app.tool_events as event
+    where event.profile_id = me and event.id = transition_tool_event.id
+    for update;
+    if not found then
+      perform app.raise_error(
+        404, 'not_found',
+        pg_catalog.format('Tool event %s not found', transition_tool_event.id),
+        pg_catalog.jsonb_build_object('id', transition_tool_event.id)
+      );
+    elsif stored_status in ('succeeded', 'failed') then
+      -- Its own status again is a repeat: the first completion stays as it is. Anything else the
+      -- guard of the table refuses.
+      exit when stored_status = transition_tool_event.to_status;
+      update app.tool_events as event
+      set status = transition_tool_event.to_status
+      where event.profile_id = me and event.id = transition_tool_event.id;
+    elsif stored_status <> transition_tool_event.expected_status then
+      perform app.raise_error(
+        409, 'illegal_transition',
+        pg_catalog.format(
+          'Tool event is %s, not %s', stored_status, transition_tool_event.expected_status
+        ),
+        pg_catalog.jsonb_build_object(
+          'from', stored_status,
+          'to', transition_tool_event.to_status,
+          'expected', transition_tool_event.expected_status
+        )
+      );
+    end if;
+    -- It came to be, or to be as expected, between the two statements: with the lock, once more.
+  end loop;
 
   select * into strict answer
   from api.tool_events as event

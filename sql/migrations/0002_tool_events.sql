@@ -54,9 +54,10 @@ create table app.tool_events (
   constraint error_only_when_failed check (status = 'failed' or error is null),
   constraint context_events_shape check (
     jsonb_typeof(context_events) = 'array'
+    -- Strict, because a lax path looks into an array where it should find an object.
+    and not context_events @? 'strict $[*] ? (@.type() != "object")'
     and not context_events @? '$[*] ? (!(
-      @.type() == "object"
-      && @.eventIndex.type() == "number"
+      @.eventIndex.type() == "number"
       && @.displayIndex.type() == "number"
       && (!exists(@.eventId) || @.eventId.type() == "string" || @.eventId.type() == "null")
       && @.eventType.type() == "string"
@@ -150,37 +151,44 @@ security invoker
 set search_path = ''
 as $$
 begin
+  if old.completed_at is null then
+    if new.status = old.status then
+      return new;
+    elsif app.is_legal_tool_event_transition(old.status, new.status) then
+      if new.status in ('succeeded', 'failed') then
+        -- A clock that was set back must not make an event finish before it started.
+        new.completed_at := greatest(pg_catalog.clock_timestamp(), old.started_at);
+      end if;
+      return new;
+    end if;
+  elsif (
+    new.status, new.result, new.error, new.context_events, new.started_at, new.completed_at
+  ) is not distinct from (
+    old.status, old.result, old.error, old.context_events, old.started_at, old.completed_at
+  ) then
+    return new;
+  end if;
+
   if not (
     app.is_legal_tool_event_transition(null, new.status)
     or app.is_legal_tool_event_transition('pending', new.status)
   ) then
     -- Nothing leads to it, so it is no status: status_known refuses it in its own words.
     return new;
-  end if;
-
-  if old.status in ('succeeded', 'failed') and (
-    new.status, new.result, new.error, new.context_events, new.started_at, new.completed_at
-  ) is distinct from (
-    old.status, old.result, old.error, old.context_events, old.started_at, old.completed_at
-  ) then
+  elsif old.completed_at is not null then
     perform app.raise_error(
       409, 'already_finished',
       pg_catalog.format('Tool event %s has already finished as %s', old.id, old.status),
       pg_catalog.jsonb_build_object('from', old.status, 'to', new.status, 'status', old.status)
     );
-  elsif new.status <> old.status then
-    if not app.is_legal_tool_event_transition(old.status, new.status) then
-      perform app.raise_error(
-        409, 'illegal_transition',
-        pg_catalog.format('Cannot transition tool event from %s to %s', old.status, new.status),
-        pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
-      );
-    elsif new.status in ('succeeded', 'failed') then
-      -- A clock that was set back must not make an event finish before it started.
-      new.completed_at := greatest(pg_catalog.clock_timestamp(), old.started_at);
-    end if;
+  else
+    perform app.raise_error(
+      409, 'illegal_transition',
+      pg_catalog.format('Cannot transition tool event from %s to %s', old.status, new.status),
+      pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
+    );
   end if;
-  return new;
+  return null;
 end
 $$;
 comment on function app.guard_tool_event() is

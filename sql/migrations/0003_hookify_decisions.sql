@@ -41,9 +41,10 @@ create table app.hookify_decisions (
   check (severity in ('none', 'info', 'low', 'medium', 'high', 'critical')),
   constraint rules_shape check (
     jsonb_typeof(rules) = 'array'
+    -- Strict, because a lax path looks into an array where it should find an object.
+    and not rules @? 'strict $[*] ? (@.type() != "object")'
     and not rules @? '$[*] ? (!(
-      @.type() == "object"
-      && @.id.type() == "string"
+      @.id.type() == "string"
       && @.severity.type() == "string"
       && (@.severity == "none" || @.severity == "info" || @.severity == "low"
         || @.severity == "medium" || @.severity == "high" || @.severity == "critical")

@@ -57,9 +57,10 @@ create table app.misalignments (
   ),
   constraint evidence_shape check (
     jsonb_typeof(evidence) = 'array'
+    -- Strict, because a lax path looks into an array where it should find an object.
+    and not evidence @? 'strict $[*] ? (@.type() != "object")'
     and not evidence @? '$[*] ? (!(
-      @.type() == "object"
-      && @.message.type() == "string"
+      @.message.type() == "string"
       && (!exists(@.eventIndex) || @.eventIndex.type() == "number" || @.eventIndex.type() == "null")
       && (!exists(@.eventId) || @.eventId.type() == "string" || @.eventId.type() == "null")
       && (!exists(@.highlight) || @.highlight.type() == "string" || @.highlight.type() == "null")
