@@ -136,7 +136,8 @@ begin
 
       candidate_id := coalesce(
         candidate ->> 'id',
-        'mis-' || ingest_misalignments.session_id || '-' || (candidate ->> 'rule_id')
+        -- Without a rule_id there is still an id, so that the refusal names what is missing.
+        pg_catalog.concat('mis-', ingest_misalignments.session_id, '-', candidate ->> 'rule_id')
       );
       insert into app.misalignments as stored (
         session_id, id, rule_id, title, summary, severity, status, event_range, evidence
@@ -208,7 +209,7 @@ declare
   stored_status text;
   answer api.misalignments;
 begin
-  if not app.is_legal_misalignment_transition(null, transition_misalignment.to_status) then
+  if app.is_legal_misalignment_transition(null, transition_misalignment.to_status) is not true then
     perform app.raise_error(
       400, 'invalid_argument',
       'Invalid misalignment status: ' || coalesce(transition_misalignment.to_status, 'null'),
