@@ -188,40 +188,14 @@ as $$
 #variable_conflict use_column
 declare
   me constant text := app.profile_id();
-  stored app.tool_events;
+  stored_status text;
+  finished boolean;
   answer api.tool_events;
   violated_table text;
   violated_constraint text;
   violated_column text;
 begin
-  select * into stored
-  from app.tool_events as event
-  where event.profile_id = me and event.id = transition_tool_event.id
-  for update;
-  if not found then
-    perform app.raise_error(
-      404, 'not_found',
-      pg_catalog.format('Tool event %s not found', transition_tool_event.id),
-      pg_catalog.jsonb_build_object('id', transition_tool_event.id)
-    );
-  end if;
-
-  -- A finished event's own status again is a repeat: the first completion stays as it is.
-  if stored.completed_at is null or stored.status is distinct from transition_tool_event.to_status
-  then
-    if stored.completed_at is null and stored.status <> transition_tool_event.expected_status then
-      perform app.raise_error(
-        409, 'illegal_transition',
-        pg_catalog.format(
-          'Tool event is %s, not %s', stored.status, transition_tool_event.expected_status
-        ),
-        pg_catalog.jsonb_build_object(
-          'from', stored.status,
-          'to', transition_tool_event.to_status,
-          'expected', transition_tool_event.expected_status
-        )
-      );
-    end if;
+  loop
     begin
       update app.tool_events as event
       set
@@ -229,7 +203,15 @@ begin
         result = transition_tool_event.result,
         error = transition_tool_event.error,
         context_events = coalesce(transition_tool_event.context_events, event.context_events)
-      where event.profile_id = me and event.id = transition_tool_event.id;
+      where event.profile_id = me
+        and event.id = transition_tool_event.id
+        and case
+          when event.completed_at is null
+            then event.status = coalesce(transition_tool_event.expected_status, event.status)
+          -- Its own status again is a repeat; any other one the guard of the table refuses.
+          else event.status is distinct from transition_tool_event.to_status
+        end;
+      exit when found;
     exception
       when check_violation or not_null_violation then
         get stacked diagnostics
@@ -238,7 +220,36 @@ begin
           violated_column = column_name;
         perform app.refuse_row(violated_table, violated_constraint, violated_column);
     end;
-  end if;
+
+    -- No row: say why, of the row as it is now.
+    select event.status, event.completed_at is not null into stored_status, finished
+    from app.tool_events as event
+    where event.profile_id = me and event.id = transition_tool_event.id
+    for update;
+    if not found then
+      perform app.raise_error(
+        404, 'not_found',
+        pg_catalog.format('Tool event %s not found', transition_tool_event.id),
+        pg_catalog.jsonb_build_object('id', transition_tool_event.id)
+      );
+    end if;
+    -- The repeat of a finished event's own status: the first completion stays as it is.
+    exit when finished and stored_status = transition_tool_event.to_status;
+    if stored_status <> transition_tool_event.expected_status then
+      perform app.raise_error(
+        409, 'illegal_transition',
+        pg_catalog.format(
+          'Tool event is %s, not %s', stored_status, transition_tool_event.expected_status
+        ),
+        pg_catalog.jsonb_build_object(
+          'from', stored_status,
+          'to', transition_tool_event.to_status,
+          'expected', transition_tool_event.expected_status
+        )
+      );
+    end if;
+    -- It came to be, or to be as expected, between the two statements: with the lock, once more.
+  end loop;
 
   select * into strict answer
   from api.tool_events as event

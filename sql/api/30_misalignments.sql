@@ -83,7 +83,7 @@ declare
   candidate_id text;
   number integer := -1;
   ids text[] := '{}';
-  mistyped record;
+  mistyped text;
   violated_table text;
   violated_constraint text;
   violated_column text;
@@ -120,17 +120,19 @@ begin
         );
       end if;
       -- Without this ->> would turn a number or an object into text.
-      select field.name into mistyped
-      from pg_catalog.unnest(
-        array['id', 'rule_id', 'title', 'summary', 'severity', 'status']
-      ) as field (name)
-      where pg_catalog.jsonb_typeof(candidate -> field.name) not in ('string', 'null')
-      limit 1;
-      if found then
+      mistyped := pg_catalog.jsonb_path_query_first(
+        candidate,
+        '$.keyvalue() ? (
+          (@.key == "id" || @.key == "rule_id" || @.key == "title" || @.key == "summary"
+            || @.key == "severity" || @.key == "status")
+          && @.value.type() != "string" && @.value.type() != "null"
+        )'
+      ) ->> 'key';
+      if mistyped is not null then
         perform app.raise_error(
           400, 'invalid_argument',
-          pg_catalog.format('Candidate %s: %s must be a text', number, mistyped.name),
-          pg_catalog.jsonb_build_object('index', number, 'field', mistyped.name)
+          pg_catalog.format('Candidate %s: %s must be a text', number, mistyped),
+          pg_catalog.jsonb_build_object('index', number, 'field', mistyped)
         );
       end if;
 
@@ -217,39 +219,44 @@ begin
     );
   end if;
 
-  select misalignment.status into stored_status
-  from app.misalignments as misalignment
-  where misalignment.profile_id = me
-    and misalignment.session_id = transition_misalignment.session_id
-    and misalignment.id = transition_misalignment.id
-  for update;
-  if not found then
-    perform app.raise_error(404, 'not_found', 'Misalignment not found');
-  end if;
+  loop
+    update app.misalignments as misalignment
+    set status = transition_misalignment.to_status
+    where misalignment.profile_id = me
+      and misalignment.session_id = transition_misalignment.session_id
+      and misalignment.id = transition_misalignment.id
+      and misalignment.status <> transition_misalignment.to_status
+      and misalignment.status = coalesce(
+        transition_misalignment.expected_status, misalignment.status
+      );
+    exit when found;
 
-  -- The table's guard refuses the other illegal ones; a status to itself it cannot tell from an
-  -- update that leaves the status alone.
-  if stored_status = transition_misalignment.to_status
-    or stored_status <> transition_misalignment.expected_status then
-    perform app.raise_error(
-      409, 'illegal_transition',
-      pg_catalog.format(
-        'Cannot transition misalignment from %s to %s',
-        stored_status, transition_misalignment.to_status
-      ),
-      pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-        'from', stored_status,
-        'to', transition_misalignment.to_status,
-        'expected', transition_misalignment.expected_status
-      ))
-    );
-  end if;
-
-  update app.misalignments as misalignment
-  set status = transition_misalignment.to_status
-  where misalignment.profile_id = me
-    and misalignment.session_id = transition_misalignment.session_id
-    and misalignment.id = transition_misalignment.id;
+    -- No row: say why, of the row as it is now.
+    select misalignment.status into stored_status
+    from app.misalignments as misalignment
+    where misalignment.profile_id = me
+      and misalignment.session_id = transition_misalignment.session_id
+      and misalignment.id = transition_misalignment.id
+    for update;
+    if not found then
+      perform app.raise_error(404, 'not_found', 'Misalignment not found');
+    elsif stored_status = transition_misalignment.to_status
+      or stored_status <> transition_misalignment.expected_status then
+      perform app.raise_error(
+        409, 'illegal_transition',
+        pg_catalog.format(
+          'Cannot transition misalignment from %s to %s',
+          stored_status, transition_misalignment.to_status
+        ),
+        pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+          'from', stored_status,
+          'to', transition_misalignment.to_status,
+          'expected', transition_misalignment.expected_status
+        ))
+      );
+    end if;
+    -- It came to be, or to be as expected, between the two statements: with the lock, once more.
+  end loop;
 
   select * into strict answer
   from api.misalignments as misalignment

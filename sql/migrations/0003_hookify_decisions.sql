@@ -143,14 +143,17 @@ as $$
 declare
   chain app.hookify_chains;
 begin
-  insert into app.hookify_chains (profile_id)
-  values (new.profile_id)
-  on conflict (profile_id) do nothing;
   -- Concurrent decisions of the profile wait here for each other.
-  select * into strict chain
-  from app.hookify_chains as stored
-  where stored.profile_id = new.profile_id
-  for update;
+  loop
+    select * into chain
+    from app.hookify_chains as stored
+    where stored.profile_id = new.profile_id
+    for update;
+    exit when found;
+    insert into app.hookify_chains (profile_id)
+    values (new.profile_id)
+    on conflict (profile_id) do nothing;
+  end loop;
 
   new.position := chain.length + 1;
   new.previous_hash := chain.head_hash;

@@ -154,19 +154,17 @@ security invoker
 set search_path = ''
 as $$
 begin
-  if new.status <> old.status
+  new.previous_status := old.previous_status;
+  if app.is_legal_misalignment_transition(old.status, new.status) then
+    new.previous_status := old.status;
+  elsif new.status <> old.status
     -- A status that nothing leads to is none: status_known refuses it in its own words.
     and app.is_legal_misalignment_transition(null, new.status) then
-    if not app.is_legal_misalignment_transition(old.status, new.status) then
-      perform app.raise_error(
-        409, 'illegal_transition',
-        pg_catalog.format('Cannot transition misalignment from %s to %s', old.status, new.status),
-        pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
-      );
-    end if;
-    new.previous_status := old.status;
-  else
-    new.previous_status := old.previous_status;
+    perform app.raise_error(
+      409, 'illegal_transition',
+      pg_catalog.format('Cannot transition misalignment from %s to %s', old.status, new.status),
+      pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
+    );
   end if;
   new.updated_at := greatest(
     pg_catalog.clock_timestamp(), old.updated_at + interval '1 microsecond'
