@@ -262,7 +262,10 @@ comment on function api.transition_tool_event(text, text, jsonb, text, jsonb, te
 Legal: pending to executing, succeeded, failed; executing to succeeded, failed. The status that a
 finished event has already changes nothing and gives the stored event; the other final status is
 refused with 409 already_finished. With expected_status, only if the stored status is that one.
-Context events replace the stored ones; without any, those stay.';
+Context events replace the stored ones; without any, those stay.
+
+- to_status: The status to enter: executing, succeeded or failed
+- expected_status: Move only if the stored status is this one; null: whatever it is';
 grant execute on function
 api.transition_tool_event(text, text, jsonb, text, jsonb, text) to authenticated;
 
@@ -322,6 +325,10 @@ comment on function
 api.transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text) is
 'Move a tool event to another status, by the model provider''s id of the call
 Takes the newest unfinished event with that call id, else the newest; session_id narrows the search.
-Gives an array of the stored event, or an empty one where there is none. Rules as by id.';
+Gives an array of the stored event, or an empty one where there is none. Rules as by id.
+
+- to_status: The status to enter: executing, succeeded or failed
+- session_id: Look in this session only; null: in all of them
+- expected_status: Move only if the stored status is this one; null: whatever it is';
 grant execute on function
 api.transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text) to authenticated;

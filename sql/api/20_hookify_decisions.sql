@@ -167,7 +167,9 @@ comment on function api.record_hookify_decision(
 'Record what hookify decided about a piece of content
 Give the content, which is hashed and not kept, or its content_hash. Of each rule only id and severity
 are kept. Repeating the call with the same id and content gives the stored decision again; other
-content under the same id is refused with 409 id_taken.';
+content under the same id is refused with 409 id_taken.
+
+- content: The content that was checked; hashed, not kept. Give it or content_hash';
 grant execute on function api.record_hookify_decision(
   text, text, text, boolean, jsonb, text, text, text, text, text
 ) to authenticated;
@@ -265,5 +267,13 @@ comment on function api.verify_hookify_decisions(text) is
 'Check that no decision of a profile was changed, removed or moved
 Walks the profile''s hash chain and names the first row that does not fit. Without profile_id: the
 profile of the token; an auditor may name any. Keep head_hash elsewhere to notice even a chain that
-was rewritten from start to end.';
+was rewritten from start to end.
+
+- profile_id: Whose decisions; null: the token''s profile
+- valid: Whether all is as it was recorded
+- checked: How many decisions were looked at
+- head_hash: row_hash of the newest one; 64 zeros where there is none
+- first_bad_position: Where in the chain the first one is that does not fit; null if all do
+- first_bad_id: Its id; null if all fit, or if it is missing at the end
+- problem: What is wrong with it, in words; null if all fit';
 grant execute on function api.verify_hookify_decisions(text) to authenticated, auditor;

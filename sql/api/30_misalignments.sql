@@ -194,7 +194,9 @@ comment on function api.ingest_misalignments(text, jsonb) is
 candidates is an array of up to 500 {id?, rule_id, title, summary, severity?, status?, event_range?,
 evidence?}. New ones are inserted, with their status; of known ones title, summary, severity,
 event_range and evidence are refreshed, and never the status. A bad candidate refuses the whole batch;
-details name its index and field. Gives the stored records.';
+details name its index and field. Gives the stored records.
+
+- candidates: What was found: the array described above';
 grant execute on function api.ingest_misalignments(text, jsonb) to authenticated;
 
 create or replace function api.transition_misalignment(
@@ -269,5 +271,8 @@ comment on function api.transition_misalignment(text, text, text, text) is
 'Acknowledge, dismiss or re-open a misalignment
 Legal: open to acknowledged, dismissed; acknowledged to dismissed, open; dismissed to acknowledged,
 open. Anything else is refused with 409 illegal_transition. With expected_status, only if the stored
-status is that one. The answer''s previous_status is the status before.';
+status is that one. The answer''s previous_status is the status before.
+
+- to_status: The status to enter: open, acknowledged or dismissed
+- expected_status: Move only if the stored status is this one; null: whatever it is';
 grant execute on function api.transition_misalignment(text, text, text, text) to authenticated;

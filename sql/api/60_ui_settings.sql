@@ -65,7 +65,10 @@ $$;
 comment on function api.save_ui_settings(jsonb, bigint) is
 'Replace the profile''s UI settings
 With expected_revision, only if the stored revision is that one (0: nothing is stored yet); else 409
-stale_revision, with the stored revision and settings in details.';
+stale_revision, with the stored revision and settings in details.
+
+- expected_revision: Save only if the stored revision is this one, 0 if nothing is
+  stored; null: whatever it is';
 grant execute on function api.save_ui_settings(jsonb, bigint) to authenticated;
 
 create or replace function api.patch_ui_settings(
@@ -117,5 +120,8 @@ $$;
 comment on function api.patch_ui_settings(jsonb, bigint) is
 'Change parts of the profile''s UI settings (RFC 7396 merge patch)
 Two callers that patch different parts at once lose nothing. null removes a key, an array replaces the
-stored one. expected_revision works as in save_ui_settings.';
+stored one. expected_revision works as in save_ui_settings.
+
+- patch: The parts to change, in the shape of the settings; null removes a key
+- expected_revision: Change only if the stored revision is this one; null: whatever it is';
 grant execute on function api.patch_ui_settings(jsonb, bigint) to authenticated;

@@ -68,5 +68,7 @@ $$;
 comment on function api.session_context(text) is
 'What the chat prompt needs to know of a session, in one snapshot
 An object of session_id, binding (or null), misalignments (those not dismissed, oldest first),
-unfinished_tool_events (oldest first) and counts by status; rows have the columns of their views.';
+unfinished_tool_events (oldest first) and counts by status; rows have the columns of their views.
+
+- session_id: The session to tell of';
 grant execute on function api.session_context(text) to authenticated;
