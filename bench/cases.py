@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -38,8 +38,10 @@ class Side:
     rows: str | None = None  # SQL that makes the rows :ids, as superuser
     prefer: str | None = None
 
-    def prepare(self, connection: psycopg.Connection, token: str, count: int) -> list[bytes]:
-        """Make the rows of a round and return its requests."""
+    def prepare(
+        self, connection: psycopg.Connection, tokens: Sequence[str], count: int
+    ) -> list[bytes]:
+        """Make the rows of a round and return its requests, the tokens taking turns."""
         ids = [str(uuid.UUID(int=next(_serial))) for _ in range(count)]
         if self.rows:
             connection.execute(self.rows, {"ids": ids})
@@ -51,7 +53,7 @@ class Side:
                 json.dumps(self.body(key)).encode() if self.body else None,
                 self.prefer,
             )
-            for key in ids
+            for key, token in zip(ids, itertools.cycle(tokens))
         ]
 
 
@@ -63,6 +65,9 @@ class Case:
     kept: Side
     bare: Side
     aim: float
+    # A chain of decisions is written by one at a time: give each client a profile, and measure the
+    # queue of a single profile apart.
+    profile_each: bool = False
 
 
 def _rpc(name: str, body: Callable[[str], dict[str, object]], rows: str | None = None) -> Side:
@@ -175,6 +180,13 @@ WRITES = [
     ),
     Case(
         "record_hookify_decision",
+        _rpc("record_hookify_decision", _decision),
+        _insert("hookify_decisions", _decision),
+        0.8,
+        profile_each=True,
+    ),
+    Case(
+        "record_hookify_decision (one chain)",
         _rpc("record_hookify_decision", _decision),
         _insert("hookify_decisions", _decision),
         0.8,

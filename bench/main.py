@@ -24,7 +24,7 @@ from rich.table import Table
 
 from sessionkeep.stack import manage
 from sessionkeep.stack.state import dba_uri, require
-from sessionkeep.stack.token import make_token
+from sessionkeep.stack.token import make_claims, sign
 
 CLIENTS = 4
 console = Console(width=110)
@@ -54,7 +54,7 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
         connection.execute((Path(__file__).parent / "bare.sql").read_text())
         connection.execute("reset role")
         cases.fill_lists(connection)
-        _wait_for_bare_tables(facts.port, make_token(secrets.jwt_secret, "bench"))
+        _wait_for_bare_tables(facts.port, sign(make_claims("bench"), secrets.jwt_secret))
 
         table = Table(
             "request", "kept/s", "bare/s", "p50 ms", "p99 ms", "bare p50", "bare p99", "ratio", "aim",
@@ -66,9 +66,10 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
             (lists, cases.LIST_PROFILE),
             ([cases.TRANSITION, *cases.WRITES], "bench"),
         ):
-            token = make_token(secrets.jwt_secret, profile)
             for case in track(group, console=Console(stderr=True), transient=True):
-                table.add_row(*_compare(connection, facts.port, token, case, rounds, per_round))
+                profiles = [f"{profile}-{n}" for n in range(CLIENTS)] if case.profile_each else [profile]
+                tokens = [sign(make_claims(name), secrets.jwt_secret) for name in profiles]
+                table.add_row(*_compare(connection, facts.port, tokens, case, rounds, per_round))
     console.print(table)
 
     table = Table("pgbench, one statement a transaction", "per second", "mean ms", title="The database alone")
@@ -85,7 +86,7 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
 
 
 def _compare(
-    connection: psycopg.Connection, port: int, token: str, case: cases.Case, rounds: int, count: int
+    connection: psycopg.Connection, port: int, tokens: list[str], case: cases.Case, rounds: int, count: int
 ) -> list[str]:
     kept: list[Measured] = []
     bare: list[Measured] = []
@@ -93,7 +94,7 @@ def _compare(
         pairs = [(case.kept, kept), (case.bare, bare)]
         # Whoever goes second finds a warmer machine: take turns.
         for side, results in pairs if number % 2 else reversed(pairs):
-            measured = run(port, side.prepare(connection, token, count), CLIENTS)
+            measured = run(port, side.prepare(connection, tokens, count), CLIENTS)
             if number:  # the first round warms both sides up
                 results.append(measured)
     ratio = statistics.median(k.per_second / b.per_second for k, b in zip(kept, bare, strict=True))

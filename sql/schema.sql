@@ -397,7 +397,7 @@ COMMENT ON COLUMN api.misalignments.updated_at IS 'When its content or status la
 CREATE FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) RETURNS SETOF api.misalignments
     LANGUAGE plpgsql
     SET search_path TO ''
-    AS $$
+    AS $_$
 #variable_conflict use_column
 declare
   me constant text := app.profile_id();
@@ -405,7 +405,7 @@ declare
   candidate_id text;
   number integer := -1;
   ids text[] := '{}';
-  mistyped record;
+  mistyped text;
   violated_table text;
   violated_constraint text;
   violated_column text;
@@ -442,17 +442,19 @@ begin
         );
       end if;
       -- Without this ->> would turn a number or an object into text.
-      select field.name into mistyped
-      from pg_catalog.unnest(
-        array['id', 'rule_id', 'title', 'summary', 'severity', 'status']
-      ) as field (name)
-      where pg_catalog.jsonb_typeof(candidate -> field.name) not in ('string', 'null')
-      limit 1;
-      if found then
+      mistyped := pg_catalog.jsonb_path_query_first(
+        candidate,
+        '$.keyvalue() ? (
+          (@.key == "id" || @.key == "rule_id" || @.key == "title" || @.key == "summary"
+            || @.key == "severity" || @.key == "status")
+          && @.value.type() != "string" && @.value.type() != "null"
+        )'
+      ) ->> 'key';
+      if mistyped is not null then
         perform app.raise_error(
           400, 'invalid_argument',
-          pg_catalog.format('Candidate %s: %s must be a text', number, mistyped.name),
-          pg_catalog.jsonb_build_object('index', number, 'field', mistyped.name)
+          pg_catalog.format('Candidate %s: %s must be a text', number, mistyped),
+          pg_catalog.jsonb_build_object('index', number, 'field', mistyped)
         );
       end if;
 
@@ -508,7 +510,7 @@ begin
     and misalignment.id = any(ids)
   order by misalignment.created_at, misalignment.id;
 end
-$$;
+$_$;
 
 ALTER FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) OWNER TO sessionkeep_owner;
 
@@ -1641,39 +1643,44 @@ begin
     );
   end if;
 
-  select misalignment.status into stored_status
-  from app.misalignments as misalignment
-  where misalignment.profile_id = me
-    and misalignment.session_id = transition_misalignment.session_id
-    and misalignment.id = transition_misalignment.id
-  for update;
-  if not found then
-    perform app.raise_error(404, 'not_found', 'Misalignment not found');
-  end if;
+  loop
+    update app.misalignments as misalignment
+    set status = transition_misalignment.to_status
+    where misalignment.profile_id = me
+      and misalignment.session_id = transition_misalignment.session_id
+      and misalignment.id = transition_misalignment.id
+      and misalignment.status <> transition_misalignment.to_status
+      and misalignment.status = coalesce(
+        transition_misalignment.expected_status, misalignment.status
+      );
+    exit when found;
 
-  -- The table's guard refuses the other illegal ones; a status to itself it cannot tell from an
-  -- update that leaves the status alone.
-  if stored_status = transition_misalignment.to_status
-    or stored_status <> transition_misalignment.expected_status then
-    perform app.raise_error(
-      409, 'illegal_transition',
-      pg_catalog.format(
-        'Cannot transition misalignment from %s to %s',
-        stored_status, transition_misalignment.to_status
-      ),
-      pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-        'from', stored_status,
-        'to', transition_misalignment.to_status,
-        'expected', transition_misalignment.expected_status
-      ))
-    );
-  end if;
-
-  update app.misalignments as misalignment
-  set status = transition_misalignment.to_status
-  where misalignment.profile_id = me
-    and misalignment.session_id = transition_misalignment.session_id
-    and misalignment.id = transition_misalignment.id;
+    -- No row: say why, of the row as it is now.
+    select misalignment.status into stored_status
+    from app.misalignments as misalignment
+    where misalignment.profile_id = me
+      and misalignment.session_id = transition_misalignment.session_id
+      and misalignment.id = transition_misalignment.id
+    for update;
+    if not found then
+      perform app.raise_error(404, 'not_found', 'Misalignment not found');
+    elsif stored_status = transition_misalignment.to_status
+      or stored_status <> transition_misalignment.expected_status then
+      perform app.raise_error(
+        409, 'illegal_transition',
+        pg_catalog.format(
+          'Cannot transition misalignment from %s to %s',
+          stored_status, transition_misalignment.to_status
+        ),
+        pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+          'from', stored_status,
+          'to', transition_misalignment.to_status,
+          'expected', transition_misalignment.expected_status
+        ))
+      );
+    end if;
+    -- It came to be, or to be as expected, between the two statements: with the lock, once more.
+  end loop;
 
   select * into strict answer
   from api.misalignments as misalignment
@@ -1702,6 +1709,7 @@ CREATE FUNCTION api.transition_tool_event(id text, to_status text, result jsonb 
 declare
   me constant text := app.profile_id();
   stored_status text;
+  finished boolean;
   answer api.tool_events;
   violated_table text;
   violated_constraint text;
@@ -1717,8 +1725,12 @@ begin
         context_events = coalesce(transition_tool_event.context_events, event.context_events)
       where event.profile_id = me
         and event.id = transition_tool_event.id
-        and event.completed_at is null
-        and event.status = coalesce(transition_tool_event.expected_status, event.status);
+        and case
+          when event.completed_at is null
+            then event.status = coalesce(transition_tool_event.expected_status, event.status)
+          -- Its own status again is a repeat; any other one the guard of the table refuses.
+          else event.status is distinct from transition_tool_event.to_status
+        end;
       exit when found;
     exception
       when check_violation or not_null_violation then
@@ -1730,7 +1742,7 @@ begin
     end;
 
     -- No row: say why, of the row as it is now.
-    select event.status into stored_status
+    select event.status, event.completed_at is not null into stored_status, finished
     from app.tool_events as event
     where event.profile_id = me and event.id = transition_tool_event.id
     for update;
@@ -1740,14 +1752,10 @@ begin
         pg_catalog.format('Tool event %s not found', transition_tool_event.id),
         pg_catalog.jsonb_build_object('id', transition_tool_event.id)
       );
-    elsif stored_status in ('succeeded', 'failed') then
-      -- Its own status again is a repeat: the first completion stays as it is. Anything else the
-      -- guard of the table refuses.
-      exit when stored_status = transition_tool_event.to_status;
-      update app.tool_events as event
-      set status = transition_tool_event.to_status
-      where event.profile_id = me and event.id = transition_tool_event.id;
-    elsif stored_status <> transition_tool_event.expected_status then
+    end if;
+    -- The repeat of a finished event's own status: the first completion stays as it is.
+    exit when finished and stored_status = transition_tool_event.to_status;
+    if stored_status <> transition_tool_event.expected_status then
       perform app.raise_error(
         409, 'illegal_transition',
         pg_catalog.format(
@@ -1971,14 +1979,17 @@ CREATE FUNCTION app.chain_hookify_decision() RETURNS trigger
 declare
   chain app.hookify_chains;
 begin
-  insert into app.hookify_chains (profile_id)
-  values (new.profile_id)
-  on conflict (profile_id) do nothing;
   -- Concurrent decisions of the profile wait here for each other.
-  select * into strict chain
-  from app.hookify_chains as stored
-  where stored.profile_id = new.profile_id
-  for update;
+  loop
+    select * into chain
+    from app.hookify_chains as stored
+    where stored.profile_id = new.profile_id
+    for update;
+    exit when found;
+    insert into app.hookify_chains (profile_id)
+    values (new.profile_id)
+    on conflict (profile_id) do nothing;
+  end loop;
 
   new.position := chain.length + 1;
   new.previous_hash := chain.head_hash;
@@ -2033,19 +2044,17 @@ CREATE FUNCTION app.guard_misalignment() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  if new.status <> old.status
+  new.previous_status := old.previous_status;
+  if app.is_legal_misalignment_transition(old.status, new.status) then
+    new.previous_status := old.status;
+  elsif new.status <> old.status
     -- A status that nothing leads to is none: status_known refuses it in its own words.
     and app.is_legal_misalignment_transition(null, new.status) then
-    if not app.is_legal_misalignment_transition(old.status, new.status) then
-      perform app.raise_error(
-        409, 'illegal_transition',
-        pg_catalog.format('Cannot transition misalignment from %s to %s', old.status, new.status),
-        pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
-      );
-    end if;
-    new.previous_status := old.status;
-  else
-    new.previous_status := old.previous_status;
+    perform app.raise_error(
+      409, 'illegal_transition',
+      pg_catalog.format('Cannot transition misalignment from %s to %s', old.status, new.status),
+      pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
+    );
   end if;
   new.updated_at := greatest(
     pg_catalog.clock_timestamp(), old.updated_at + interval '1 microsecond'
@@ -2068,37 +2077,44 @@ CREATE FUNCTION app.guard_tool_event() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
+  if old.completed_at is null then
+    if new.status = old.status then
+      return new;
+    elsif app.is_legal_tool_event_transition(old.status, new.status) then
+      if new.status in ('succeeded', 'failed') then
+        -- A clock that was set back must not make an event finish before it started.
+        new.completed_at := greatest(pg_catalog.clock_timestamp(), old.started_at);
+      end if;
+      return new;
+    end if;
+  elsif (
+    new.status, new.result, new.error, new.context_events, new.started_at, new.completed_at
+  ) is not distinct from (
+    old.status, old.result, old.error, old.context_events, old.started_at, old.completed_at
+  ) then
+    return new;
+  end if;
+
   if not (
     app.is_legal_tool_event_transition(null, new.status)
     or app.is_legal_tool_event_transition('pending', new.status)
   ) then
     -- Nothing leads to it, so it is no status: status_known refuses it in its own words.
     return new;
-  end if;
-
-  if old.status in ('succeeded', 'failed') and (
-    new.status, new.result, new.error, new.context_events, new.started_at, new.completed_at
-  ) is distinct from (
-    old.status, old.result, old.error, old.context_events, old.started_at, old.completed_at
-  ) then
+  elsif old.completed_at is not null then
     perform app.raise_error(
       409, 'already_finished',
       pg_catalog.format('Tool event %s has already finished as %s', old.id, old.status),
       pg_catalog.jsonb_build_object('from', old.status, 'to', new.status, 'status', old.status)
     );
-  elsif new.status <> old.status then
-    if not app.is_legal_tool_event_transition(old.status, new.status) then
-      perform app.raise_error(
-        409, 'illegal_transition',
-        pg_catalog.format('Cannot transition tool event from %s to %s', old.status, new.status),
-        pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
-      );
-    elsif new.status in ('succeeded', 'failed') then
-      -- A clock that was set back must not make an event finish before it started.
-      new.completed_at := greatest(pg_catalog.clock_timestamp(), old.started_at);
-    end if;
+  else
+    perform app.raise_error(
+      409, 'illegal_transition',
+      pg_catalog.format('Cannot transition tool event from %s to %s', old.status, new.status),
+      pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
+    );
   end if;
-  return new;
+  return null;
 end
 $$;
 
@@ -2271,10 +2287,15 @@ CREATE FUNCTION app.log_tool_event_transition() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  insert into app.tool_event_transitions (profile_id, tool_event_id, from_status, to_status)
-  values (
-    new.profile_id, new.id, case when tg_op = 'UPDATE' then old.status end, new.status
-  );
+  if tg_level = 'STATEMENT' then
+    -- Once for all rows of an INSERT, which may be an import of many.
+    insert into app.tool_event_transitions (profile_id, tool_event_id, to_status, changed_by)
+    select started.profile_id, started.id, started.status, actor.name
+    from started, (select app.actor() as name) as actor;
+  else
+    insert into app.tool_event_transitions (profile_id, tool_event_id, from_status, to_status)
+    values (new.profile_id, new.id, old.status, new.status);
+  end if;
   return null;
 end
 $$;
@@ -2906,7 +2927,7 @@ CREATE TRIGGER log_start AFTER INSERT ON app.misalignments FOR EACH ROW EXECUTE 
 
 -- Name: tool_events log_start; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
 
-CREATE TRIGGER log_start AFTER INSERT ON app.tool_events FOR EACH ROW EXECUTE FUNCTION app.log_tool_event_transition();
+CREATE TRIGGER log_start AFTER INSERT ON app.tool_events REFERENCING NEW TABLE AS started FOR EACH STATEMENT EXECUTE FUNCTION app.log_tool_event_transition();
 
 -- Name: misalignments log_transition; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
 

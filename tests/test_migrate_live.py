@@ -15,7 +15,7 @@ from sessionkeep.migrate.runner import migrate
 from sessionkeep.paths import shipped
 from sessionkeep.stack import manage
 from sessionkeep.stack.state import dba_uri, require
-from sessionkeep.stack.token import make_token
+from sessionkeep.stack.token import make_claims, sign
 
 CLIENTS = 8
 DEPLOYMENTS = 5
@@ -49,7 +49,7 @@ def own_stack(tmp_path: Path) -> Iterator[OwnStack]:
 
 def use(stack: OwnStack, number: int, done: threading.Event, answers: Counter[str]) -> None:
     """Record, finish and read events until `done`; count the answers by status."""
-    bearer = make_token(stack.jwt_secret, f"profile-{number}")
+    bearer = sign(make_claims(f"profile-{number}"), stack.jwt_secret)
     with httpx.Client(
         base_url=stack.rest_url,
         headers={"Authorization": f"Bearer {bearer}"},

@@ -169,12 +169,15 @@ begin
     return new;
   end if;
 
-  if not (
+  if new.status is null or not (
     app.is_legal_tool_event_transition(null, new.status)
     or app.is_legal_tool_event_transition('pending', new.status)
   ) then
-    -- Nothing leads to it, so it is no status: status_known refuses it in its own words.
-    return new;
+    -- Nothing leads to it, so it is no status. Said here because PostgreSQL checks constraints in
+    -- the order of their names, and others that it breaks as well come before status_known.
+    perform app.refuse_row(
+      'tool_events', case when new.status is not null then 'status_known' end, 'status'
+    );
   elsif old.completed_at is not null then
     perform app.raise_error(
       409, 'already_finished',
@@ -202,10 +205,15 @@ security definer
 set search_path = ''
 as $$
 begin
-  insert into app.tool_event_transitions (profile_id, tool_event_id, from_status, to_status)
-  values (
-    new.profile_id, new.id, case when tg_op = 'UPDATE' then old.status end, new.status
-  );
+  if tg_level = 'STATEMENT' then
+    -- Once for all rows of an INSERT, which may be an import of many.
+    insert into app.tool_event_transitions (profile_id, tool_event_id, to_status, changed_by)
+    select started.profile_id, started.id, started.status, actor.name
+    from started, (select app.actor() as name) as actor;
+  else
+    insert into app.tool_event_transitions (profile_id, tool_event_id, from_status, to_status)
+    values (new.profile_id, new.id, old.status, new.status);
+  end if;
   return null;
 end
 $$;
@@ -216,7 +224,8 @@ SECURITY DEFINER so that no client role needs INSERT on the log, and none can fo
 create trigger guard_transition before update on app.tool_events
 for each row execute function app.guard_tool_event();
 create trigger log_start after insert on app.tool_events
-for each row execute function app.log_tool_event_transition();
+referencing new table as started
+for each statement execute function app.log_tool_event_transition();
 create trigger log_transition after update of status on app.tool_events
 for each row when (old.status is distinct from new.status)
 execute function app.log_tool_event_transition();

@@ -7,29 +7,32 @@ security invoker
 parallel safe
 set search_path = ''
 as $$
-declare
-  merged jsonb;
-  member record;
 begin
   if pg_catalog.jsonb_typeof(json_merge_patch.patch) <> 'object' then
     return json_merge_patch.patch;
   end if;
-  merged := case
-    when pg_catalog.jsonb_typeof(json_merge_patch.target) = 'object' then json_merge_patch.target
-    else '{}'
-  end;
-  for member in
-    select pair.key, pair.value from pg_catalog.jsonb_each(json_merge_patch.patch) as pair
-  loop
-    if member.value = 'null' then
-      merged := merged - member.key;
-    else
-      merged := merged || pg_catalog.jsonb_build_object(
-        member.key, app.json_merge_patch(merged -> member.key, member.value)
-      );
-    end if;
-  end loop;
-  return merged;
+  -- All members in one pass: one at a time would copy the document as often as it has members.
+  return (
+    select coalesce(
+      pg_catalog.jsonb_object_agg(
+        coalesce(kept.key, given.key),
+        case
+          when given.key is null then kept.value
+          else app.json_merge_patch(kept.value, given.value)
+        end
+      ),
+      '{}'
+    )
+    from pg_catalog.jsonb_each(
+      case
+        when pg_catalog.jsonb_typeof(json_merge_patch.target) = 'object'
+          then json_merge_patch.target
+        else '{}'
+      end
+    ) as kept
+    full join pg_catalog.jsonb_each(json_merge_patch.patch) as given on kept.key = given.key
+    where given.value is distinct from 'null'
+  );
 end
 $$;
 comment on function app.json_merge_patch(jsonb, jsonb) is
