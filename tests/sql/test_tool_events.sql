@@ -207,10 +207,19 @@ from unnest(array[
   $$ completed_at = now() $$,
   $$ started_at = started_at - interval '1 second' $$
 ]) as changed;
-select throws_ok(
-  $$ update app.tool_events set status = 'done' where id = 'executing-executing' $$,
-  '23514', null, 'an unknown status is refused by its own rule'
-);
+select is(
+  refusal(format(
+    'update app.tool_events set status = %L, result = %L where profile_id = %L and id = %L',
+    unknown, '1', 'guarded', id
+  )),
+  case
+    when unknown is null then '400 invalid_argument status is required'
+    else '400 invalid_argument status must be pending, executing, succeeded or failed'
+  end,
+  format('nor move %s to the status %s', id, coalesce(quote_literal(unknown), 'null'))
+)
+from unnest(array['executing-executing', 'succeeded-succeeded']) as id
+cross join unnest(array['done', '', null]) as unknown;
 select is_empty(
   $$ select id, status, completed_at from app.tool_events
      where profile_id = 'guarded'
