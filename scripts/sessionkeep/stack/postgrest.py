@@ -87,11 +87,11 @@ def version(facts: Facts) -> str | None:
     return answer.headers.get("server", "").removeprefix("postgrest/") or None
 
 
-def set_login_password(facts: Facts, secrets: Secrets) -> None:
-    """Give the role `authenticator` the password of this stack; only its hash is sent."""
-    with psycopg.connect(dba_uri(facts, secrets), autocommit=True) as connection:
+def set_login_password(db_uri: str, password: str) -> None:
+    """Give the role `authenticator` this password, as a DBA; only its hash is sent."""
+    with psycopg.connect(db_uri, autocommit=True) as connection:
         hashed = connection.pgconn.encrypt_password(
-            secrets.authenticator_password.encode(), LOGIN.encode(), b"scram-sha-256"
+            password.encode(), LOGIN.encode(), b"scram-sha-256"
         ).decode()
         connection.execute(
             sql.SQL("alter role {} with login password {}").format(

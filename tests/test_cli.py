@@ -1,0 +1,122 @@
+"""What a user of the command `sessionkeep` sees, whatever happens."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+
+from conftest import Stack
+from sessionkeep import __version__
+
+COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status", "import tool-events"]
+
+
+def sessionkeep(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    command = [sys.executable, "-m", "sessionkeep", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, input=stdin, check=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_has_an_example(command: str) -> None:
+    done = sessionkeep(*command.split(), "--help")
+    assert done.returncode == 0
+    assert "Example: " in done.stdout
+
+
+def test_version_is_the_packages() -> None:
+    assert sessionkeep("--version").stdout == f"sessionkeep {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["up", "--port", "x"], ["token"], ["nonsense"]])
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    assert sessionkeep(*arguments).returncode == 2
+
+
+def test_a_failure_is_one_line_on_stderr_and_exit_code_1(tmp_path: Path) -> None:
+    done = sessionkeep("status", "--data-dir", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: there is no stack in {tmp_path}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = sessionkeep("--debug", "status", "--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_an_unexpected_failure_is_one_line_too(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text('{"home": 1}')
+    done = sessionkeep("status", "--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "--debug" in done.stderr
+
+
+def test_status_for_a_program_has_what_it_needs_and_no_jwt_secret(stack: Stack) -> None:
+    done = sessionkeep("status", "--json", "--data-dir", stack.data_dir)
+    assert done.returncode == 0
+    facts = json.loads(done.stdout)
+    assert facts["running"] is True
+    assert facts["rest_url"] == stack.rest_url
+    assert facts["admin_url"] == stack.admin_url
+    assert facts["db_uri"] == stack.db_uri
+    assert facts["pending_migrations"] == []
+    assert facts["versions"]["sessionkeep"] == __version__
+    assert facts["versions"]["postgresql"].startswith("18.")
+    assert facts["versions"]["postgrest"]
+    assert all(facts["pids"].values())
+    assert stack.jwt_secret not in done.stdout
+
+
+def test_status_for_a_person_says_the_same(stack: Stack) -> None:
+    done = sessionkeep("status", "--data-dir", stack.data_dir)
+    assert done.returncode == 0
+    assert stack.rest_url in done.stdout
+    assert stack.jwt_secret not in done.stdout
+
+
+def test_a_token_is_all_that_is_printed_and_opens_the_profile(stack: Stack, profile: str) -> None:
+    done = sessionkeep("token", "--profile", profile, "--data-dir", stack.data_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    claims = jwt.decode(done.stdout.strip(), stack.jwt_secret, algorithms=["HS256"])
+    assert claims["sub"] == profile
+    assert claims["role"] == "authenticated"
+    assert claims["exp"] - claims["iat"] == 3600
+    headers = {"Authorization": f"Bearer {done.stdout.strip()}"}
+    answer = httpx.get(f"{stack.rest_url}/tool_events", headers=headers, trust_env=False)
+    assert (answer.status_code, answer.json()) == (200, [])
+
+
+@pytest.mark.parametrize(("ttl", "seconds"), [("30s", 30), ("15m", 900), ("7d", 604800)])
+def test_a_tokens_lifetime_and_role_are_chosen(
+    stack: Stack, profile: str, ttl: str, seconds: int
+) -> None:
+    options = ["--role", "auditor", "--ttl", ttl, "--data-dir", stack.data_dir]
+    done = sessionkeep("token", "--profile", profile, *options)
+    claims = jwt.decode(done.stdout.strip(), stack.jwt_secret, algorithms=["HS256"])
+    assert claims["role"] == "auditor"
+    assert claims["exp"] - claims["iat"] == seconds
+    assert claims["iat"] <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--profile", " "], 1),
+        (["--profile", "p", "--ttl", "0s"], 1),
+        (["--profile", "p", "--ttl", "1 week"], 1),
+        (["--profile", "p", "--role", "postgres"], 2),
+    ],
+)
+def test_a_token_that_would_not_work_is_not_made(
+    stack: Stack, options: list[str], code: int
+) -> None:
+    done = sessionkeep("token", *options, "--data-dir", stack.data_dir)
+    assert (done.returncode, done.stdout) == (code, "")
