@@ -520,7 +520,9 @@ COMMENT ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) 
 candidates is an array of up to 500 {id?, rule_id, title, summary, severity?, status?, event_range?,
 evidence?}. New ones are inserted, with their status; of known ones title, summary, severity,
 event_range and evidence are refreshed, and never the status. A bad candidate refuses the whole batch;
-details name its index and field. Gives the stored records.';
+details name its index and field. Gives the stored records.
+
+- candidates: What was found: the array described above';
 
 -- Name: ui_settings; Type: TABLE; Schema: app; Owner: sessionkeep_owner
 
@@ -660,7 +662,10 @@ ALTER FUNCTION api.patch_ui_settings(patch jsonb, expected_revision bigint) OWNE
 
 COMMENT ON FUNCTION api.patch_ui_settings(patch jsonb, expected_revision bigint) IS 'Change parts of the profile''s UI settings (RFC 7396 merge patch)
 Two callers that patch different parts at once lose nothing. null removes a key, an array replaces the
-stored one. expected_revision works as in save_ui_settings.';
+stored one. expected_revision works as in save_ui_settings.
+
+- patch: The parts to change, in the shape of the settings; null removes a key
+- expected_revision: Change only if the stored revision is this one; null: whatever it is';
 
 -- Name: hookify_decisions; Type: TABLE; Schema: app; Owner: sessionkeep_owner
 
@@ -989,7 +994,9 @@ ALTER FUNCTION api.record_hookify_decision(session_id text, source text, severit
 COMMENT ON FUNCTION api.record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text) IS 'Record what hookify decided about a piece of content
 Give the content, which is hashed and not kept, or its content_hash. Of each rule only id and severity
 are kept. Repeating the call with the same id and content gives the stored decision again; other
-content under the same id is refused with 409 id_taken.';
+content under the same id is refused with 409 id_taken.
+
+- content: The content that was checked; hashed, not kept. Give it or content_hash';
 
 -- Name: tool_events; Type: TABLE; Schema: app; Owner: sessionkeep_owner
 
@@ -1382,7 +1389,10 @@ ALTER FUNCTION api.save_ui_settings(settings jsonb, expected_revision bigint) OW
 
 COMMENT ON FUNCTION api.save_ui_settings(settings jsonb, expected_revision bigint) IS 'Replace the profile''s UI settings
 With expected_revision, only if the stored revision is that one (0: nothing is stored yet); else 409
-stale_revision, with the stored revision and settings in details.';
+stale_revision, with the stored revision and settings in details.
+
+- expected_revision: Save only if the stored revision is this one, 0 if nothing is
+  stored; null: whatever it is';
 
 -- Name: session_context(text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
 
@@ -1456,7 +1466,9 @@ ALTER FUNCTION api.session_context(session_id text) OWNER TO sessionkeep_owner;
 
 COMMENT ON FUNCTION api.session_context(session_id text) IS 'What the chat prompt needs to know of a session, in one snapshot
 An object of session_id, binding (or null), misalignments (those not dismissed, oldest first),
-unfinished_tool_events (oldest first) and counts by status; rows have the columns of their views.';
+unfinished_tool_events (oldest first) and counts by status; rows have the columns of their views.
+
+- session_id: The session to tell of';
 
 -- Name: session_repo_bindings; Type: TABLE; Schema: app; Owner: sessionkeep_owner
 
@@ -1697,7 +1709,10 @@ ALTER FUNCTION api.transition_misalignment(session_id text, id text, to_status t
 COMMENT ON FUNCTION api.transition_misalignment(session_id text, id text, to_status text, expected_status text) IS 'Acknowledge, dismiss or re-open a misalignment
 Legal: open to acknowledged, dismissed; acknowledged to dismissed, open; dismissed to acknowledged,
 open. Anything else is refused with 409 illegal_transition. With expected_status, only if the stored
-status is that one. The answer''s previous_status is the status before.';
+status is that one. The answer''s previous_status is the status before.
+
+- to_status: The status to enter: open, acknowledged or dismissed
+- expected_status: Move only if the stored status is this one; null: whatever it is';
 
 -- Name: transition_tool_event(text, text, jsonb, text, jsonb, text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
 
@@ -1786,7 +1801,10 @@ COMMENT ON FUNCTION api.transition_tool_event(id text, to_status text, result js
 Legal: pending to executing, succeeded, failed; executing to succeeded, failed. The status that a
 finished event has already changes nothing and gives the stored event; the other final status is
 refused with 409 already_finished. With expected_status, only if the stored status is that one.
-Context events replace the stored ones; without any, those stay.';
+Context events replace the stored ones; without any, those stay.
+
+- to_status: The status to enter: executing, succeeded or failed
+- expected_status: Move only if the stored status is this one; null: whatever it is';
 
 -- Name: transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
 
@@ -1839,7 +1857,11 @@ ALTER FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status te
 
 COMMENT ON FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text) IS 'Move a tool event to another status, by the model provider''s id of the call
 Takes the newest unfinished event with that call id, else the newest; session_id narrows the search.
-Gives an array of the stored event, or an empty one where there is none. Rules as by id.';
+Gives an array of the stored event, or an empty one where there is none. Rules as by id.
+
+- to_status: The status to enter: executing, succeeded or failed
+- session_id: Look in this session only; null: in all of them
+- expected_status: Move only if the stored status is this one; null: whatever it is';
 
 -- Name: txid(record); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
 
@@ -1948,7 +1970,15 @@ ALTER FUNCTION api.verify_hookify_decisions(INOUT profile_id text, OUT valid boo
 COMMENT ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) IS 'Check that no decision of a profile was changed, removed or moved
 Walks the profile''s hash chain and names the first row that does not fit. Without profile_id: the
 profile of the token; an auditor may name any. Keep head_hash elsewhere to notice even a chain that
-was rewritten from start to end.';
+was rewritten from start to end.
+
+- profile_id: Whose decisions; null: the token''s profile
+- valid: Whether all is as it was recorded
+- checked: How many decisions were looked at
+- head_hash: row_hash of the newest one; 64 zeros where there is none
+- first_bad_position: Where in the chain the first one is that does not fit; null if all do
+- first_bad_id: Its id; null if all fit, or if it is missing at the end
+- problem: What is wrong with it, in words; null if all fit';
 
 -- Name: actor(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
 
@@ -2095,12 +2125,15 @@ begin
     return new;
   end if;
 
-  if not (
+  if new.status is null or not (
     app.is_legal_tool_event_transition(null, new.status)
     or app.is_legal_tool_event_transition('pending', new.status)
   ) then
-    -- Nothing leads to it, so it is no status: status_known refuses it in its own words.
-    return new;
+    -- Nothing leads to it, so it is no status. Said here because PostgreSQL checks constraints in
+    -- the order of their names, and others that it breaks as well come before status_known.
+    perform app.refuse_row(
+      'tool_events', case when new.status is not null then 'status_known' end, 'status'
+    );
   elsif old.completed_at is not null then
     perform app.raise_error(
       409, 'already_finished',
@@ -2217,29 +2250,32 @@ CREATE FUNCTION app.json_merge_patch(target jsonb, patch jsonb) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path TO ''
     AS $$
-declare
-  merged jsonb;
-  member record;
 begin
   if pg_catalog.jsonb_typeof(json_merge_patch.patch) <> 'object' then
     return json_merge_patch.patch;
   end if;
-  merged := case
-    when pg_catalog.jsonb_typeof(json_merge_patch.target) = 'object' then json_merge_patch.target
-    else '{}'
-  end;
-  for member in
-    select pair.key, pair.value from pg_catalog.jsonb_each(json_merge_patch.patch) as pair
-  loop
-    if member.value = 'null' then
-      merged := merged - member.key;
-    else
-      merged := merged || pg_catalog.jsonb_build_object(
-        member.key, app.json_merge_patch(merged -> member.key, member.value)
-      );
-    end if;
-  end loop;
-  return merged;
+  -- All members in one pass: one at a time would copy the document as often as it has members.
+  return (
+    select coalesce(
+      pg_catalog.jsonb_object_agg(
+        coalesce(kept.key, given.key),
+        case
+          when given.key is null then kept.value
+          else app.json_merge_patch(kept.value, given.value)
+        end
+      ),
+      '{}'
+    )
+    from pg_catalog.jsonb_each(
+      case
+        when pg_catalog.jsonb_typeof(json_merge_patch.target) = 'object'
+          then json_merge_patch.target
+        else '{}'
+      end
+    ) as kept
+    full join pg_catalog.jsonb_each(json_merge_patch.patch) as given on kept.key = given.key
+    where given.value is distinct from 'null'
+  );
 end
 $$;
 

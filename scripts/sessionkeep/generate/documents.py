@@ -1,0 +1,18 @@
+"""Which documents are generated, and by what.
+
+To add one: write `generate(live) -> {path from the checkout's root: text}`, and name it here.
+"""
+
+from collections.abc import Callable
+
+from sessionkeep.generate import api_reference, doctor, states, tables
+from sessionkeep.generate.live import Live
+from sessionkeep.migrate.dump import dump_schema
+
+GENERATORS: dict[str, Callable[[Live], dict[str, str]]] = {
+    "schema": lambda live: {"sql/schema.sql": dump_schema(live.db_uri)},
+    "api": api_reference.generate,
+    "tables": tables.generate,
+    "states": states.generate,
+    "doctor": doctor.generate,
+}

