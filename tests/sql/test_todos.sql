@@ -1,0 +1,115 @@
+-- Domain 4: what the table of todos refuses, whoever writes, and what a profile can reach.
+begin;
+set local search_path = tap, pg_catalog;
+select no_plan();
+
+-- ---- The rules of a row, against a superuser
+
+-- Code points that JavaScript's trim() removes, and neighbours that it keeps.
+select throws_ok(
+  format('insert into app.todos (profile_id, text) values (%L, %L)', 'rules', chr(code) || chr(code)),
+  '23514', 'new row for relation "todos" violates check constraint "text_not_blank"',
+  format('a text of U+%s alone is blank', lpad(upper(to_hex(code)), 4, '0'))
+)
+from unnest(array[
+  9, 10, 11, 12, 13, 32, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202,
+  8232, 8233, 8239, 8287, 12288, 65279
+]) as code;
+select lives_ok(
+  format('insert into app.todos (profile_id, text) values (%L, %L)', 'rules', chr(code)),
+  format('a text of U+%s alone is not', lpad(upper(to_hex(code)), 4, '0'))
+)
+from unnest(array[8, 14, 31, 33, 133, 6158, 8203, 8204, 8288, 12289]) as code;
+select throws_ok(
+  format('insert into app.todos (profile_id, text) values (%L, %L)', profile, text), code, null,
+  'refused: ' || why
+)
+from (values
+  ('rules', '', '23514', 'an empty text'),
+  ('rules', null, '23502', 'no text'),
+  ('rules', repeat('x', 65537), '23514', 'a text that is too long'),
+  ('', 'x', '23514', 'an empty profile'),
+  (repeat('x', 201), 'x', '23514', 'a profile that is too long')
+) as refused (profile, text, code, why);
+select lives_ok(
+  format('insert into app.todos (profile_id, text) values (%L, %L)', 'rules', repeat('x', 65536)),
+  'a text of 64 KiB is allowed'
+);
+select throws_ok(
+  $$ update app.todos set text = ' ' where profile_id = 'rules' $$, '23514', null,
+  'an edit cannot make a text blank'
+);
+select throws_ok(
+  $$ update app.todos set completed = null where profile_id = 'rules' $$, '23502', null,
+  'a todo is done or it is not'
+);
+
+-- ---- Two profiles, one id
+
+select authenticate_as('alice');
+insert into api.todos (id, text) values
+('00000000-0000-7000-8000-000000000001', 'alices'), ('00000000-0000-7000-8000-000000000002', 'alices');
+select is(
+  refusal('update api.todos set completed = true'),
+  '400 invalid_argument The request would change several rows; nothing was changed',
+  'a forgotten filter does not cost a profile its list'
+);
+select is(
+  refusal($$ update api.todos set completed = true where id = '00000000-0000-7000-8000-000000000001' $$),
+  'not refused', 'one row may be changed'
+);
+select authenticate_as('bob');
+select lives_ok(
+  $$ insert into api.todos (id, text) values ('00000000-0000-7000-8000-000000000001', 'bobs') $$,
+  'an id is a profile''s own'
+);
+select set_eq(
+  'select profile_id, text from app.todos', $$ values ('bob', 'bobs') $$,
+  'a profile sees its own todos alone'
+);
+select is(
+  refusal(format('select api.%s(%L)', function, '00000000-0000-7000-8000-000000000002')),
+  '404 not_found Todo not found', function || ': another''s todo is not there'
+)
+from unnest(array['toggle_todo', 'delete_todo']) as function;
+update api.todos set text = 'bob was here';
+delete from app.todos where text like 'alices%';
+select throws_ok(statement, '42501', null, 'a profile may not: ' || statement)
+from unnest(array[
+  $$ insert into app.todos (profile_id, text) values ('alice', 'forged') $$,
+  $$ insert into api.todos (text, created_at) values ('x', '2001-01-01') $$,
+  $$ update api.todos set id = gen_random_uuid() $$,
+  $$ update api.todos set created_at = now() $$,
+  $$ update app.todos set profile_id = 'alice' $$,
+  $$ delete from api.todos $$,
+  $$ truncate app.todos $$
+]) as statement;
+select authenticate_as('bob', 'auditor');
+select throws_ok(statement, '42501', null, 'an auditor may not: ' || statement)
+from unnest(array[
+  'select * from api.todos', 'select * from app.todos',
+  $$ insert into api.todos (text) values ('x') $$,
+  $$ select api.toggle_todo('00000000-0000-7000-8000-000000000001') $$,
+  $$ select api.delete_todo('00000000-0000-7000-8000-000000000001') $$
+]) as statement;
+select authenticate_as('bob', 'anon');
+select throws_ok(statement, '42501', null, 'a guest may not: ' || statement)
+from unnest(array[
+  'select * from api.todos', 'select * from app.todos',
+  $$ insert into api.todos (text) values ('x') $$,
+  $$ select api.toggle_todo('00000000-0000-7000-8000-000000000001') $$,
+  $$ select api.delete_todo('00000000-0000-7000-8000-000000000001') $$
+]) as statement;
+select as_dba();
+select set_eq(
+  $$ select profile_id, text, completed from app.todos where profile_id in ('alice', 'bob') $$,
+  $$ values ('alice', 'alices', true), ('alice', 'alices', false), ('bob', 'bob was here', false) $$,
+  'alice''s todos are as she left them'
+);
+select lives_ok(
+  $$ update app.todos set completed = true where profile_id = 'alice' $$,
+  'a DBA may change several rows at once'
+);
+
+select * from finish();
+rollback;
