@@ -1,0 +1,92 @@
+import { randomUUID } from 'node:crypto';
+import type { Connection } from '../connection.js';
+import { type HookifyDecisionRow, isoTime, present } from '../rows.js';
+import { requireStorable } from '../storable.js';
+
+export type HookifySource = 'timeline' | 'session' | 'manual';
+export type HookifySeverity = 'none' | 'info' | 'low' | 'medium' | 'high' | 'critical';
+
+/** A rule that matched; of one with more keys only these are kept. */
+export interface HookifyRule {
+  id: string;
+  severity: HookifySeverity;
+}
+
+/** What hookify decided about a piece of content. */
+export interface HookifyDecision {
+  id: string;
+  sessionId: string;
+  source: HookifySource;
+  /** SHA-256 (hex) of the content as UTF-8; the content itself is not kept. */
+  contentHash: string;
+  severity: HookifySeverity;
+  blocked: boolean;
+  rules: HookifyRule[];
+  message?: string;
+  annotations?: string;
+  createdAt: string;
+}
+
+/** What a decision is recorded with. */
+export interface HookifyDecisionInput {
+  sessionId: string;
+  source: HookifySource;
+  severity: HookifySeverity;
+  blocked: boolean;
+  rules: HookifyRule[];
+  message?: string;
+  annotations?: string;
+  content: string;
+}
+
+export function hookify(connection: Connection) {
+  return {
+    /** Add a decision to the audit. */
+    async recordHookifyDecision(input: HookifyDecisionInput): Promise<HookifyDecision> {
+      requireStorable(input);
+      const row = await connection.send<HookifyDecisionRow>(
+        (client) =>
+          client.rpc('record_hookify_decision', {
+            id: `hook_${randomUUID()}`,
+            session_id: input.sessionId ?? null,
+            source: input.source ?? null,
+            severity: input.severity ?? null,
+            blocked: input.blocked ?? null,
+            rules: input.rules ?? null,
+            message: input.message ?? null,
+            annotations: input.annotations ?? null,
+            content: input.content ?? null,
+          }),
+        { repeatable: true },
+      );
+      return decision(row);
+    },
+
+    /** The decisions of a session, in the order made. */
+    async listHookifyDecisions(sessionId: string): Promise<HookifyDecision[]> {
+      requireStorable({ sessionId });
+      const rows = await connection.list<HookifyDecisionRow, 'position'>(
+        ['position'],
+        (client, page) => {
+          const query = client.from('hookify_decisions').select().eq('session_id', sessionId);
+          return (page.after ? query.or(page.after) : query).order('position').limit(page.size);
+        },
+      );
+      return rows.map(decision);
+    },
+  };
+}
+
+function decision(row: HookifyDecisionRow): HookifyDecision {
+  return {
+    id: row.id,
+    sessionId: row.session_id,
+    source: row.source as HookifySource,
+    contentHash: row.content_hash,
+    severity: row.severity as HookifySeverity,
+    blocked: row.blocked,
+    rules: row.rules as HookifyRule[],
+    createdAt: isoTime(row.created_at),
+    ...present({ message: row.message, annotations: row.annotations }),
+  };
+}

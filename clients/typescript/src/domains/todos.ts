@@ -1,0 +1,190 @@
+import { randomUUID } from 'node:crypto';
+import type { Connection } from '../connection.js';
+import { SessionkeepError } from '../errors.js';
+import { isoTime, only, type TodoRow } from '../rows.js';
+import { requireStorable } from '../storable.js';
+import type { Todo, TodoChanges, TodoDraft } from '../todosCollection.js';
+
+/** A write's outcome with the transaction that made it, as a replication stream names it. */
+export interface WithTxid {
+  record: Todo;
+  txid: number;
+}
+
+type WrittenRow = TodoRow & { txid: string };
+
+const WRITTEN = '*,txid' as '*';
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** What the constraints of the table say, which PostgREST passes on in PostgreSQL's words. */
+const RULES: Record<string, string> = {
+  text_not_blank: 'text must not be blank',
+  text_size: 'text may have 64 KiB at most',
+};
+
+export function todos(connection: Connection) {
+  async function insert(draft: TodoDraft): Promise<WithTxid> {
+    requireStorable(draft);
+    const { id, text, completed = false } = draft;
+    const rows = await inWords(
+      connection.send<WrittenRow[]>(
+        (client) => client.from('todos').insert({ id, text, completed }).select(WRITTEN),
+        {
+          repeatable: true,
+          // An attempt without an answer had stored it: writing the same again gives a transaction
+          // that a stream will name, and nothing where another todo has the id.
+          async recover(error) {
+            if (error.code !== '23505') return undefined;
+            const stored = await connection.send<WrittenRow[]>(
+              (client) =>
+                client.from('todos').update({ text }).eq('id', id).eq('text', text).select(WRITTEN),
+              { repeatable: true },
+            );
+            return stored.length === 1 ? stored : undefined;
+          },
+        },
+      ),
+    );
+    return written(rows);
+  }
+
+  async function update(id: string, changes: TodoChanges): Promise<WithTxid> {
+    requireStorable({ id, ...changes });
+    requireUuid(id);
+    const rows = await inWords(
+      connection.send<WrittenRow[]>(
+        (client) => client.from('todos').update({ ...changes }).eq('id', id).select(WRITTEN),
+        { repeatable: true },
+      ),
+    );
+    return written(rows);
+  }
+
+  async function toggle(id: string): Promise<WithTxid> {
+    requireUuid(id);
+    const row = await connection.send<WrittenRow>(
+      (client) => client.rpc('toggle_todo', { id }).select(WRITTEN),
+      { repeatable: false },
+    );
+    return written([row]);
+  }
+
+  /** Null: a repetition found it gone. */
+  async function remove(id: string): Promise<WithTxid | null> {
+    requireUuid(id);
+    const row = await connection.send<WrittenRow | null>(
+      (client) => client.rpc('delete_todo', { id }).select(WRITTEN),
+      {
+        repeatable: true,
+        recover: async (error) => (error.code === 'not_found' ? null : undefined),
+      },
+    );
+    return row && written([row]);
+  }
+
+  return {
+    /** The profile's list, oldest first. */
+    async listTodos(): Promise<Todo[]> {
+      const rows = await connection.list<TodoRow, 'created_at' | 'id'>(
+        ['created_at', 'id'],
+        (client, page) => {
+          const query = client.from('todos').select();
+          return (page.after ? query.or(page.after) : query)
+            .order('created_at')
+            .order('id')
+            .limit(page.size);
+        },
+      );
+      return rows.map(todo);
+    },
+
+    /** Add a todo to the list. */
+    async addTodo(text: string): Promise<Todo> {
+      return (await insert({ id: randomUUID(), text })).record;
+    },
+
+    /** Add a todo whose id the caller made. */
+    async insertTodo(draft: TodoDraft): Promise<Todo> {
+      return (await insert(draft)).record;
+    },
+
+    /** Set the text or whether it is done. Safe to repeat, unlike a toggle. */
+    async updateTodo(id: string, changes: TodoChanges): Promise<Todo> {
+      return (await update(id, changes)).record;
+    },
+
+    /**
+     * Turn a todo from open to done, or back; two at once both count. It is not repeated once it may
+     * have been carried out: then the error is `unreachable`, and a list tells what is stored.
+     */
+    async toggleTodoRecord(id: string): Promise<Todo> {
+      return (await toggle(id)).record;
+    },
+
+    /** Delete a todo. */
+    async deleteTodoRecord(id: string): Promise<void> {
+      await remove(id);
+    },
+
+    /** The writes again, with the transaction's id: for a collection that waits for its stream. */
+    withTxid: {
+      addTodo: (text: string): Promise<WithTxid> => insert({ id: randomUUID(), text }),
+      insertTodo: insert,
+      updateTodo: update,
+      toggleTodoRecord: toggle,
+      async deleteTodoRecord(id: string): Promise<WithTxid> {
+        const deleted = await remove(id);
+        if (deleted) return deleted;
+        throw new SessionkeepError('The todo is deleted, but its transaction is not known', {
+          code: 'unreachable',
+          status: 0,
+          hint: 'An attempt without an answer deleted it; the stream brings the deletion',
+        });
+      },
+    },
+  };
+}
+
+function todo(row: TodoRow): Todo {
+  return {
+    id: row.id,
+    text: row.text,
+    completed: row.completed,
+    createdAt: isoTime(row.created_at),
+  };
+}
+
+function written(rows: WrittenRow[]): WithTxid {
+  const row = only(rows);
+  if (!row) throw notFound();
+  return { record: todo(row), txid: Number(row.txid) };
+}
+
+function requireUuid(id: string): void {
+  if (!UUID.test(id)) throw notFound();
+}
+
+function notFound(): SessionkeepError {
+  return new SessionkeepError('Todo not found', { code: 'not_found', status: 404 });
+}
+
+/** Say a broken rule of the table in its own words. */
+async function inWords<Result>(request: Promise<Result>): Promise<Result> {
+  try {
+    return await request;
+  } catch (error) {
+    if (error instanceof SessionkeepError && error.code === '23514') {
+      const name = /constraint "(\w+)"/.exec(error.message)?.[1] ?? '';
+      const words = RULES[name];
+      if (words) {
+        const tooLarge = name.endsWith('_size');
+        throw new SessionkeepError(words, {
+          code: tooLarge ? 'payload_too_large' : 'invalid_argument',
+          status: tooLarge ? 413 : 400,
+          details: { field: 'text' },
+          cause: error,
+        });
+      }
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,163 @@
+import { randomUUID } from 'node:crypto';
+import type { Connection } from '../connection.js';
+import { isoTime, only, present, type ToolEventRow } from '../rows.js';
+import { requireStorable } from '../storable.js';
+
+export type ChatToolEventStatus = 'pending' | 'executing' | 'succeeded' | 'failed';
+
+/** A timeline event that a tool looked at. */
+export interface ToolContextEvent {
+  eventIndex: number;
+  displayIndex: number;
+  eventId?: string | null;
+  eventType: string;
+  summary: string;
+}
+
+/** One run of a tool. */
+export interface ChatToolEvent {
+  id: string;
+  sessionId: string;
+  threadId?: string;
+  toolCallId?: string;
+  toolName: string;
+  status: ChatToolEventStatus;
+  arguments: unknown;
+  result?: unknown;
+  error?: string;
+  contextEvents?: ToolContextEvent[];
+  startedAt: string;
+  completedAt?: string;
+  latencyMs?: number;
+}
+
+/** What an event is recorded with. */
+export interface ChatToolEventInput {
+  /** Made here where none is given, so that the call is safe to repeat. */
+  id?: string;
+  sessionId: string;
+  threadId?: string | null;
+  toolCallId?: string | null;
+  toolName: string;
+  arguments: unknown;
+  contextEvents?: ToolContextEvent[];
+  status?: 'pending' | 'executing';
+}
+
+/** What a change of status carries. */
+export interface ChatToolEventUpdates {
+  result?: unknown;
+  error?: string;
+  /** Replace the stored ones; without any, those stay. */
+  contextEvents?: ToolContextEvent[];
+}
+
+export function toolEvents(connection: Connection) {
+  return {
+    /** The events of a session, oldest first. */
+    async listBySession(sessionId: string): Promise<ChatToolEvent[]> {
+      requireStorable({ sessionId });
+      const rows = await connection.list<ToolEventRow, 'started_at' | 'id'>(
+        ['started_at', 'id'],
+        (client, page) => {
+          const query = client.from('tool_events').select().eq('session_id', sessionId);
+          return (page.after ? query.or(page.after) : query)
+            .order('started_at')
+            .order('id')
+            .limit(page.size);
+        },
+      );
+      return rows.map(toolEvent);
+    },
+
+    /** Record that a tool has started. */
+    async insert(input: ChatToolEventInput): Promise<ChatToolEvent> {
+      requireStorable(input);
+      const row = await connection.send<ToolEventRow>(
+        (client) =>
+          client.rpc('record_tool_event', {
+            id: input.id ?? `tool_${randomUUID()}`,
+            session_id: input.sessionId ?? null,
+            thread_id: input.threadId ?? null,
+            tool_call_id: input.toolCallId ?? null,
+            tool_name: input.toolName ?? null,
+            arguments: input.arguments ?? null,
+            status: input.status ?? null,
+            context_events: input.contextEvents ?? null,
+          }),
+        { repeatable: true },
+      );
+      return toolEvent(row);
+    },
+
+    /**
+     * Move an event to another status. `Tool event <id> not found` for an unknown one; finishing it
+     * again with the same status changes nothing and gives the stored event.
+     */
+    async updateStatus(
+      id: string,
+      status: ChatToolEventStatus,
+      updates: ChatToolEventUpdates = {},
+    ): Promise<ChatToolEvent> {
+      requireStorable({ id, status, ...updates });
+      const row = await connection.send<ToolEventRow>(
+        (client) =>
+          client.rpc('transition_tool_event', { id, to_status: status, ...changes(updates) }),
+        { repeatable: true },
+      );
+      return toolEvent(row);
+    },
+
+    /**
+     * The same by the model provider's id of the call: the newest unfinished event with it, else the
+     * newest. Null where there is none.
+     */
+    async updateStatusByToolCall(
+      toolCallId: string,
+      status: ChatToolEventStatus,
+      updates: ChatToolEventUpdates = {},
+    ): Promise<ChatToolEvent | null> {
+      requireStorable({ toolCallId, status, ...updates });
+      const rows = await connection.send<ToolEventRow[]>(
+        (client) =>
+          client.rpc('transition_tool_event_by_call', {
+            tool_call_id: toolCallId,
+            to_status: status,
+            ...changes(updates),
+          }),
+        { repeatable: true },
+      );
+      const row = only(rows);
+      return row ? toolEvent(row) : null;
+    },
+  };
+}
+
+/** Change a row into the app's record. */
+export function toolEvent(row: ToolEventRow): ChatToolEvent {
+  return {
+    id: row.id,
+    sessionId: row.session_id,
+    toolName: row.tool_name,
+    status: row.status as ChatToolEventStatus,
+    arguments: row.arguments,
+    startedAt: isoTime(row.started_at),
+    ...present({
+      threadId: row.thread_id,
+      toolCallId: row.tool_call_id,
+      result: row.result,
+      error: row.error,
+      contextEvents: row.context_events as ToolContextEvent[] | null,
+      completedAt: row.completed_at && isoTime(row.completed_at),
+      latencyMs: row.latency_ms,
+    }),
+  };
+}
+
+function changes(updates: ChatToolEventUpdates) {
+  return {
+    result: updates.result ?? null,
+    error: updates.error ?? null,
+    context_events: updates.contextEvents ?? null,
+  };
+}

@@ -1,0 +1,14 @@
+export * as chatToolEvents from './chatToolEvents.js';
+export { configure } from './connection.js';
+export { SessionkeepError } from './errors.js';
+export { forProfile } from './forProfile.js';
+export type { ProfileModules } from './forProfile.js';
+export * as guestSettings from './guestSettings.js';
+export * as hookifyDecisions from './hookifyDecisions.js';
+export * as misalignments from './misalignments.js';
+export { sessionContext } from './sessionContext.js';
+export type { SessionContext } from './sessionContext.js';
+export * as sessionRepoBindings from './sessionRepoBindings.js';
+export type { Configuration } from './settings.js';
+export * as todosStore from './todosStore.js';
+export * as uiSettingsStore from './uiSettingsStore.js';

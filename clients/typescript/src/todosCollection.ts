@@ -1,0 +1,89 @@
+// For the browser too: nothing here reaches the server by itself, and no secret is near.
+import type { QueryClient } from '@tanstack/query-core';
+import { queryCollectionOptions } from '@tanstack/query-db-collection';
+
+/** One thing to do. */
+export interface Todo {
+  id: string;
+  text: string;
+  completed: boolean;
+  createdAt: string;
+}
+
+/** A new todo with the id that its maker gave it. */
+export interface TodoDraft {
+  /** A UUID. */
+  id: string;
+  text: string;
+  completed?: boolean;
+}
+
+/** What can be changed of a todo. */
+export interface TodoChanges {
+  text?: string;
+  completed?: boolean;
+}
+
+/**
+ * Where a collection's todos are. On a server `forProfile(…).todosStore` is one; in a browser each
+ * member calls a server function of the app that calls that.
+ */
+export interface TodosSource {
+  listTodos(): Promise<Todo[]>;
+  insertTodo(draft: TodoDraft): Promise<Todo>;
+  updateTodo(id: string, changes: TodoChanges): Promise<Todo>;
+  deleteTodoRecord(id: string): Promise<unknown>;
+}
+
+/**
+ * Options of a TanStack DB query collection of todos. What the server answered to a write is put into
+ * the collection as it is; nothing is fetched again.
+ */
+export function todosCollectionOptions(queryClient: QueryClient, source: TodosSource) {
+  const options = queryCollectionOptions<Todo, Error, string[], string>({
+    id: 'todos',
+    queryKey: ['todos'],
+    queryFn: () => source.listTodos(),
+    queryClient,
+    getKey: (todo) => todo.id,
+
+    async onInsert({ transaction }) {
+      const stored: Todo[] = [];
+      for (const { modified } of transaction.mutations) {
+        const { id, text, completed } = modified;
+        stored.push(await source.insertTodo({ id, text, completed }));
+      }
+      writeBack(() => stored.forEach((todo) => void options.utils.writeUpsert(todo)));
+      return { refetch: false };
+    },
+
+    async onUpdate({ transaction }) {
+      const stored: Todo[] = [];
+      for (const { key, changes } of transaction.mutations) {
+        const { text, completed } = changes;
+        stored.push(
+          await source.updateTodo(String(key), {
+            ...(text === undefined ? {} : { text }),
+            ...(completed === undefined ? {} : { completed }),
+          }),
+        );
+      }
+      writeBack(() => stored.forEach((todo) => void options.utils.writeUpdate(todo)));
+      return { refetch: false };
+    },
+
+    async onDelete({ transaction }) {
+      const keys = transaction.mutations.map(({ key }) => String(key));
+      for (const key of keys) await source.deleteTodoRecord(key);
+      writeBack(() => void options.utils.writeDelete(keys));
+      return { refetch: false };
+    },
+  });
+
+  // Not awaited: it is applied when the handler has returned.
+  function writeBack(write: () => void): void {
+    options.utils.writeBatch(write).catch(() => options.utils.refetch());
+  }
+
+  return options;
+}
