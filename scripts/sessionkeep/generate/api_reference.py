@@ -100,6 +100,28 @@ def generate(live: Live) -> dict[str, str]:
     }
 
 
+def amendment(live: Live) -> dict[str, Any]:
+    """Return what PostgREST's description of the API leaves out, for a page that shows it.
+
+    `verbs` of each path that someone may use, `arguments` of each function with their meanings, and
+    the meanings of the `shared` parameters.
+    """
+    functions = read_functions(live)
+    verbs = {
+        f"/{view}": [verb for verb, privilege in _VERBS.items() if privileges["roles"][privilege]]
+        for view, privileges in _privileges(live).items()
+    }
+    verbs |= {
+        f"/rpc/{function.name}": ["get", "post"] if function.reads_only else ["post"]
+        for function in functions
+    }
+    arguments = {
+        f"/rpc/{function.name}": {p.name: p.description for p in function.inputs}
+        for function in functions
+    }
+    return {"verbs": verbs, "arguments": arguments, "shared": SHARED}
+
+
 def _section(function: Function, views: list[str]) -> str | None:
     """Return the view that a function stands under: the one it gives, or is named for."""
     return next((view for view in views if view in {function.view} or view in function.name), None)

@@ -10,11 +10,15 @@ import typer
 
 from sessionkeep.console import print_json, stderr, stdout
 from sessionkeep.errors import SessionkeepError
+from sessionkeep.importer.tool_events import import_tool_events
 from sessionkeep.options import DEFAULT_DATA_DIR, DataDir
+from sessionkeep.paths import PROJECT_DIR
 from sessionkeep.stack import manage
-from sessionkeep.stack.state import require
+from sessionkeep.stack.docs import DEFAULT_PORT as DEFAULT_DOCS_PORT
+from sessionkeep.stack.state import read_db_uri, require
 from sessionkeep.stack.token import Role, make_claims, parse_ttl, sign
 
+SAMPLE = PROJECT_DIR / "docs" / "sample" / "chat-tool-events.json"
 SAMPLE_PROFILE = "default-profile"
 
 
@@ -52,6 +56,12 @@ def up(  # noqa: PLR0917 - typer passes them by name
     sample: Annotated[
         bool, typer.Option(help="Import the sample file on the first run of an embedded stack.")
     ] = True,
+    docs: Annotated[
+        bool, typer.Option("--docs", help="Also serve Swagger UI, to browse and try the API.")
+    ] = False,
+    docs_port: Annotated[
+        int, typer.Option(help="Swagger UI's port on 127.0.0.1, with --docs.", min=1, max=65535)
+    ] = DEFAULT_DOCS_PORT,
 ) -> None:
     """Start PostgreSQL and PostgREST, apply the SQL, and say where to find them.
 
@@ -61,16 +71,18 @@ def up(  # noqa: PLR0917 - typer passes them by name
 
     Example: sessionkeep up --port 8080 --admin-port 8081
     """
-    wishes = manage.Wishes(port, admin_port, postgres, postgrest)
+    wishes = manage.Wishes(port, admin_port, postgres, postgrest, docs_port if docs else None)
     report = manage.up(data_dir, wishes, say=lambda line: stderr.print(line, markup=False))
     if report.first_run:
-        if sample and postgres is None:
+        if sample and postgres is None and SAMPLE.exists():
             _import_sample(data_dir)
         manage.mark_first_run_done(data_dir)
     if report.started:
         stdout.print(f"Started: {' and '.join(report.started)}.")
     else:
         stdout.print("All is up already.")
+    if docs:
+        stdout.print(f"Browse the API: http://127.0.0.1:{docs_port}")
     _print_first_steps(report.facts.rest_url, data_dir)
 
 
@@ -139,7 +151,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _import_sample(data_dir: Path) -> None:
-    raise NotImplementedError
+    report = import_tool_events(read_db_uri(data_dir), SAMPLE, SAMPLE_PROFILE)
+    stdout.print(f"Imported {report.loaded} sample events for {SAMPLE_PROFILE}.", markup=False)
 
 
 def _flattened(facts: dict[str, object]) -> list[tuple[str, object]]:
@@ -156,7 +169,8 @@ def _flattened(facts: dict[str, object]) -> list[tuple[str, object]]:
 
 def _print_first_steps(rest_url: str, data_dir: Path) -> None:
     """Print how to get a token, and three lines that work when pasted."""
-    command = [sys.argv[0], "token", "--profile", SAMPLE_PROFILE]
+    program = Path(sys.executable).with_name("sessionkeep")  # works from any folder
+    command = [str(program), "token", "--profile", SAMPLE_PROFILE]
     if data_dir.resolve() != DEFAULT_DATA_DIR:
         command += ["--data-dir", str(data_dir.resolve())]
     bearer = f'-H "Authorization: Bearer $({shlex.join(command)})"'

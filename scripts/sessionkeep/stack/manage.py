@@ -9,8 +9,10 @@ import psycopg
 
 from sessionkeep import __version__
 from sessionkeep.errors import SessionkeepError
+from sessionkeep.generate import api_reference
+from sessionkeep.generate.live import Live
 from sessionkeep.migrate.runner import Say, migrate, pending
-from sessionkeep.stack import postgres, postgrest, processes
+from sessionkeep.stack import docs, postgres, postgrest, processes
 from sessionkeep.stack.account import choose_home, choose_socket_dir, service_account
 from sessionkeep.stack.state import (
     DEFAULT_ADMIN_PORT,
@@ -35,6 +37,8 @@ class Wishes:
     admin_port: int | None = None
     postgres_uri: str | None = None
     postgrest: Path | None = None
+    docs_port: int | None = None
+    """Where to serve Swagger UI; None: nowhere, unless it runs already."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def up(data_dir: Path, wishes: Wishes | None = None, say: Say = lambda _: None) 
         serving = processes.find(postgrest.config_file(facts)) is not None
         if not serving:
             _check_ports(facts)
+        if wishes.docs_port:
+            docs.check(facts, wishes.docs_port)
         save_facts(data_dir, facts)
         account, started = service_account(), []
         embedded = secrets.postgres_uri is None
@@ -76,6 +82,11 @@ def up(data_dir: Path, wishes: Wishes | None = None, say: Say = lambda _: None) 
             postgrest.set_login_password(uri, secrets.authenticator_password)
             postgrest.start(facts, secrets, account, executable, data_dir)
             started.append("PostgREST")
+        if wishes.docs_port:
+            amendment = api_reference.amendment(Live(facts.rest_url, uri, secrets.jwt_secret))
+            log = data_dir / "docs.log"
+            if docs.start(facts, account, wishes.docs_port, log, amendment):
+                started.append("Swagger UI")
         return UpReport(facts, started, first_run=not facts.first_run_done)
 
 
@@ -111,10 +122,12 @@ def status(data_dir: Path) -> dict[str, Any]:
     server_version = _server_version(uri)
     rest = processes.find(postgrest.config_file(facts))
     server = None if secrets.postgres_uri else processes.find(facts.cluster)
+    docs_server = docs.find(facts)
     return {
         "running": rest is not None and postgrest.is_ready(facts),
         "rest_url": facts.rest_url,
         "admin_url": facts.admin_url,
+        "docs_url": docs.url(facts),
         "db_uri": uri,
         "versions": {
             "sessionkeep": __version__,
@@ -124,6 +137,7 @@ def status(data_dir: Path) -> dict[str, Any]:
         "pids": {
             "postgresql": server.pid if server else None,
             "postgrest": rest.pid if rest else None,
+            "docs": docs_server.pid if docs_server else None,
         },
         "pending_migrations": pending(uri) if server_version else None,
         "data_dir": str(data_dir),
@@ -165,6 +179,8 @@ def _check_ports(facts: Facts) -> None:
 
 def _stop(facts: Facts) -> list[str]:
     stopped = []
+    if docs.stop(facts):
+        stopped.append("Swagger UI")
     if postgrest.stop(facts):
         stopped.append("PostgREST")
     if postgres.stop(facts):

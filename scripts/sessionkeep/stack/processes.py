@@ -45,9 +45,12 @@ def spawn(
         )
 
 
-def find(argument: Path) -> psutil.Process | None:
-    """Return the running PostgreSQL or PostgREST that was started with `argument`, or None.
+def find(
+    argument: Path, names: tuple[str, ...] = ("postgres", "postgrest")
+) -> psutil.Process | None:
+    """Return the running program that was started with `argument`, or None.
 
+    Its own name starts with one of `names`; an editor or a pager of the same file does not count.
     There are no pid files to go stale: a reused pid has another command line.
     """
     found = {
@@ -55,7 +58,7 @@ def find(argument: Path) -> psutil.Process | None:
         for process in psutil.process_iter(["cmdline", "status", "ppid"])
         if str(argument) in (process.info["cmdline"] or [])[1:]
         and process.info["status"] != psutil.STATUS_ZOMBIE
-        and Path(process.info["cmdline"][0]).name in {"postgres", "postgrest"}
+        and Path(process.info["cmdline"][0]).name.startswith(names)
     }
     # A child of PostgreSQL carries the same command line until it has set its title.
     parents = [process for process in found.values() if process.info["ppid"] not in found]

@@ -1,0 +1,1 @@
+"""What the process that serves Swagger UI runs and serves."""
