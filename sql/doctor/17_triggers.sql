@@ -30,7 +30,8 @@ from needed
 where not exists (
   select
   from pg_catalog.pg_trigger as trigger
-  where trigger.tgrelid = pg_catalog.to_regclass(needed.table_name)
+  -- As text: to look the name up, a login would need USAGE on the schema.
+  where trigger.tgrelid::regclass::text = needed.table_name
     and trigger.tgname = needed.trigger_name
 )
 union all

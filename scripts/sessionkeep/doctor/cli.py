@@ -20,13 +20,15 @@ def _counted(number: int, noun: str) -> str:
 
 def _print_report(report: Report) -> None:
     if report.findings:
-        table = Table("level", "object", "what", "how to mend", show_lines=True)
-        for finding in report.findings:
-            table.add_row(
-                Text(finding.level, style=_STYLES[finding.level]),
-                *(Text(text) for text in (finding.object, finding.what, finding.how_to_mend)),
-            )
+        table = Table("", "level", "object", "what")
+        for number, finding in enumerate(report.findings, 1):
+            level = Text(finding.level, style=_STYLES[finding.level])
+            table.add_row(str(number), level, Text(finding.object), Text(finding.what))
         stdout.print(table, soft_wrap=False)
+        # Outside the table, where no line is broken: a statement can be copied.
+        stdout.print("How to mend:")
+        for number, finding in enumerate(report.findings, 1):
+            stdout.print(f"{number}. {finding.how_to_mend}", markup=False)
     errors, warnings = report.count("error"), report.count("warning")
     stdout.print(
         f"{_counted(report.lints, 'lint')} run: "

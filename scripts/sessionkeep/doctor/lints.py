@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from psycopg.rows import class_row
 
 from sessionkeep.errors import SessionkeepError
@@ -77,17 +79,26 @@ def read_lints() -> list[Lint]:
     return [_read(path) for path in sorted((shipped("sql") / "doctor").glob("*.sql"))]
 
 
+def run(conn: psycopg.Connection[Any]) -> Report:
+    """Run every lint in the connection's transaction, whose search_path it empties."""
+    lints = read_lints()
+    findings = []
+    conn.execute("set local search_path = ''")
+    for lint in lints:
+        with conn.cursor(row_factory=class_row(Row)) as cursor:
+            rows = cursor.execute(lint.sql.encode()).fetchall()
+        findings += [Finding(**vars(row), lint=lint.name) for row in rows]
+    return Report(len(lints), findings)
+
+
 def examine(db_uri: str) -> Report:
     """Run every lint over the database, in one read-only snapshot.
 
     Any login that can connect will do: the lints read the system catalogue alone. Raises
     SessionkeepError where there is no connection, or nothing of sessionkeep to examine.
     """
-    lints = read_lints()
-    findings = []
     with connect(db_uri) as conn:
         conn.execute("set default_transaction_read_only = on")
-        conn.execute("set search_path = ''")
         conn.commit()
         conn.execute("set transaction isolation level repeatable read")
         there = conn.execute(
@@ -99,8 +110,4 @@ def examine(db_uri: str) -> Report:
                 f"the database {conn.info.dbname} has no schemas app and api",
                 "sessionkeep migrate makes them; or name another database by --db-uri",
             )
-        for lint in lints:
-            with conn.cursor(row_factory=class_row(Row)) as cursor:
-                rows = cursor.execute(lint.sql.encode()).fetchall()
-            findings += [Finding(**vars(row), lint=lint.name) for row in rows]
-    return Report(len(lints), findings)
+        return run(conn)

@@ -23,7 +23,7 @@ array `findings`, and each says also which `lint` found it.
 
 Each lint is one SELECT in `sql/doctor/`, which you can also run in psql (after
 `set search_path = ''`). They look at the schemas `app`, `api` and `ops`, at `public`, at the roles
-and at the publications. This page is made from their headers: `python -m sessionkeep.generate`.
+and at the publications. This page is made from their headers: `scripts/generate doctor`.
 """
 
 

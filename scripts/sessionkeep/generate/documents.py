@@ -5,7 +5,7 @@ To add one: write `generate(live) -> {path from the checkout's root: text}`, and
 
 from collections.abc import Callable
 
-from sessionkeep.generate import api_reference, doctor, states, tables
+from sessionkeep.generate import api_reference, authorization, doctor, states, tables
 from sessionkeep.generate.live import Live
 from sessionkeep.migrate.dump import dump_schema
 
@@ -15,4 +15,5 @@ GENERATORS: dict[str, Callable[[Live], dict[str, str]]] = {
     "tables": tables.generate,
     "states": states.generate,
     "doctor": doctor.generate,
+    "authorization": authorization.generate,
 }
