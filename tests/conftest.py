@@ -67,6 +67,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def bring_up(data_dir: Path, **wishes: object) -> manage.UpReport:
+    """Bring a stack up on free ports."""
+    ports = {"port": free_port(), "admin_port": free_port()}
+    return manage.up(data_dir, manage.Wishes(**{**ports, **wishes}))  # type: ignore[arg-type]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the stack, once a run: in the controller, before the workers are."""
     if hasattr(config, "workerinput") or config.option.collectonly:
@@ -74,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(tempfile.mkdtemp(prefix="sessionkeep-test-"))
     os.environ[DATA_DIR_VARIABLE] = str(folder / "data")
     config.add_cleanup(lambda: shutil.rmtree(folder))
-    manage.up(folder / "data", manage.Wishes(port=free_port(), admin_port=free_port()))
+    bring_up(folder / "data")
     config.add_cleanup(lambda: manage.delete_data(folder / "data"))
     _load_pgtap(Stack.of(folder / "data"))
 
@@ -162,3 +168,13 @@ def client(client_for: ClientFor, profile: str) -> httpx.Client:
 def guest(client_for: Callable[[str | None], httpx.Client]) -> httpx.Client:
     """An HTTP client without a token."""
     return client_for(None)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """Yield a data directory that does not exist yet; its stack is deleted afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="sessionkeep-test-"))
+    yield folder / "data"
+    if (folder / "data" / "stack.json").exists():
+        manage.delete_data(folder / "data")
+    shutil.rmtree(folder)

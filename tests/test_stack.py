@@ -2,13 +2,10 @@
 
 import os
 import shlex
-import shutil
 import socket
 import stat
 import subprocess
-import tempfile
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,26 +14,10 @@ import psutil
 import psycopg
 import pytest
 
-from conftest import Stack, free_port
+from conftest import Stack, bring_up, free_port
 from sessionkeep.errors import SessionkeepError
 from sessionkeep.stack import account, manage, postgres, state
 from test_cli import sessionkeep
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """Yield a data directory that does not exist yet; its stack is deleted afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="sessionkeep-test-"))
-    yield folder / "data"
-    if (folder / "data" / "stack.json").exists():
-        manage.delete_data(folder / "data")
-    shutil.rmtree(folder)
-
-
-def bring_up(data_dir: Path, **wishes: object) -> manage.UpReport:
-    """Bring a stack up on free ports."""
-    ports = {"port": free_port(), "admin_port": free_port()}
-    return manage.up(data_dir, manage.Wishes(**{**ports, **wishes}))  # type: ignore[arg-type]
 
 
 def pids(data_dir: Path) -> list[int]:
