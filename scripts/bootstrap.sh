@@ -43,6 +43,15 @@ install_all() {
   npm ci --loglevel=error --no-progress $omit || fail "npm could not install the packages of package-lock.json"
 }
 
+# What needs a browser is skipped, and says so, where this brings none.
+install_browser() {
+  ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null || return 0
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+  echo "Installing Debian's chromium for the tests in a browser ..." >&2
+  (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y chromium) >/dev/null 2>&1 ||
+    echo "It could not be installed: the tests in a browser will be skipped." >&2
+}
+
 bootstrap() {
   cd "$project" || exit 1
   mkdir -p .venv

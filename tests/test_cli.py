@@ -71,7 +71,9 @@ def test_status_for_a_program_has_what_it_needs_and_no_jwt_secret(stack: Stack) 
     assert facts["versions"]["sessionkeep"] == __version__
     assert facts["versions"]["postgresql"].startswith("18.")
     assert facts["versions"]["postgrest"]
-    assert all(facts["pids"].values())
+    assert facts["pids"]["postgresql"]
+    assert facts["pids"]["postgrest"]
+    assert facts["docs_url"] is facts["pids"]["docs"] is None
     assert stack.jwt_secret not in done.stdout
 
 

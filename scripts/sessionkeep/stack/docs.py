@@ -50,15 +50,10 @@ def check(facts: Facts, port: int) -> None:
 
 
 def start(facts: Facts, account: Account, port: int, log: Path, amendment: dict[str, Any]) -> bool:
-    """Serve it on `port` of 127.0.0.1 as `account`; True if it did not run there yet.
+    """Serve it on `port` of 127.0.0.1 as `account`; True if it did not run so yet.
 
     `amendment` is what the page adds to PostgREST's description of the API.
     """
-    wanted = f"http://127.0.0.1:{port}"
-    if url(facts) == wanted:
-        return False
-    stop(facts)
-    processes.check_port_free(port, "--docs-port")
     config = {
         "port": port,
         "rest_url": facts.rest_url,
@@ -67,13 +62,17 @@ def start(facts: Facts, account: Account, port: int, log: Path, amendment: dict[
         "uid": account.uid,
         "gid": account.gid,
     }
+    if find(facts) and json.loads(config_file(facts).read_text(encoding="utf-8")) == config:
+        return False
+    stop(facts)
+    processes.check_port_free(port, "--docs-port")
     config_file(facts).write_text(json.dumps(config), encoding="utf-8")
     command = [sys.executable, "-I", str(SERVER), str(config_file(facts))]
     # As the caller: it gives up root's rights itself, once it has read its files.
     caller = Account(os.geteuid(), os.getegid())
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
     process = processes.spawn(Path(sys.executable), command, environment, log, caller)
-    processes.wait_until(lambda: _answers(wanted), process, "Swagger UI", log)
+    processes.wait_until(lambda: _answers(f"http://127.0.0.1:{port}"), process, "Swagger UI", log)
     return True
 
 
