@@ -150,6 +150,11 @@ def test_what_breaks_a_rule_is_refused_by_name(
     assert verify(client)["checked"] == 0
 
 
+def test_a_text_that_cannot_be_stored_is_refused(client: httpx.Client) -> None:
+    answer = record(client, content="a\0b")
+    assert (answer.status_code, answer.json()["code"]) == (400, "22P05")
+
+
 def test_what_is_too_large_is_refused(client: httpx.Client) -> None:
     answer = record(client, message="x" * 65537)
     assert answer.status_code == 413
@@ -194,6 +199,18 @@ def test_concurrent_decisions_make_one_valid_chain(client: httpx.Client) -> None
         assert of_thread == sorted(of_thread)
     found = verify(client)
     assert (found["valid"], found["checked"], found["problem"]) == (True, 80, None)
+
+
+def test_a_chain_that_grows_while_it_is_verified_is_valid(client: httpx.Client) -> None:
+    def verify_often() -> list[dict[str, Any]]:
+        return [verify(client) for _ in range(20)]
+
+    def record_often() -> list[dict[str, Any]]:
+        return [record(client).json() for _ in range(20)]
+
+    found = at_once([record_often, verify_often, record_often, verify_often])
+    assert {answer["problem"] for answer in found[1] + found[3]} == {None}
+    assert verify(client)["checked"] == 40
 
 
 def test_the_order_is_total_and_the_order_made(client: httpx.Client) -> None:

@@ -269,6 +269,24 @@ def test_a_document_of_1_mib_is_kept_and_one_byte_more_is_not(client: httpx.Clie
     assert load(client) == stored
 
 
+@pytest.mark.parametrize("write", [save, patch])
+def test_a_text_that_cannot_be_stored_is_refused(client: httpx.Client, write: Any) -> None:
+    answer = write(client, {"lastSessionPath": "a\0b"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "22P05")
+    assert load(client) == []
+
+
+def test_a_patch_that_is_too_deep_is_refused(client: httpx.Client) -> None:
+    deep = '{"a":' * 3000 + "1" + "}" * 3000
+    answer = client.post(
+        "/rpc/patch_ui_settings",
+        content=f'{{"patch": {deep}}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (413, "54001")
+    assert load(client) == []
+
+
 def test_a_patch_of_very_many_keys_is_applied(client: httpx.Client) -> None:
     many = {f"key{number}": number for number in range(50_000)}
     assert patch(client, many).status_code == 200
