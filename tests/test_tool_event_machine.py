@@ -1,0 +1,299 @@
+"""Tool events against a model: whatever two profiles do, in whatever order, both tell the same."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+from hypothesis import HealthCheck, Phase, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+UNFINISHED = ("pending", "executing")
+FINAL = ("succeeded", "failed")
+LEGAL = {("pending", "executing"), *((old, new) for old in UNFINISHED for new in FINAL)}
+COLUMNS = "id, session_id, tool_call_id, status, arguments, result, error, context_events"
+LOOKED_AT = [{"eventIndex": 1, "displayIndex": 2, "eventType": "message", "summary": "x"}]
+
+PROFILES = st.sampled_from(["one", "one", "two"])
+IDS = st.sampled_from([f"tool_{number}" for number in range(1, 5)])
+SESSIONS = st.sampled_from(["s1", "s2"])
+CALLS = st.sampled_from(["call_1", "call_2"])
+# Weighted, so that most calls are ones that an app would make.
+STARTS = st.sampled_from([*UNFINISHED * 4, "failed", "done"])
+STATUSES = st.sampled_from([*UNFINISHED, *FINAL * 4, "done"])
+SMALL_JSON = st.sampled_from([None, 1, {"a": [1]}])
+CONTEXT = st.sampled_from([None, [], LOOKED_AT])
+
+
+@dataclass(frozen=True)
+class Event:
+    """A tool event as the model has it."""
+
+    id: str
+    session_id: str
+    tool_call_id: str | None
+    status: str
+    arguments: Any
+    result: Any = None
+    error: str | None = None
+    context_events: Any = None
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What comes with a transition."""
+
+    result: Any
+    error: str | None
+    context_events: Any
+    expected_status: str | None
+
+
+OUTCOMES = st.builds(
+    Outcome,
+    result=SMALL_JSON,
+    error=st.sampled_from([None] * 5 + ["it broke"]),
+    context_events=CONTEXT,
+    expected_status=st.sampled_from([None] * 4 + [*UNFINISHED]),
+)
+
+
+class Refused(Exception):
+    """The code of a refusal, by the model or by the database."""
+
+
+def moved(old: Event, to: str, outcome: Outcome) -> Event:
+    """What becomes of an event, by the rules as design.md states them."""
+    if old.status in FINAL and to == old.status:
+        return old
+    if old.status in UNFINISHED and outcome.expected_status not in {None, old.status}:
+        raise Refused("illegal_transition")
+    if to not in {*UNFINISHED, *FINAL}:
+        raise Refused("invalid_argument")
+    if old.status in FINAL:
+        raise Refused("already_finished")
+    if to != old.status and (old.status, to) not in LEGAL:
+        raise Refused("illegal_transition")
+    if (outcome.result is not None and to not in FINAL) or (outcome.error and to != "failed"):
+        raise Refused("invalid_argument")
+    context = old.context_events if outcome.context_events is None else outcome.context_events
+    return replace(
+        old,
+        status=to,
+        result=outcome.result,
+        error=outcome.error,
+        context_events=context,
+        log=old.log if to == old.status else (*old.log, to),
+    )
+
+
+class ToolEventMachine(RuleBasedStateMachine):
+    """Each run is two fresh profiles; the model keeps their events in the order recorded."""
+
+    def __init__(self, db: psycopg.Connection[Any], prefix: str) -> None:
+        super().__init__()
+        self.db = db
+        self.prefix = prefix
+        self.model: dict[str, dict[str, Event]] = {"one": {}, "two": {}}
+
+    def call(self, profile: str, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Run one query as PostgREST would for a token of the profile; give its rows."""
+        claims = {"sub": self.prefix + profile, "role": "authenticated"}
+        try:
+            with self.db.transaction():
+                self.db.execute(
+                    "select set_config('request.jwt.claims', %s, true)", [json.dumps(claims)]
+                )
+                self.db.execute("set local role authenticated")
+                rows = self.db.execute(f"select to_jsonb(r) from {query} as r", values).fetchall()
+        except psycopg.Error as error:
+            assert error.sqlstate == "PGRST", error
+            assert error.diag.message_primary
+            raise Refused(json.loads(error.diag.message_primary)["code"]) from error
+        return [row for (row,) in rows]
+
+    def check(self, profile: str, want: Event | str, query: str, *values: Any) -> None:
+        """The database gives the row of the model's event, or refuses with the model's code."""
+        try:
+            rows = self.call(profile, query, *values)
+        except Refused as refusal:
+            assert str(refusal) == want
+        else:
+            assert isinstance(want, Event), f"not refused: {want}"
+            assert [shown(row) for row in rows] == [shown(vars(want))]
+            self.model[profile][want.id] = want
+        event(want if isinstance(want, str) else want.status)
+
+    @rule(
+        profile=PROFILES,
+        name=IDS,
+        session=SESSIONS,
+        call=CALLS | st.none(),
+        status=STARTS,
+        arguments=SMALL_JSON,
+        context=CONTEXT,
+    )
+    def record(
+        self,
+        profile: str,
+        name: str,
+        session: str,
+        call: str | None,
+        status: str,
+        arguments: Any,
+        context: Any,
+    ) -> None:
+        """Record a new event, or one whose id is taken."""
+        old = self.model[profile].get(name)
+        new = Event(name, session, call, status, arguments, None, None, context, (status,))
+        want: Event | str = new
+        if status not in UNFINISHED:
+            want = "invalid_argument"
+        elif old:
+            same = same_record(old, new)
+            want = old if same else "id_taken"
+        self.check(
+            profile,
+            want,
+            "api.record_tool_event(%s, 't', %s, id => %s, tool_call_id => %s, status => %s,"
+            " context_events => %s)",
+            session,
+            as_json(arguments) or "null",
+            name,
+            call,
+            status,
+            as_json(context),
+        )
+
+    @precondition(lambda self: any(self.model.values()))
+    @rule(profile=PROFILES, name=IDS)
+    def record_again(self, profile: str, name: str) -> None:
+        """Send a record a second time, as a client does that has lost the answer."""
+        old = self.model[profile].get(name)
+        if old and old.log == (old.status,):
+            self.record(
+                profile,
+                name,
+                old.session_id,
+                old.tool_call_id,
+                old.status,
+                old.arguments,
+                old.context_events,
+            )
+
+    @precondition(lambda self: any(self.model.values()))
+    @rule(profile=PROFILES, name=IDS, to=STATUSES, outcome=OUTCOMES)
+    def transition(self, profile: str, name: str, to: str, outcome: Outcome) -> None:
+        """Move an event by its id, known or not."""
+        old = self.model[profile].get(name)
+        self.check(
+            profile,
+            outcome_of(old, to, outcome) if old else "not_found",
+            "api.transition_tool_event(%s, %s, %s, %s, %s, %s)",
+            name,
+            to,
+            *arguments_of(outcome),
+        )
+
+    @rule(profile=PROFILES, call=CALLS, session=st.none() | SESSIONS, to=STATUSES, outcome=OUTCOMES)
+    def transition_by_call(
+        self, profile: str, call: str, session: str | None, to: str, outcome: Outcome
+    ) -> None:
+        """Move an event by its call id: the newest unfinished one, else the newest."""
+        matching = [
+            known
+            for known in self.model[profile].values()
+            if known.tool_call_id == call and session in {None, known.session_id}
+        ]
+        query = "api.transition_tool_event_by_call(%s, %s, %s, %s, %s, %s, %s)"
+        values = (call, to, session, *arguments_of(outcome))
+        if not matching:
+            assert self.call(profile, query, *values) == []
+            event("no such call")
+            return
+        picked = ([known for known in matching if known.status in UNFINISHED] or matching)[-1]
+        self.check(profile, outcome_of(picked, to, outcome), query, *values)
+
+    @invariant()
+    def both_profiles_have_what_the_model_says(self) -> None:
+        """Rows, their order, their log, their times: each profile its own and nothing else."""
+        for profile, events in self.model.items():
+            rows = self.call(profile, "(select * from api.tool_events order by started_at, id)")
+            assert [shown(row) for row in rows] == [shown(vars(known)) for known in events.values()]
+            for row in rows:
+                assert (row["completed_at"] is None) is (row["status"] in UNFINISHED)
+                assert (row["latency_ms"] is None) is (row["status"] in UNFINISHED)
+            log = self.call(
+                profile, "(select * from api.tool_event_transitions order by changed_at)"
+            )
+            for name, known in events.items():
+                entries = [entry for entry in log if entry["tool_event_id"] == name]
+                assert tuple(entry["to_status"] for entry in entries) == known.log
+                assert [entry["from_status"] for entry in entries] == [None, *known.log[:-1]]
+            assert len(log) == sum(len(known.log) for known in events.values())
+            assert {entry["changed_by"] for entry in log} <= {self.prefix + profile}
+
+
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """What the model and the database can be compared by."""
+    return {name: row[name] for name in COLUMNS.split(", ")}
+
+
+def same_record(old: Event, new: Event) -> bool:
+    """Whether the second record is a repeat of the first, as far as the database can still tell."""
+    moved_on = old.log != (old.status,)
+    return (old.session_id, old.tool_call_id, old.arguments, old.log[0]) == (
+        new.session_id,
+        new.tool_call_id,
+        new.arguments,
+        new.status,
+    ) and (moved_on or old.context_events == new.context_events)
+
+
+def outcome_of(old: Event, to: str, outcome: Outcome) -> Event | str:
+    """The event that a transition makes, or the code of its refusal."""
+    try:
+        return moved(old, to, outcome)
+    except Refused as refusal:
+        return str(refusal)
+
+
+def as_json(value: Any) -> str | None:
+    """PostgREST hands JSON null over as SQL null."""
+    return None if value is None else json.dumps(value)
+
+
+def arguments_of(outcome: Outcome) -> tuple[str | None, ...]:
+    """The last parameters of both functions."""
+    return (
+        as_json(outcome.result),
+        outcome.error,
+        as_json(outcome.context_events),
+        outcome.expected_status,
+    )
+
+
+def test_any_sequence_of_calls_leaves_what_the_model_says(
+    db: psycopg.Connection[Any], profile: str
+) -> None:
+    runs = iter(range(1_000_000))
+    run_state_machine_as_test(
+        lambda: ToolEventMachine(db, f"{profile}-{next(runs)}-"),
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=40,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
