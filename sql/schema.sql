@@ -2057,6 +2057,14 @@ begin
       'Guest settings stay on the device; send a token to keep them here'
     );
   end if;
+
+  if pg_catalog.current_setting('request.headers', true)::json ->> 'prefer'
+    ~ 'count=(planned|estimated)' then
+    perform app.raise_error(
+      400, 'invalid_argument', 'Estimated counts are refused: they tell of other profiles'' rows',
+      pg_catalog.jsonb_build_object('field', 'Prefer'), 'Use Prefer: count=exact'
+    );
+  end if;
 end
 $$;
 
@@ -2064,8 +2072,9 @@ ALTER FUNCTION app.check_request() OWNER TO sessionkeep_owner;
 
 -- Name: FUNCTION check_request(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
 
-COMMENT ON FUNCTION app.check_request() IS 'PostgREST runs it before every request (db-pre-request): a token without a profile is refused,
-and a guest who wants settings is told that nothing is kept for guests.';
+COMMENT ON FUNCTION app.check_request() IS 'PostgREST runs it before every request (db-pre-request): a token without a profile is refused, a
+guest who wants settings is told that nothing is kept for guests, and the planner''s estimates, which
+know no row-level security, are not given away.';
 
 -- Name: guard_misalignment(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
 

@@ -97,11 +97,20 @@ begin
       'Guest settings stay on the device; send a token to keep them here'
     );
   end if;
+
+  if pg_catalog.current_setting('request.headers', true)::json ->> 'prefer'
+    ~ 'count=(planned|estimated)' then
+    perform app.raise_error(
+      400, 'invalid_argument', 'Estimated counts are refused: they tell of other profiles'' rows',
+      pg_catalog.jsonb_build_object('field', 'Prefer'), 'Use Prefer: count=exact'
+    );
+  end if;
 end
 $$;
 comment on function app.check_request() is
-'PostgREST runs it before every request (db-pre-request): a token without a profile is refused,
-and a guest who wants settings is told that nothing is kept for guests.';
+'PostgREST runs it before every request (db-pre-request): a token without a profile is refused, a
+guest who wants settings is told that nothing is kept for guests, and the planner''s estimates, which
+know no row-level security, are not given away.';
 grant execute on function app.check_request() to anon, authenticated, auditor;
 -- It runs as the client's role, and so does what it calls.
 grant execute on function
