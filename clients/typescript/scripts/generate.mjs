@@ -10,7 +10,9 @@ const url = process.env.SESSIONKEEP_REST_URL ?? 'http://127.0.0.1:3000';
 const token = process.env.SESSIONKEEP_TOKEN;
 
 if (!token) {
-  console.error('Set SESSIONKEEP_TOKEN, for example: SESSIONKEEP_TOKEN=$(sessionkeep token --profile p)');
+  console.error(
+    'Set SESSIONKEEP_TOKEN, for example: SESSIONKEEP_TOKEN=$(sessionkeep token --profile p)',
+  );
   process.exit(1);
 }
 const response = await fetch(url, { headers: { Authorization: `Bearer ${token}` } });
@@ -33,7 +35,10 @@ function render(document) {
     '    Views: {',
   ];
   for (const [name, definition] of sorted(document.definitions)) {
-    const columns = sorted(definition.properties).map(([column, schema]) => [column, typeOf(schema)]);
+    const columns = sorted(definition.properties).map(([column, schema]) => [
+      column,
+      typeOf(schema),
+    ]);
     lines.push(`      /** ${firstLine(definition.description)} */`, `      ${name}: {`);
     lines.push('        Row: {');
     for (const [column, type] of columns) {
@@ -41,7 +46,10 @@ function render(document) {
       lines.push(`          ${column}: ${orNull(type)};`);
     }
     lines.push('        };');
-    for (const [key, method] of [['Insert', 'post'], ['Update', 'patch']]) {
+    for (const [key, method] of [
+      ['Insert', 'post'],
+      ['Update', 'patch'],
+    ]) {
       if (!document.paths[`/${name}`]?.[method]) continue;
       lines.push(`        ${key}: {`);
       for (const [column, type] of columns) lines.push(`          ${column}?: ${orNull(type)};`);
@@ -53,7 +61,10 @@ function render(document) {
   for (const [path, methods] of sorted(document.paths)) {
     if (!path.startsWith('/rpc/')) continue;
     const schema = methods.post.parameters.find((parameter) => parameter.in === 'body').schema;
-    lines.push(`      /** ${firstLine(methods.post.summary)} */`, `      ${path.slice('/rpc/'.length)}: {`);
+    lines.push(
+      `      /** ${firstLine(methods.post.summary)} */`,
+      `      ${path.slice('/rpc/'.length)}: {`,
+    );
     lines.push('        Args: {');
     for (const [name, property] of sorted(schema.properties ?? {})) {
       const optional = schema.required?.includes(name) ? '' : '?';

@@ -109,7 +109,8 @@ function codeOf(body: string): string {
 }
 
 function socketCode(error: unknown): string {
-  const cause = error instanceof Error ? (error.cause as { code?: unknown } | undefined) : undefined;
+  const cause =
+    error instanceof Error ? (error.cause as { code?: unknown } | undefined) : undefined;
   return typeof cause?.code === 'string' ? cause.code : '';
 }
 
@@ -120,7 +121,9 @@ function unreachable(
   repeatable: boolean,
 ): SessionkeepError {
   const timedOut = cause instanceof Error && cause.name === 'TimeoutError';
-  const why = timedOut ? `in ${settings.timeoutMs} ms` : socketCode(cause) || 'the connection failed';
+  const why = timedOut
+    ? `in ${settings.timeoutMs} ms`
+    : socketCode(cause) || 'the connection failed';
   return new SessionkeepError(`sessionkeep at ${settings.restUrl} does not answer (${why})`, {
     code: 'unreachable',
     status: 0,

@@ -2,6 +2,7 @@ import { PostgrestClient } from '@supabase/postgrest-js';
 import { fetchOf, type Journey } from './attempt.js';
 import { fromAnswer, SessionkeepError } from './errors.js';
 import type { Database } from './generated/database.js';
+import type { Answers } from './rows.js';
 import { complete, type Configuration, type Settings } from './settings.js';
 import { TokenSource } from './token.js';
 
@@ -14,6 +15,17 @@ interface Outcome {
   error: { message: string; code?: string; details?: unknown; hint?: string } | null;
   status: number;
 }
+
+/** How a request may be carried out. */
+interface SendOptions<Data> {
+  /** Whether a second time does no harm. */
+  repeatable: boolean;
+  /** What an error means after an attempt that may have been carried out; undefined: the error. */
+  recover?: (error: SessionkeepError) => Promise<Data | undefined>;
+}
+
+/** The columns to ask a write for: all, and the transaction. The types know the first only. */
+export const WRITTEN = '*,txid' as '*';
 
 const PAGE = 1000;
 
@@ -45,12 +57,7 @@ export class Connection {
   /** Carry out one request; a failure becomes a SessionkeepError. */
   async send<Data>(
     build: (client: Client) => PromiseLike<Outcome>,
-    options: {
-      /** Whether a second time does no harm. */
-      repeatable: boolean;
-      /** What an error means after an attempt that may have been carried out; undefined: the error. */
-      recover?: (error: SessionkeepError) => Promise<Data | undefined>;
-    },
+    options: SendOptions<Data>,
   ): Promise<Data> {
     const journey: Journey = { mayHaveHappened: false, failure: null };
     const client: Client = new PostgrestClient(this.settings.restUrl, {
@@ -69,6 +76,22 @@ export class Connection {
     throw failure;
   }
 
+  /** Call a function of the database. */
+  call<Name extends keyof Answers, Answer = Answers[Name]>(
+    name: Name,
+    args: Database['api']['Functions'][Name]['Args'],
+    options: SendOptions<Answer> & {
+      /** GET instead of POST: for what only reads. */
+      get?: boolean;
+      select?: '*';
+    },
+  ): Promise<Answer> {
+    return this.send<Answer>((client) => {
+      const request = client.rpc(name, args, { get: options.get ?? false });
+      return options.select ? request.select(options.select) : request;
+    }, options);
+  }
+
   /**
    * Read a whole list, page by page, ordered by `keys`, which tell rows apart together. A page has
    * 1000 rows, so that a server's own limit (`db-max-rows`, 10000) never cuts one unnoticed.
@@ -78,7 +101,7 @@ export class Connection {
     build: (client: Client, page: Page) => PromiseLike<Outcome>,
   ): Promise<Row[]> {
     const rows: Row[] = [];
-    for (let after: string | null = null; ; ) {
+    for (let after: string | null = null; ;) {
       const page: Row[] = await this.send<Row[]>((client) => build(client, { after, size: PAGE }), {
         repeatable: true,
       });

@@ -16,7 +16,13 @@ export class SessionkeepError extends Error {
 
   constructor(
     message: string,
-    facts: { code: string; status: number; details?: unknown; hint?: string | null; cause?: unknown },
+    facts: {
+      code: string;
+      status: number;
+      details?: unknown;
+      hint?: string | null;
+      cause?: unknown;
+    },
   ) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.code = facts.code;

@@ -21,8 +21,38 @@ export type ToolEventRow = Row<
 export type HookifyDecisionRow = Row<'hookify_decisions', 'message' | 'annotations'>;
 export type MisalignmentRow = Row<'misalignments', 'previous_status'>;
 export type TodoRow = Row<'todos'>;
+/** With the transaction that wrote it, asked for by `WRITTEN`. */
+export type WrittenTodoRow = TodoRow & { txid: string };
 export type SessionRepoBindingRow = Row<'session_repo_bindings'>;
 export type UiSettingsRow = Row<'ui_settings'>;
+
+/** What each function answers; the OpenAPI document does not say it. */
+export interface Answers {
+  record_tool_event: ToolEventRow;
+  transition_tool_event: ToolEventRow;
+  transition_tool_event_by_call: ToolEventRow[];
+  record_hookify_decision: HookifyDecisionRow;
+  ingest_misalignments: MisalignmentRow[];
+  transition_misalignment: MisalignmentRow;
+  toggle_todo: WrittenTodoRow;
+  delete_todo: WrittenTodoRow;
+  set_session_repo_binding: SessionRepoBindingRow;
+  save_ui_settings: UiSettingsRow;
+  patch_ui_settings: UiSettingsRow;
+  session_context: SessionContextAnswer;
+}
+
+interface SessionContextAnswer {
+  session_id: string;
+  binding: SessionRepoBindingRow | null;
+  misalignments: MisalignmentRow[];
+  unfinished_tool_events: ToolEventRow[];
+  counts: {
+    tool_events: Record<'pending' | 'executing' | 'succeeded' | 'failed', number>;
+    misalignments: Record<'open' | 'acknowledged' | 'dismissed', number>;
+    hookify_decisions: Record<'blocked' | 'allowed', number>;
+  };
+}
 
 /** PostgreSQL's time (microseconds, `+00:00`) as the app writes it: milliseconds and `Z`. */
 export function isoTime(stored: string): string {
@@ -33,7 +63,9 @@ export function isoTime(stored: string): string {
 export function present<Fields extends object>(
   fields: Fields,
 ): { [Name in keyof Fields]?: NonNullable<Fields[Name]> } {
-  const entries = Object.entries(fields).filter(([, value]) => value !== null && value !== undefined);
+  const entries = Object.entries(fields).filter(
+    ([, value]) => value !== null && value !== undefined,
+  );
   return Object.fromEntries(entries) as { [Name in keyof Fields]?: NonNullable<Fields[Name]> };
 }
 

@@ -18,13 +18,13 @@ export function bindings(connection: Connection) {
       input: Omit<SessionRepoBinding, 'updatedAt'>,
     ): Promise<SessionRepoBinding> {
       requireStorable(input);
-      const row = await connection.send<SessionRepoBindingRow>(
-        (client) =>
-          client.rpc('set_session_repo_binding', {
-            session_id: input.sessionId ?? null,
-            asset_path: input.assetPath ?? null,
-            root_dir: input.rootDir ?? null,
-          }),
+      const row = await connection.call(
+        'set_session_repo_binding',
+        {
+          session_id: input.sessionId ?? null,
+          asset_path: input.assetPath ?? null,
+          root_dir: input.rootDir ?? null,
+        },
         { repeatable: true },
       );
       return binding(row);

@@ -1,5 +1,4 @@
 import type { Connection } from '../connection.js';
-import type { MisalignmentRow, SessionRepoBindingRow, ToolEventRow } from '../rows.js';
 import { requireStorable } from '../storable.js';
 import { binding, type SessionRepoBinding } from './bindings.js';
 import {
@@ -23,26 +22,14 @@ export interface SessionContext {
   };
 }
 
-/** What the function answers; the OpenAPI document does not say it. */
-interface Answer {
-  session_id: string;
-  binding: SessionRepoBindingRow | null;
-  misalignments: MisalignmentRow[];
-  unfinished_tool_events: ToolEventRow[];
-  counts: {
-    tool_events: SessionContext['counts']['toolEvents'];
-    misalignments: SessionContext['counts']['misalignments'];
-    hookify_decisions: SessionContext['counts']['hookifyDecisions'];
-  };
-}
-
 export function context(connection: Connection) {
   /** Read all that the chat prompt needs of a session at once. */
   return async function sessionContext(sessionId: string): Promise<SessionContext> {
     requireStorable({ sessionId });
-    const answer = await connection.send<Answer>(
-      (client) => client.rpc('session_context', { session_id: sessionId }, { get: true }),
-      { repeatable: true },
+    const answer = await connection.call(
+      'session_context',
+      { session_id: sessionId },
+      { get: true, repeatable: true },
     );
     return {
       sessionId: answer.session_id,

@@ -44,19 +44,19 @@ export function hookify(connection: Connection) {
     /** Add a decision to the audit. */
     async recordHookifyDecision(input: HookifyDecisionInput): Promise<HookifyDecision> {
       requireStorable(input);
-      const row = await connection.send<HookifyDecisionRow>(
-        (client) =>
-          client.rpc('record_hookify_decision', {
-            id: `hook_${randomUUID()}`,
-            session_id: input.sessionId ?? null,
-            source: input.source ?? null,
-            severity: input.severity ?? null,
-            blocked: input.blocked ?? null,
-            rules: input.rules ?? null,
-            message: input.message ?? null,
-            annotations: input.annotations ?? null,
-            content: input.content ?? null,
-          }),
+      const row = await connection.call(
+        'record_hookify_decision',
+        {
+          id: `hook_${randomUUID()}`,
+          session_id: input.sessionId ?? null,
+          source: input.source ?? null,
+          severity: input.severity ?? null,
+          blocked: input.blocked ?? null,
+          rules: input.rules ?? null,
+          message: input.message ?? null,
+          annotations: input.annotations ?? null,
+          content: input.content ?? null,
+        },
         { repeatable: true },
       );
       return decision(row);

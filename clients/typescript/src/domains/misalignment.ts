@@ -62,12 +62,12 @@ export function misalignment(connection: Connection) {
     const stored: MisalignmentRecord[] = [];
     // At least one call, so that a wrong session id is refused with an empty list too.
     for (let start = 0; start === 0 || start < candidates.length; start += BATCH) {
-      const rows = await connection.send<MisalignmentRow[]>(
-        (client) =>
-          client.rpc('ingest_misalignments', {
-            session_id: sessionId ?? null,
-            candidates: candidates.slice(start, start + BATCH).map(candidateRow),
-          }),
+      const rows = await connection.call(
+        'ingest_misalignments',
+        {
+          session_id: sessionId ?? null,
+          candidates: candidates.slice(start, start + BATCH).map(candidateRow),
+        },
         { repeatable: true },
       );
       stored.push(...rows.map(misalignmentRecord));
@@ -116,13 +116,13 @@ export function misalignment(connection: Connection) {
       nextStatus: MisalignmentStatus,
     ): Promise<{ record: MisalignmentRecord; previousStatus: MisalignmentStatus }> {
       requireStorable({ sessionId, id, nextStatus });
-      const row = await connection.send<MisalignmentRow>(
-        (client) =>
-          client.rpc('transition_misalignment', {
-            session_id: sessionId,
-            id,
-            to_status: nextStatus,
-          }),
+      const row = await connection.call(
+        'transition_misalignment',
+        {
+          session_id: sessionId,
+          id,
+          to_status: nextStatus,
+        },
         {
           repeatable: true,
           async recover(error) {

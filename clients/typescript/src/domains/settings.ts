@@ -54,13 +54,12 @@ export function uiSettings(connection: Connection) {
       { expectedRevision }: SaveOptions = {},
     ): Promise<Settings> {
       requireStorable({ settings: snapshot });
-      const row = await connection.as(profileId).send<UiSettingsRow>(
-        (client) =>
-          client.rpc('save_ui_settings', {
-            settings: snapshot,
-            expected_revision: expectedRevision ?? null,
-          }),
-        // With a revision a repetition would be told that it is stale, by its own first attempt.
+      const row = await connection.as(profileId).call(
+        'save_ui_settings',
+        {
+          settings: snapshot,
+          expected_revision: expectedRevision ?? null,
+        }, // With a revision a repetition would be told that it is stale, by its own first attempt.
         { repeatable: expectedRevision === undefined },
       );
       return withRevision<Settings>(row).settings;
@@ -76,11 +75,13 @@ export function uiSettings(connection: Connection) {
       { expectedRevision }: SaveOptions = {},
     ): Promise<UiSettingsWithRevision<Settings>> {
       requireStorable({ patch });
-      const row = await connection.as(profileId).send<UiSettingsRow>(
-        (client) =>
-          client.rpc('patch_ui_settings', { patch, expected_revision: expectedRevision ?? null }),
-        { repeatable: expectedRevision === undefined },
-      );
+      const row = await connection
+        .as(profileId)
+        .call(
+          'patch_ui_settings',
+          { patch, expected_revision: expectedRevision ?? null },
+          { repeatable: expectedRevision === undefined },
+        );
       return withRevision<Settings>(row);
     },
   };

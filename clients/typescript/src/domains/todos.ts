@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { Connection } from '../connection.js';
+import { type Connection, WRITTEN } from '../connection.js';
 import { SessionkeepError } from '../errors.js';
-import { isoTime, only, type TodoRow } from '../rows.js';
+import { isoTime, only, type TodoRow, type WrittenTodoRow } from '../rows.js';
 import { requireStorable } from '../storable.js';
 import type { Todo, TodoChanges, TodoDraft } from '../todosCollection.js';
 
@@ -11,9 +11,6 @@ export interface WithTxid {
   txid: number;
 }
 
-type WrittenRow = TodoRow & { txid: string };
-
-const WRITTEN = '*,txid' as '*';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** What the constraints of the table say, which PostgREST passes on in PostgreSQL's words. */
 const RULES: Record<string, string> = {
@@ -26,20 +23,23 @@ export function todos(connection: Connection) {
     requireStorable(draft);
     const { id, text, completed = false } = draft;
     const rows = await inWords(
-      connection.send<WrittenRow[]>(
+      connection.send<WrittenTodoRow[]>(
         (client) => client.from('todos').insert({ id, text, completed }).select(WRITTEN),
         {
           repeatable: true,
-          // An attempt without an answer had stored it: writing the same again gives a transaction
-          // that a stream will name, and nothing where another todo has the id.
+          // An attempt without an answer had stored it, unless another todo has the id: writing the
+          // same text again gives a transaction that a stream will name.
           async recover(error) {
             if (error.code !== '23505') return undefined;
-            const stored = await connection.send<WrittenRow[]>(
-              (client) =>
-                client.from('todos').update({ text }).eq('id', id).eq('text', text).select(WRITTEN),
+            const stored = await connection.send<TodoRow[]>(
+              (client) => client.from('todos').select().eq('id', id),
               { repeatable: true },
             );
-            return stored.length === 1 ? stored : undefined;
+            if (only(stored)?.text !== text) return undefined;
+            return connection.send<WrittenTodoRow[]>(
+              (client) => client.from('todos').update({ text }).eq('id', id).select(WRITTEN),
+              { repeatable: true },
+            );
           },
         },
       ),
@@ -51,8 +51,13 @@ export function todos(connection: Connection) {
     requireStorable({ id, ...changes });
     requireUuid(id);
     const rows = await inWords(
-      connection.send<WrittenRow[]>(
-        (client) => client.from('todos').update({ ...changes }).eq('id', id).select(WRITTEN),
+      connection.send<WrittenTodoRow[]>(
+        (client) =>
+          client
+            .from('todos')
+            .update({ ...changes })
+            .eq('id', id)
+            .select(WRITTEN),
         { repeatable: true },
       ),
     );
@@ -61,9 +66,10 @@ export function todos(connection: Connection) {
 
   async function toggle(id: string): Promise<WithTxid> {
     requireUuid(id);
-    const row = await connection.send<WrittenRow>(
-      (client) => client.rpc('toggle_todo', { id }).select(WRITTEN),
-      { repeatable: false },
+    const row = await connection.call(
+      'toggle_todo',
+      { id },
+      { select: WRITTEN, repeatable: false },
     );
     return written([row]);
   }
@@ -71,9 +77,11 @@ export function todos(connection: Connection) {
   /** Null: a repetition found it gone. */
   async function remove(id: string): Promise<WithTxid | null> {
     requireUuid(id);
-    const row = await connection.send<WrittenRow | null>(
-      (client) => client.rpc('delete_todo', { id }).select(WRITTEN),
+    const row = await connection.call(
+      'delete_todo',
+      { id },
       {
+        select: WRITTEN,
         repeatable: true,
         recover: async (error) => (error.code === 'not_found' ? null : undefined),
       },
@@ -153,7 +161,7 @@ function todo(row: TodoRow): Todo {
   };
 }
 
-function written(rows: WrittenRow[]): WithTxid {
+function written(rows: WrittenTodoRow[]): WithTxid {
   const row = only(rows);
   if (!row) throw notFound();
   return { record: todo(row), txid: Number(row.txid) };

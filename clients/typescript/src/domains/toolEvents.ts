@@ -73,18 +73,18 @@ export function toolEvents(connection: Connection) {
     /** Record that a tool has started. */
     async insert(input: ChatToolEventInput): Promise<ChatToolEvent> {
       requireStorable(input);
-      const row = await connection.send<ToolEventRow>(
-        (client) =>
-          client.rpc('record_tool_event', {
-            id: input.id ?? `tool_${randomUUID()}`,
-            session_id: input.sessionId ?? null,
-            thread_id: input.threadId ?? null,
-            tool_call_id: input.toolCallId ?? null,
-            tool_name: input.toolName ?? null,
-            arguments: input.arguments ?? null,
-            status: input.status ?? null,
-            context_events: input.contextEvents ?? null,
-          }),
+      const row = await connection.call(
+        'record_tool_event',
+        {
+          id: input.id ?? `tool_${randomUUID()}`,
+          session_id: input.sessionId ?? null,
+          thread_id: input.threadId ?? null,
+          tool_call_id: input.toolCallId ?? null,
+          tool_name: input.toolName ?? null,
+          arguments: input.arguments ?? null,
+          status: input.status ?? null,
+          context_events: input.contextEvents ?? null,
+        },
         { repeatable: true },
       );
       return toolEvent(row);
@@ -100,9 +100,9 @@ export function toolEvents(connection: Connection) {
       updates: ChatToolEventUpdates = {},
     ): Promise<ChatToolEvent> {
       requireStorable({ id, status, ...updates });
-      const row = await connection.send<ToolEventRow>(
-        (client) =>
-          client.rpc('transition_tool_event', { id, to_status: status, ...changes(updates) }),
+      const row = await connection.call(
+        'transition_tool_event',
+        { id, to_status: status, ...changes(updates) },
         { repeatable: true },
       );
       return toolEvent(row);
@@ -118,13 +118,13 @@ export function toolEvents(connection: Connection) {
       updates: ChatToolEventUpdates = {},
     ): Promise<ChatToolEvent | null> {
       requireStorable({ toolCallId, status, ...updates });
-      const rows = await connection.send<ToolEventRow[]>(
-        (client) =>
-          client.rpc('transition_tool_event_by_call', {
-            tool_call_id: toolCallId,
-            to_status: status,
-            ...changes(updates),
-          }),
+      const rows = await connection.call(
+        'transition_tool_event_by_call',
+        {
+          tool_call_id: toolCallId,
+          to_status: status,
+          ...changes(updates),
+        },
         { repeatable: true },
       );
       const row = only(rows);

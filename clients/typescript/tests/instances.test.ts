@@ -1,0 +1,106 @@
+import { execFile, fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, describe, expect, test } from 'vitest';
+import { forProfile } from '../src/index.js';
+import { jwtSecret, ownProfile, restUrl } from './support/stack.js';
+
+const run = promisify(execFile);
+const cleaning: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const clean of cleaning.splice(0).reverse()) await clean();
+});
+
+/** Another process with the package, as another instance of the app would have it. */
+function instance(profileId: string): (call: string, ...input: unknown[]) => Promise<unknown> {
+  const child: ChildProcess = fork(new URL('./support/instance.mjs', import.meta.url), {
+    env: {
+      ...process.env,
+      SESSIONKEEP_REST_URL: restUrl,
+      SESSIONKEEP_JWT_SECRET: jwtSecret,
+      UI_SETTINGS_PROFILE_ID: profileId,
+    },
+  });
+  cleaning.push(() => void child.kill());
+  return async (call, ...input) => {
+    child.send({ call, input });
+    const [answer] = (await once(child, 'message')) as [{ value?: unknown; error?: string }];
+    if (answer.error) throw new Error(answer.error);
+    return answer.value;
+  };
+}
+
+describe('two instances of the app', () => {
+  test("see each other's writes at once, and two toggles at once both count", async () => {
+    const profileId = ownProfile();
+    const [one, two] = [instance(profileId), instance(profileId)];
+    const event = (await one('chatToolEvents.insertChatToolEvent', {
+      sessionId: 's',
+      toolCallId: 'c',
+      toolName: 't',
+      arguments: {},
+    })) as { id: string };
+    expect(await two('chatToolEvents.listChatToolEvents', 's')).toEqual([event]);
+    const done = await two('chatToolEvents.updateChatToolEventStatus', event.id, 'succeeded', {
+      result: 1,
+    });
+    expect(await one('chatToolEvents.listChatToolEvents', 's')).toEqual([done]);
+
+    const todo = (await one('todosStore.addTodo', 't')) as { id: string };
+    for (let round = 0; round < 5; round += 1) {
+      await Promise.all([one, two].map((each) => each('todosStore.toggleTodoRecord', todo.id)));
+    }
+    expect(await two('todosStore.listTodos')).toEqual([todo]);
+
+    await one('uiSettingsStore.saveUiSettings', profileId, { a: 1, b: 1 });
+    await Promise.all([
+      one('uiSettingsStore.patchUiSettings', profileId, { a: 2 }),
+      two('uiSettingsStore.patchUiSettings', profileId, { b: 2 }),
+    ]);
+    expect(await one('uiSettingsStore.loadUiSettings', profileId)).toEqual({ a: 2, b: 2 });
+  });
+});
+
+async function freePort(): Promise<string> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  return String(port);
+}
+
+describe('a restart of the stack', () => {
+  test('costs the calls in the middle nothing but time', async () => {
+    const command = process.env['SESSIONKEEP_COMMAND'];
+    if (!command) throw new Error('Set SESSIONKEEP_COMMAND to the command of the Python package');
+    const folder = mkdtempSync(join(tmpdir(), 'sessionkeep-ts-'));
+    const dataDir = ['--data-dir', join(folder, 'data')];
+    const ports = ['--port', await freePort(), '--admin-port', await freePort()];
+    cleaning.push(() => rmSync(folder, { recursive: true }));
+    cleaning.push(
+      async () => void (await run(command, ['down', ...dataDir, '--delete-data', '--yes'])),
+    );
+    await run(command, ['up', ...dataDir, ...ports, '--no-sample']);
+    const { stdout } = await run(command, ['token', '--profile', 'p', '--ttl', '1h', ...dataDir]);
+    const modules = forProfile('p', {
+      restUrl: `http://127.0.0.1:${ports[1]}`,
+      tokenProvider: () => stdout.trim(),
+      retries: 30,
+    });
+
+    const before = await modules.todosStore.addTodo('before');
+    await run(command, ['down', ...dataDir]);
+    const during = Promise.all([
+      modules.todosStore.addTodo('during'),
+      modules.todosStore.toggleTodoRecord(before.id),
+    ]);
+    await run(command, ['up', ...dataDir]);
+    const [added, toggled] = await during;
+    expect(await modules.todosStore.listTodos()).toEqual([toggled, added]);
+    expect(toggled.completed).toBe(true);
+  });
+});

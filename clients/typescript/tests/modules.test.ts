@@ -1,0 +1,463 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import * as sessionkeep from '../src/index.js';
+import { ownModules, ownProfile, jwtSecret, restUrl } from './support/stack.js';
+
+const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+const profile = ownProfile();
+const { chatToolEvents, hookifyDecisions, misalignments, todosStore } = sessionkeep;
+const { sessionRepoBindings, uiSettingsStore, sessionContext } = sessionkeep;
+
+beforeAll(() => sessionkeep.configure({ restUrl, jwtSecret, profileId: profile }));
+afterAll(() => sessionkeep.configure({}));
+
+const failure = (call: Promise<unknown>): Promise<sessionkeep.SessionkeepError> =>
+  call.then(
+    () => expect.fail('the call should have failed'),
+    (error: unknown) => {
+      expect(error).toBeInstanceOf(sessionkeep.SessionkeepError);
+      return error as sessionkeep.SessionkeepError;
+    },
+  );
+
+describe('the exports', () => {
+  test('are the names of the issue and no others', () => {
+    const names = Object.fromEntries(
+      Object.entries(sessionkeep)
+        .filter(([, value]) => typeof value === 'object')
+        .map(([name, module]) => [name, Object.keys(module).sort()]),
+    );
+    expect(names).toEqual({
+      chatToolEvents: [
+        'getChatToolEventRepository',
+        'insertChatToolEvent',
+        'listChatToolEvents',
+        'updateChatToolEventStatus',
+      ],
+      guestSettings: ['loadGuestSettings', 'saveGuestSettings'],
+      hookifyDecisions: ['clearHookifyDecisions', 'listHookifyDecisions', 'recordHookifyDecision'],
+      misalignments: [
+        'ingestMisalignmentCandidates',
+        'listMisalignments',
+        'updateMisalignmentStatus',
+        'upsertMisalignment',
+      ],
+      sessionRepoBindings: [
+        'clearSessionRepoBinding',
+        'getSessionRepoBinding',
+        'listSessionRepoBindings',
+        'setSessionRepoBinding',
+      ],
+      todosStore: ['addTodo', 'deleteTodoRecord', 'listTodos', 'toggleTodoRecord'],
+      uiSettingsStore: [
+        'loadUiSettings',
+        'loadUiSettingsWithRevision',
+        'patchUiSettings',
+        'saveUiSettings',
+      ],
+    });
+  });
+});
+
+describe('chatToolEvents', () => {
+  test('an event has the shape of the app from start to end', async () => {
+    const sessionId = randomUUID();
+    const started = await chatToolEvents.insertChatToolEvent({
+      sessionId,
+      threadId: 'thread',
+      toolCallId: '718460984',
+      toolName: 'get_timeline_event',
+      arguments: { eventIndex: 3 },
+    });
+    expect(started).toEqual({
+      id: expect.stringMatching(/^tool_[0-9a-f-]{36}$/),
+      sessionId,
+      threadId: 'thread',
+      toolCallId: '718460984',
+      toolName: 'get_timeline_event',
+      status: 'executing',
+      arguments: { eventIndex: 3 },
+      startedAt: expect.stringMatching(ISO),
+    });
+    const contextEvents = [{ eventIndex: 3, displayIndex: 4, eventType: 'Message', summary: 'hi' }];
+    const done = await chatToolEvents.updateChatToolEventStatus(started.id, 'succeeded', {
+      result: { found: true },
+      contextEvents,
+    });
+    expect(done).toEqual({
+      ...started,
+      status: 'succeeded',
+      result: { found: true },
+      contextEvents,
+      completedAt: expect.stringMatching(ISO),
+      latencyMs: expect.any(Number),
+    });
+    expect(await chatToolEvents.listChatToolEvents(sessionId)).toEqual([done]);
+  });
+
+  test('the repository finishes an event by its call, and a repeat disturbs nothing', async () => {
+    const repository = chatToolEvents.getChatToolEventRepository();
+    const toolCallId = randomUUID();
+    const { id } = await repository.insert({
+      sessionId: 's',
+      toolCallId,
+      toolName: 't',
+      arguments: null,
+    });
+    const first = await repository.updateStatus(id, 'succeeded', { result: 1, contextEvents: [] });
+    const second = await repository.updateStatusByToolCall(toolCallId, 'succeeded', { result: 1 });
+    expect(second).toEqual(first);
+    expect(first.arguments).toBeNull();
+    expect(await repository.updateStatusByToolCall('unknown', 'failed', { error: 'e' })).toBeNull();
+    const listed = await repository.listBySession('s');
+    expect(listed).toContainEqual(first);
+  });
+
+  test('an unknown event, a late failure and an unknown status are refused in plain words', async () => {
+    const repository = chatToolEvents.getChatToolEventRepository();
+    const unknown = await failure(repository.updateStatus('tool_none', 'failed'));
+    expect(unknown).toMatchObject({
+      message: 'Tool event tool_none not found',
+      code: 'not_found',
+      status: 404,
+      details: { id: 'tool_none' },
+    });
+    const { id } = await repository.insert({ sessionId: 's', toolName: 't', arguments: {} });
+    await repository.updateStatus(id, 'succeeded');
+    expect(await failure(repository.updateStatus(id, 'failed', { error: 'late' }))).toMatchObject({
+      message: `Tool event ${id} has already finished as succeeded`,
+      code: 'already_finished',
+      status: 409,
+    });
+    const other = await repository.insert({ sessionId: 's', toolName: 't', arguments: {} });
+    expect(await failure(repository.updateStatus(other.id, 'lost' as 'failed'))).toMatchObject({
+      message: 'status must be pending, executing, succeeded or failed',
+      code: 'invalid_argument',
+      status: 400,
+    });
+    expect(
+      await failure(repository.insert({ toolName: 't', arguments: {} } as never)),
+    ).toMatchObject({ message: 'session_id is required', code: 'invalid_argument' });
+  });
+});
+
+describe('hookifyDecisions', () => {
+  test('a decision is recorded, hashed and listed, and cannot be cleared', async () => {
+    const sessionId = randomUUID();
+    const decision = await hookifyDecisions.recordHookifyDecision({
+      sessionId,
+      source: 'timeline',
+      severity: 'high',
+      blocked: true,
+      rules: [{ id: 'r', severity: 'high', title: 'not kept' } as never],
+      message: 'Blocked',
+      content: 'naïve 😀',
+    });
+    expect(decision).toEqual({
+      id: expect.stringMatching(/^hook_[0-9a-f-]{36}$/),
+      sessionId,
+      source: 'timeline',
+      severity: 'high',
+      blocked: true,
+      rules: [{ id: 'r', severity: 'high' }],
+      message: 'Blocked',
+      contentHash: createHash('sha256').update('naïve 😀', 'utf8').digest('hex'),
+      createdAt: expect.stringMatching(ISO),
+    });
+    expect(await hookifyDecisions.listHookifyDecisions(sessionId)).toEqual([decision]);
+    expect((await failure(hookifyDecisions.clearHookifyDecisions())).message).toBe(
+      'Hookify decisions are an audit and cannot be cleared',
+    );
+    expect(await hookifyDecisions.listHookifyDecisions(sessionId)).toHaveLength(1);
+  });
+});
+
+describe('misalignments', () => {
+  test("a dismissal survives the next detection; the messages are the app's", async () => {
+    const sessionId = randomUUID();
+    const candidate = {
+      ruleId: 'tests-first',
+      title: 'Tests come first',
+      summary: 'No test was written',
+      severity: 'high' as const,
+      eventRange: { startIndex: 1, endIndex: 4, startAt: '', endAt: '' },
+      evidence: [{ message: 'edited', eventIndex: 2 }],
+    };
+    const [found] = await misalignments.ingestMisalignmentCandidates(sessionId, [candidate]);
+    const id = `mis-${sessionId}-tests-first`;
+    expect(found).toEqual({
+      ...candidate,
+      id,
+      sessionId,
+      status: 'open',
+      createdAt: expect.stringMatching(ISO),
+      updatedAt: expect.stringMatching(ISO),
+    });
+    const { record, previousStatus } = await misalignments.updateMisalignmentStatus(
+      sessionId,
+      id,
+      'dismissed',
+    );
+    expect([record.status, previousStatus]).toEqual(['dismissed', 'open']);
+    const again = await misalignments.upsertMisalignment({
+      ...candidate,
+      sessionId,
+      status: 'open',
+      summary: 'Still none',
+    });
+    expect([again.status, again.summary]).toEqual(['dismissed', 'Still none']);
+    expect(await misalignments.listMisalignments(sessionId)).toEqual([again]);
+
+    const move = (session: string, which: string, to: string) =>
+      failure(misalignments.updateMisalignmentStatus(session, which, to as 'open'));
+    expect(await move(sessionId, id, 'dismissed')).toMatchObject({
+      message: 'Cannot transition misalignment from dismissed to dismissed',
+      code: 'illegal_transition',
+      status: 409,
+      details: { from: 'dismissed', to: 'dismissed' },
+    });
+    expect((await move(sessionId, 'none', 'open')).message).toBe('Misalignment not found');
+    expect((await move('other', id, 'open')).message).toBe('Misalignment not found');
+    expect((await move(sessionId, id, 'done')).message).toBe('Invalid misalignment status: done');
+  });
+
+  test('a new one is stored with its status, and lists longer than a call or a page are whole', async () => {
+    const { misalignments: own } = ownModules();
+    const record = { sessionId: 's', ruleId: 'r', title: 't', summary: 's' };
+    expect((await own.upsertMisalignment({ ...record, status: 'acknowledged' })).status).toBe(
+      'acknowledged',
+    );
+    const many = Array.from({ length: 1050 }, (_, number) => ({
+      ...record,
+      ruleId: `"r,${number}`,
+    }));
+    const stored = await own.ingestMisalignmentCandidates('many', many);
+    const listed = await own.listMisalignments('many');
+    expect(stored.map(({ ruleId }) => ruleId)).toEqual(many.map(({ ruleId }) => ruleId));
+    expect(listed).toEqual(stored);
+  });
+});
+
+describe('todosStore', () => {
+  test('todos are listed, added, toggled and deleted', async () => {
+    const todo = await todosStore.addTodo('write a test');
+    expect(todo).toEqual({
+      id: expect.any(String),
+      text: 'write a test',
+      completed: false,
+      createdAt: expect.stringMatching(ISO),
+    });
+    expect(await todosStore.toggleTodoRecord(todo.id)).toEqual({ ...todo, completed: true });
+    expect(await todosStore.listTodos()).toEqual([{ ...todo, completed: true }]);
+    await todosStore.deleteTodoRecord(todo.id);
+    expect(await todosStore.listTodos()).toEqual([]);
+  });
+
+  test('an unknown id and an empty text are refused', async () => {
+    for (const id of [randomUUID(), 'no uuid']) {
+      for (const call of [todosStore.toggleTodoRecord, todosStore.deleteTodoRecord]) {
+        expect(await failure(call(id))).toMatchObject({ message: 'Todo not found', status: 404 });
+      }
+    }
+    expect(await failure(todosStore.addTodo(' \n'))).toMatchObject({
+      message: 'text must not be blank',
+      code: 'invalid_argument',
+      status: 400,
+      details: { field: 'text' },
+    });
+    expect(await failure(todosStore.addTodo('x'.repeat(65_537)))).toMatchObject({
+      message: 'text may have 64 KiB at most',
+      code: 'payload_too_large',
+      status: 413,
+    });
+  });
+
+  test('two toggles at once both count', async () => {
+    const todo = await todosStore.addTodo('twice');
+    await Promise.all([1, 2, 3, 4, 5].map(() => todosStore.toggleTodoRecord(todo.id)));
+    const stored = (await todosStore.listTodos()).find(({ id }) => id === todo.id);
+    expect(stored?.completed).toBe(true);
+  });
+});
+
+describe('sessionRepoBindings', () => {
+  test('a binding is set, replaced, listed and cleared', async () => {
+    const sessionId = randomUUID();
+    expect(await sessionRepoBindings.getSessionRepoBinding(sessionId)).toBeNull();
+    const first = await sessionRepoBindings.setSessionRepoBinding({
+      sessionId,
+      assetPath: '/a',
+      rootDir: '/r',
+    });
+    expect(Math.abs(first.updatedAt - Date.now())).toBeLessThan(60_000);
+    expect(Number.isInteger(first.updatedAt)).toBe(true);
+    const second = await sessionRepoBindings.setSessionRepoBinding({
+      sessionId,
+      assetPath: '/b',
+      rootDir: '/r',
+    });
+    expect(await sessionRepoBindings.getSessionRepoBinding(sessionId)).toEqual(second);
+    expect(await sessionRepoBindings.listSessionRepoBindings()).toEqual([second]);
+    await sessionRepoBindings.clearSessionRepoBinding(sessionId);
+    await sessionRepoBindings.clearSessionRepoBinding(sessionId);
+    expect(await sessionRepoBindings.listSessionRepoBindings()).toEqual([]);
+  });
+});
+
+describe('uiSettingsStore', () => {
+  test('a document comes back as it was, unknown keys too', async () => {
+    const own = ownProfile();
+    expect(await uiSettingsStore.loadUiSettings(own)).toBeNull();
+    expect(await uiSettingsStore.loadUiSettingsWithRevision(own)).toBeNull();
+    const snapshot = {
+      lastSessionPath: null,
+      bookmarks: [{ id: 1 }],
+      later: { nested: [null, 1.5] },
+    };
+    expect(await uiSettingsStore.saveUiSettings(own, snapshot)).toEqual(snapshot);
+    expect(await uiSettingsStore.loadUiSettings(own)).toEqual(snapshot);
+    expect(await uiSettingsStore.loadUiSettingsWithRevision(own)).toEqual({
+      settings: snapshot,
+      revision: 1,
+      updatedAt: expect.stringMatching(ISO),
+    });
+  });
+
+  test('two tabs: a stale save is told what is stored, a patch loses nothing', async () => {
+    const own = ownProfile();
+    await uiSettingsStore.saveUiSettings(own, { a: 1, b: 1 }, { expectedRevision: 0 });
+    const patched = await uiSettingsStore.patchUiSettings(own, { a: 2, c: { d: 3 } });
+    expect(patched).toMatchObject({ settings: { a: 2, b: 1, c: { d: 3 } }, revision: 2 });
+    const stale = await failure(
+      uiSettingsStore.saveUiSettings(own, { a: 9 }, { expectedRevision: 1 }),
+    );
+    expect(stale).toMatchObject({
+      message: 'The settings are at revision 2, not 1; nothing was saved',
+      code: 'stale_revision',
+      status: 409,
+      details: { revision: 2, settings: { a: 2, b: 1, c: { d: 3 } } },
+    });
+    await uiSettingsStore.patchUiSettings(own, { c: null }, { expectedRevision: 2 });
+    expect(await uiSettingsStore.loadUiSettings(own)).toEqual({ a: 2, b: 1 });
+  });
+
+  test('a guest is told that nothing was saved', async () => {
+    expect(await failure(uiSettingsStore.saveUiSettings('', { a: 1 }))).toMatchObject({
+      message: 'Nothing was saved: the server keeps no settings for a guest',
+      code: 'guest_not_stored',
+      status: 403,
+    });
+  });
+});
+
+test('sessionContext gives what the prompt needs in one call', async () => {
+  const { chatToolEvents: events, ...own } = ownModules();
+  const event = await events.insert({ sessionId: 's', toolName: 't', arguments: {} });
+  const binding = await own.sessionRepoBindings.setSessionRepoBinding({
+    sessionId: 's',
+    assetPath: '/a',
+    rootDir: '/r',
+  });
+  const [kept, gone] = await own.misalignments.ingestMisalignmentCandidates('s', [
+    { ruleId: 'a', title: 't', summary: 's' },
+    { ruleId: 'b', title: 't', summary: 's' },
+  ]);
+  await own.misalignments.updateMisalignmentStatus('s', gone!.id, 'dismissed');
+  expect(await own.sessionContext('s')).toEqual({
+    sessionId: 's',
+    binding,
+    misalignments: [kept],
+    unfinishedToolEvents: [event],
+    counts: {
+      toolEvents: { pending: 0, executing: 1, succeeded: 0, failed: 0 },
+      misalignments: { open: 1, acknowledged: 0, dismissed: 1 },
+      hookifyDecisions: { blocked: 0, allowed: 0 },
+    },
+  });
+  expect((await sessionContext('none')).binding).toBeNull();
+});
+
+describe('profiles', () => {
+  test('see their own rows, and modules of one refuse to act for another', async () => {
+    const [alice, bob] = [ownModules(), ownModules()];
+    await alice.todosStore.addTodo('of alice');
+    expect(await bob.todosStore.listTodos()).toEqual([]);
+    expect(await failure(bob.uiSettingsStore.loadUiSettings(profile))).toMatchObject({
+      code: 'wrong_profile',
+    });
+  });
+});
+
+describe('what cannot be stored', () => {
+  const cases: [string, (text: string) => Promise<unknown>][] = [
+    [
+      'arguments.query',
+      (text) =>
+        chatToolEvents.insertChatToolEvent({
+          sessionId: 's',
+          toolName: 't',
+          arguments: { query: text },
+        }),
+    ],
+    [
+      'result[1].deep',
+      (text) =>
+        chatToolEvents.updateChatToolEventStatus('x', 'succeeded', { result: [1, { deep: text }] }),
+    ],
+    [
+      'toolCallId',
+      (text) =>
+        chatToolEvents.getChatToolEventRepository().updateStatusByToolCall(text, 'failed', {}),
+    ],
+    [
+      'content',
+      (text) =>
+        hookifyDecisions.recordHookifyDecision({
+          sessionId: 's',
+          source: 'manual',
+          severity: 'none',
+          blocked: false,
+          rules: [],
+          content: text,
+        }),
+    ],
+    [
+      'candidates[0].evidence[0].message',
+      (text) =>
+        misalignments.ingestMisalignmentCandidates('s', [
+          { ruleId: 'r', title: 't', summary: 's', evidence: [{ message: text }] },
+        ]),
+    ],
+    ['text', (text) => todosStore.addTodo(text)],
+    [
+      'rootDir',
+      (text) =>
+        sessionRepoBindings.setSessionRepoBinding({
+          sessionId: 's',
+          assetPath: 'a',
+          rootDir: text,
+        }),
+    ],
+    ['a key of settings', (text) => uiSettingsStore.saveUiSettings(profile, { [text]: 1 })],
+    [
+      'patch.bookmarks[0]',
+      (text) => uiSettingsStore.patchUiSettings(profile, { bookmarks: [text] }),
+    ],
+  ];
+  test.each(cases)('is refused, naming %s', async (field, call) => {
+    expect(await failure(call('a\u0000b'))).toMatchObject({
+      message: `${field} contains the character \\u0000, which cannot be stored`,
+      code: 'not_storable',
+      details: { field },
+    });
+    expect((await failure(call('a\ud83db'))).message).toBe(
+      `${field} contains half a surrogate pair, which cannot be stored`,
+    );
+  });
+
+  test('emoji and every other text can', async () => {
+    const text = 'é 漢字 😀 \u0001 \u2028 "\\';
+    const [todo] = [await todosStore.addTodo(text)];
+    expect((await todosStore.listTodos()).find(({ id }) => id === todo.id)?.text).toBe(text);
+  });
+});
