@@ -10,6 +10,8 @@ from sessionkeep import __version__
 from sessionkeep.console import stderr
 from sessionkeep.doctor.cli import doctor
 from sessionkeep.errors import SessionkeepError
+from sessionkeep.exporter.cli import app as export_app
+from sessionkeep.importer.cli import app as import_app
 from sessionkeep.migrate.cli import app as migrate_app
 from sessionkeep.stack import cli as stack_cli
 
@@ -22,6 +24,8 @@ app = typer.Typer(
 )
 stack_cli.register(app)
 app.add_typer(migrate_app, name="migrate")
+app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
 app.command()(doctor)
 
 

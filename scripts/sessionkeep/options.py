@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psycopg
 import typer
@@ -49,4 +49,23 @@ def connect(uri: str) -> psycopg.Connection[tuple[object, ...]]:
         raise SessionkeepError(
             f"no connection to the database: {first_line}",
             "is it running? scripts/up starts the embedded one",
+        ) from error
+
+
+def become_owner(conn: psycopg.Connection[Any]) -> None:
+    """Act as sessionkeep_owner, whom row-level security does not bind, for the rest of `conn`.
+
+    Raises SessionkeepError where the database has no sessionkeep, or the login may not.
+    """
+    try:
+        found = conn.execute("select to_regclass('app.tool_events') is null").fetchone()
+        if found is None or found[0]:
+            raise SessionkeepError(
+                "the database has no table app.tool_events", "run sessionkeep migrate first"
+            )
+        conn.execute("set role sessionkeep_owner")
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue) as error:
+        raise SessionkeepError(
+            "this login may not become sessionkeep_owner",
+            "connect as the login that migrated the database, or as a superuser",
         ) from error

@@ -19,7 +19,7 @@ from sessionkeep.errors import SessionkeepError
 from sessionkeep.importer.json_array import BadJsonError, Element, JsonArrayReader
 from sessionkeep.importer.records import Event, read_record
 from sessionkeep.importer.report import ImportReport, Parity, StatusParity
-from sessionkeep.options import connect
+from sessionkeep.options import become_owner, connect
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -288,17 +288,7 @@ def _prepare(conn: Connection, profile: str) -> None:
     conn.execute("set idle_in_transaction_session_timeout = 0")
     conn.execute("set timezone = 'UTC'")
     conn.execute("select set_config('sessionkeep.actor', 'import', false)")
-    try:
-        if _row(conn, "select to_regclass('app.tool_events') is null")[0]:
-            raise SessionkeepError(
-                "the database has no table app.tool_events", "run sessionkeep migrate first"
-            )
-        conn.execute("set role sessionkeep_owner")
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue) as error:
-        raise SessionkeepError(
-            "this login may not become sessionkeep_owner",
-            "connect as the login that migrated the database, or as a superuser",
-        ) from error
+    become_owner(conn)
     conn.execute(_query(_STAGED, profile=sql.Literal(profile)))
     conn.execute(_CANDIDATES)
 

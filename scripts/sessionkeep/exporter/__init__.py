@@ -1,0 +1,1 @@
+"""The exporter to the app's legacy JSON files."""
