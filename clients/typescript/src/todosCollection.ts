@@ -3,13 +3,11 @@ import type { QueryClient } from '@tanstack/query-core';
 import { queryCollectionOptions } from '@tanstack/query-db-collection';
 import type { Todo, TodosSource } from './todo.js';
 
-export type { Todo, TodoChanges, TodoDraft, TodosSource } from './todo.js';
-
-/**
- * Options of a TanStack DB query collection of todos. What the server answered to a write is put into
- * the collection as it is; nothing is fetched again.
- */
+/** What todosCollectionServer.ts describes, for a browser. */
 export function todosCollectionOptions(queryClient: QueryClient, source: TodosSource) {
+  if (!source) {
+    throw new Error('In a browser, give todosCollectionOptions a source that calls your server');
+  }
   const options = queryCollectionOptions<Todo, Error, string[], string>({
     id: 'todos',
     queryKey: ['todos'],

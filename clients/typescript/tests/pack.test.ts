@@ -31,7 +31,9 @@ beforeAll(async () => {
   );
   const name = readdirSync(project).find((file) => file.endsWith('.tgz'));
   expect(packed.stdout).toContain('dist/index.js');
-  const tools = ['vite', 'typescript'].map((each) => `${each}@${devDependencies[each]}`);
+  const tools = ['vite', 'typescript', '@tanstack/query-core', '@tanstack/query-db-collection'].map(
+    (each) => `${each}@${devDependencies[each]}`,
+  );
   await run(
     'npm',
     ['install', '--prefer-offline', '--no-audit', '--no-fund', `./${name}`, ...tools],

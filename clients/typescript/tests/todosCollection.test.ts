@@ -2,9 +2,9 @@ import { createCollection } from '@tanstack/db';
 import { QueryClient } from '@tanstack/query-core';
 import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, test } from 'vitest';
-import { forProfile } from '../src/index.js';
-import { todosCollectionOptions } from '../src/todosCollection.js';
-import { jwtSecret, ownModules, ownProfile, proxy } from './support/stack.js';
+import { configure, forProfile, todosStore } from '../src/index.js';
+import { todosCollectionOptions } from '../src/todosCollectionServer.js';
+import { jwtSecret, ownModules, ownProfile, proxy, restUrl } from './support/stack.js';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -55,6 +55,16 @@ describe('a collection of todos', () => {
     ]);
   });
 
+  test('is of the configured profile where no source is given', async () => {
+    configure({ restUrl, jwtSecret, profileId: ownProfile() });
+    const todo = await todosStore.addTodo('of the configured profile');
+    const collection = createCollection(todosCollectionOptions(new QueryClient()));
+    await collection.preload();
+    expect(collection.get(todo.id)).toMatchObject(todo);
+    await collection.cleanup();
+    configure({});
+  });
+
   test('takes a write back that the server refuses', async () => {
     const { collection } = await open();
     const blank = { id: randomUUID(), text: ' ', completed: false, createdAt: '' };
@@ -71,6 +81,7 @@ test('each write can give the number of the transaction that made it', async () 
   const { id } = added.record;
   const inserted = await withTxid.insertTodo({ id: randomUUID(), text: 'y', completed: true });
   const updated = await withTxid.updateTodo(id, { text: 'z' });
+  await expect(withTxid.updateTodo(id, {})).rejects.toThrow('Give text or completed, or both');
   const toggled = await withTxid.toggleTodoRecord(id);
   expect(toggled.record).toEqual({ ...added.record, text: 'z', completed: true });
   const deleted = await withTxid.deleteTodoRecord(id);

@@ -50,6 +50,12 @@ export function todos(connection: Connection) {
   async function update(id: string, changes: TodoChanges): Promise<WithTxid> {
     requireStorable({ id, ...changes });
     requireUuid(id);
+    if (changes.text === undefined && changes.completed === undefined) {
+      throw new SessionkeepError('Give text or completed, or both', {
+        code: 'invalid_argument',
+        status: 0,
+      });
+    }
     const rows = await inWords(
       connection.send<WrittenTodoRow[]>(
         (client) =>
