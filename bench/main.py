@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cases
 import importing
+import modules
 import psycopg
 from database import run_pgbench
 from load import Measured, quantile, request, run
@@ -75,6 +76,18 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
     table = Table("pgbench, one statement a transaction", "per second", "mean ms", title="The database alone")
     for name, (rate, latency) in run_pgbench(uri, CLIENTS, rounds * per_round // CLIENTS).items():
         table.add_row(name, f"{rate:,.0f}", f"{latency:.2f}")
+    console.print(table)
+
+    turns = rounds * 30
+    table = Table(
+        "call", "p50 ms", "p99 ms", "curl p50", "curl p99", "p50 more",
+        title=f"TypeScript client and curl, one call at a time, {turns} turns",
+    )
+    token = sign(make_claims("bench-modules"), secrets.jwt_secret)
+    for row in modules.measure(facts.rest_url, "bench-modules", token, turns):
+        cells = (row["module_p50"], row["module_p99"], row["curl_p50"], row["curl_p99"])
+        more = row["module_p50"] - row["curl_p50"]
+        table.add_row(row["name"], *(f"{cell:.2f}" for cell in cells), f"{more:+.2f}")
     console.print(table)
 
     ours, plain, ratio = importing.compare(uri, records, max(3, rounds // 2))
