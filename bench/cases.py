@@ -10,8 +10,10 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
+
 from load import request
 
 SESSION_EVENTS = 50
@@ -122,7 +124,10 @@ select {value} id, 's-' || id, id, 'get_timeline_event', 'executing', '{argument
 from unnest(%(ids)s::text[]) as id
 """
 KEPT_EVENT = EVENT_ROWS.format(
-    table="app.tool_events", profile="profile_id,", value="'bench',", arguments=json.dumps(ARGUMENTS)
+    table="app.tool_events",
+    profile="profile_id,",
+    value="'bench',",
+    arguments=json.dumps(ARGUMENTS),
 )
 BARE_EVENT = EVENT_ROWS.format(
     table="api.bare_tool_events", profile="", value="", arguments=json.dumps(ARGUMENTS)
@@ -135,16 +140,12 @@ from unnest(%(ids)s::text[]) as id
 KEPT_MISALIGNMENT = MISALIGNMENT_ROWS.format(
     table="app.misalignments", profile="profile_id,", value="'bench',"
 )
-BARE_MISALIGNMENT = MISALIGNMENT_ROWS.format(
-    table="api.bare_misalignments", profile="", value=""
-)
+BARE_MISALIGNMENT = MISALIGNMENT_ROWS.format(table="api.bare_misalignments", profile="", value="")
 TODO_ROWS = "insert into {table} ({columns}) select {values} from unnest(%(ids)s::uuid[]) as id"
 KEPT_TODO = TODO_ROWS.format(
     table="app.todos", columns="profile_id, id, text", values="'bench', id, 'buy milk'"
 )
-BARE_TODO = TODO_ROWS.format(
-    table="api.bare_todos", columns="id, text", values="id, 'buy milk'"
-)
+BARE_TODO = TODO_ROWS.format(table="api.bare_todos", columns="id, text", values="id, 'buy milk'")
 
 FINISH = {"to_status": "succeeded", "result": RESULT, "context_events": CONTEXT}
 FINISHED_ROW = {
@@ -292,58 +293,21 @@ def list_case(table: str, query: str) -> Case:
         "ui_settings": "settings,revision,updated_at",
     }.get(table)
     full = "&".join(part for part in (query, f"select={columns}" if columns else "") if part)
-    return Case(f"GET /{table}", Side("GET", f"/{table}?{full}"), Side("GET", f"/bare_{table}?{full}"), 0.9)
+    kept, bare = Side("GET", f"/{table}?{full}"), Side("GET", f"/bare_{table}?{full}")
+    return Case(f"GET /{table}", kept, bare, 0.9)
 
 
 def fill_lists(connection: psycopg.Connection) -> None:
-    """Make the rows that the list cases read: the same on both sides."""
-    context, result, arguments = json.dumps(CONTEXT), json.dumps(RESULT), json.dumps(ARGUMENTS)
-    statements = [
-        f"""insert into app.tool_events (profile_id, id, session_id, tool_call_id, tool_name, status,
-        arguments, result, context_events, started_at, completed_at)
-        select '{LIST_PROFILE}', 'l' || n, 'list', n::text, 'get_timeline_event', 'succeeded',
-        '{arguments}', '{result}', '{context}', now() + n * interval '1 s',
-        now() + n * interval '1.1 s' from generate_series(1, {SESSION_EVENTS}) as n""",
-        f"""insert into api.bare_tool_events select id, session_id, thread_id, tool_call_id, tool_name,
-        status, arguments, result, error, context_events, started_at, completed_at, latency_ms
-        from app.tool_events where profile_id = '{LIST_PROFILE}'""",
-        f"""insert into app.hookify_decisions (profile_id, id, session_id, source, content_hash, severity,
-        blocked, rules) select '{LIST_PROFILE}', 'l' || n, 'list', 'manual',
-        encode(sha256(n::text::bytea), 'hex'), 'low', false, '[{{"id": "r", "severity": "low"}}]'
-        from generate_series(1, {SESSION_EVENTS}) as n""",
-        f"""insert into api.bare_hookify_decisions (id, session_id, source, content_hash, severity,
-        blocked, rules) select id, session_id, source, content_hash, severity, blocked, rules
-        from app.hookify_decisions where profile_id = '{LIST_PROFILE}' order by position""",
-        f"""insert into app.misalignments (profile_id, id, session_id, rule_id, title, summary, evidence)
-        select '{LIST_PROFILE}', 'l' || n, 'list', 'r', 'A heading', repeat('what happened ', 10),
-        '{json.dumps(EVIDENCE)}' from generate_series(1, {SESSION_EVENTS}) as n""",
-        f"""insert into api.bare_misalignments (id, session_id, rule_id, title, summary, severity, status,
-        evidence) select id, session_id, rule_id, title, summary, severity, status, evidence
-        from app.misalignments where profile_id = '{LIST_PROFILE}' order by created_at""",
-        f"""insert into app.todos (profile_id, text) select '{LIST_PROFILE}', 'todo ' || n
-        from generate_series(1, {SESSION_EVENTS}) as n""",
-        f"""insert into api.bare_todos select id, text, completed, created_at from app.todos
-        where profile_id = '{LIST_PROFILE}'""",
-        f"""insert into app.session_repo_bindings (profile_id, session_id, asset_path, root_dir)
-        select '{LIST_PROFILE}', 's' || n, '/assets/a', '/repos/r'
-        from generate_series(1, {SESSION_EVENTS}) as n""",
-        f"""insert into api.bare_session_repo_bindings select session_id, asset_path, root_dir, updated_at
-        from app.session_repo_bindings where profile_id = '{LIST_PROFILE}'""",
-        f"""insert into app.ui_settings (profile_id, settings)
-        values ('{LIST_PROFILE}', '{json.dumps(SETTINGS)}')""",
-        f"""insert into api.bare_ui_settings select profile_id, settings, revision, updated_at
-        from app.ui_settings where profile_id = '{LIST_PROFILE}'""",
-        # Other profiles' rows, so that an index has something to leave out. The bare list tables of
-        # todos, bindings and settings hold one profile's rows, or a list would be another list.
-        f"""insert into app.tool_events (profile_id, id, session_id, tool_name, arguments)
-        select 'other-' || n % 50, 'o' || n, 's' || n % 997, 't', '{arguments}'
-        from generate_series(1, 50000) as n""",
-        """insert into api.bare_tool_events select id, session_id, thread_id, tool_call_id, tool_name,
-        status, arguments, result, error, context_events, started_at, completed_at, latency_ms
-        from app.tool_events where profile_id like 'other-%'""",
-        """insert into app.todos (profile_id, text)
-        select 'other-' || n % 500, 'todo' from generate_series(1, 20000) as n""",
-    ]
-    for statement in statements:
-        connection.execute(statement)
+    """Make the rows that the list cases read."""
+    statements = (Path(__file__).parent / "lists.sql").read_text()
+    values = {
+        "profile": LIST_PROFILE,
+        "rows": SESSION_EVENTS,
+        "arguments": json.dumps(ARGUMENTS),
+        "result": json.dumps(RESULT),
+        "context": json.dumps(CONTEXT),
+        "evidence": json.dumps(EVIDENCE),
+        "settings": json.dumps(SETTINGS),
+    }
+    psycopg.ClientCursor(connection).execute(statements, values)
     connection.execute("vacuum analyze")

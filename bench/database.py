@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 import psycopg
-from cases import ARGUMENTS, CONTEXT, RESULT
 from psycopg.conninfo import conninfo_to_dict
 
+from cases import ARGUMENTS, CONTEXT, RESULT
 from sessionkeep.stack.account import postgres_bin, service_account
 
 CLAIMS = '{"role":"authenticated","sub":"bench"}'
@@ -42,9 +42,7 @@ def run_pgbench(db_uri: str, clients: int, per_client: int) -> dict[str, tuple[f
             )
         connection.execute("vacuum analyze app.tool_events")
         connection.execute("vacuum analyze api.bare_tool_events")
-    return {
-        name: _pgbench(db_uri, text, clients, per_client) for name, text in SCRIPTS.items()
-    }
+    return {name: _pgbench(db_uri, text, clients, per_client) for name, text in SCRIPTS.items()}
 
 
 def _pgbench(db_uri: str, text: str, clients: int, per_client: int) -> tuple[float, float]:
@@ -63,14 +61,30 @@ def _pgbench(db_uri: str, text: str, clients: int, per_client: int) -> tuple[flo
         script.flush()
         done = subprocess.run(
             [
-                postgres_bin(service_account()) / "pgbench", "--no-vacuum", "-M", "prepared",
-                "-D", "i=0", "-c", str(clients), "-j", "1", "-t", str(per_client),
-                "-f", Path(script.name), where["dbname"],
+                postgres_bin(service_account()) / "pgbench",
+                "--no-vacuum",
+                "-M",
+                "prepared",
+                "-D",
+                "i=0",
+                "-c",
+                str(clients),
+                "-j",
+                "1",
+                "-t",
+                str(per_client),
+                "-f",
+                Path(script.name),
+                where["dbname"],
             ],
-            env=environment, capture_output=True, text=True, check=False,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     rate = re.search(r"tps = ([\d.]+)", done.stdout)
     latency = re.search(r"latency average = ([\d.]+) ms", done.stdout)
-    if done.returncode != 0 or not rate or not latency or "failed transactions: 0 " not in done.stdout:
+    clean = done.returncode == 0 and "failed transactions: 0 " in done.stdout
+    if not (clean and rate and latency):
         raise RuntimeError(f"pgbench failed: {done.stderr or done.stdout}")
     return float(rate[1]), float(latency[1])

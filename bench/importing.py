@@ -11,7 +11,7 @@ import psycopg
 
 from sessionkeep.importer.tool_events import import_tool_events
 
-COLUMNS = ("id", "session_id", "thread_id", "tool_call_id", "tool_name", "status", "arguments", "started_at")
+COLUMNS = "id, session_id, thread_id, tool_call_id, tool_name, status, arguments, started_at"
 
 
 def compare(db_uri: str, records: int, rounds: int) -> tuple[float, float, float]:
@@ -29,9 +29,7 @@ def compare(db_uri: str, records: int, rounds: int) -> tuple[float, float, float
 
             with psycopg.connect(db_uri) as connection, connection.cursor() as cursor:
                 began = time.perf_counter()
-                with cursor.copy(
-                    f"copy api.bare_tool_events ({', '.join(COLUMNS)}) from stdin"
-                ) as copy:
+                with cursor.copy(f"copy api.bare_tool_events ({COLUMNS}) from stdin") as copy:
                     for row in rows:
                         copy.write_row([*row[:6], json.dumps(row[6]), row[7]])
                 connection.commit()
@@ -48,9 +46,14 @@ def _rows(number: int, records: int) -> list[tuple[object, ...]]:
     began = datetime(2026, 1, 1, tzinfo=UTC)
     return [
         (
-            f"tool_{number}_{n}", f"session-{n % 100}", f"thread_{n % 500}", str(n),
-            "get_timeline_event", "executing", {"sessionId": "session-default", "eventNumber": n},
-            (began + timedelta(milliseconds=n)).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            f"tool_{number}_{n}",
+            f"session-{n % 100}",
+            f"thread_{n % 500}",
+            str(n),
+            "get_timeline_event",
+            "executing",
+            {"sessionId": "session-default", "eventNumber": n},
+            f"{(began + timedelta(milliseconds=n)).isoformat(timespec='milliseconds')[:-6]}Z",
         )
         for n in range(records)
     ]
@@ -58,6 +61,13 @@ def _rows(number: int, records: int) -> list[tuple[object, ...]]:
 
 def _write_legacy_file(file: Path, rows: list[tuple[object, ...]]) -> None:
     names = (
-        "id", "sessionId", "threadId", "toolCallId", "toolName", "status", "arguments", "startedAt",
+        "id",
+        "sessionId",
+        "threadId",
+        "toolCallId",
+        "toolName",
+        "status",
+        "arguments",
+        "startedAt",
     )
     file.write_text(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))

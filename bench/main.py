@@ -1,8 +1,8 @@
 """Measure sessionkeep side by side with the same work on bare tables, and print ratios.
 
-Usage: bench/run [--quick]. Everything happens in one run on a throwaway embedded stack, the two sides
-of each case in alternating rounds; the ratio is the median of the rounds' ratios, so that a neighbour
-on the machine who wakes up in the middle disturbs both sides alike.
+Usage: bench/run [--quick]. Everything happens in one run on a throwaway embedded stack, the two
+sides of each case in alternating rounds; the ratio is the median of the rounds' ratios, so that a
+neighbour on the machine who wakes up in the middle disturbs both sides alike.
 """
 
 import argparse
@@ -13,16 +13,16 @@ import tempfile
 import time
 from pathlib import Path
 
-import cases
-import importing
-import modules
 import psycopg
-from database import run_pgbench
-from load import Measured, quantile, request, run
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+import cases
+import importing
+import modules
+from database import run_pgbench
+from load import Measured, quantile, request, run
 from sessionkeep.stack import manage
 from sessionkeep.stack.state import dba_uri, require
 from sessionkeep.stack.token import make_claims, sign
@@ -58,7 +58,17 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
         _wait_for_bare_tables(facts.port, sign(make_claims("bench"), secrets.jwt_secret))
 
         table = Table(
-            "request", "kept/s", "bare/s", "p50 ms", "p99 ms", "bare p50", "bare p99", "ratio", "aim",
+            *(
+                "request",
+                "kept/s",
+                "bare/s",
+                "p50 ms",
+                "p99 ms",
+                "bare p50",
+                "bare p99",
+                "ratio",
+                "aim",
+            ),
             title=f"HTTP, {CLIENTS} clients, {rounds} alternating rounds of {per_round} requests",
         )
         # Lists first: the writes fill the bare tables, which have no profiles to tell apart.
@@ -68,19 +78,28 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
             ([cases.TRANSITION, *cases.WRITES], "bench"),
         ):
             for case in track(group, console=Console(stderr=True), transient=True):
-                profiles = [f"{profile}-{n}" for n in range(CLIENTS)] if case.profile_each else [profile]
+                profiles = (
+                    [f"{profile}-{n}" for n in range(CLIENTS)] if case.profile_each else [profile]
+                )
                 tokens = [sign(make_claims(name), secrets.jwt_secret) for name in profiles]
                 table.add_row(*_compare(connection, facts.port, tokens, case, rounds, per_round))
     console.print(table)
 
-    table = Table("pgbench, one statement a transaction", "per second", "mean ms", title="The database alone")
+    table = Table(
+        "pgbench, one statement a transaction", "per second", "mean ms", title="The database alone"
+    )
     for name, (rate, latency) in run_pgbench(uri, CLIENTS, rounds * per_round // CLIENTS).items():
         table.add_row(name, f"{rate:,.0f}", f"{latency:.2f}")
     console.print(table)
 
     turns = rounds * 30
     table = Table(
-        "call", "p50 ms", "p99 ms", "curl p50", "curl p99", "p50 more",
+        "call",
+        "p50 ms",
+        "p99 ms",
+        "curl p50",
+        "curl p99",
+        "p50 more",
         title=f"TypeScript client and curl, one call at a time, {turns} turns",
     )
     token = sign(make_claims("bench-modules"), secrets.jwt_secret)
@@ -99,7 +118,12 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
 
 
 def _compare(
-    connection: psycopg.Connection, port: int, tokens: list[str], case: cases.Case, rounds: int, count: int
+    connection: psycopg.Connection,
+    port: int,
+    tokens: list[str],
+    case: cases.Case,
+    rounds: int,
+    count: int,
 ) -> list[str]:
     kept: list[Measured] = []
     bare: list[Measured] = []
@@ -127,10 +151,6 @@ def _compare(
 
 def _wait_for_bare_tables(port: int, token: str) -> None:
     """PostgREST reads the schema anew when it is told to; until then it knows no bare table."""
-    import time
-
-    from load import request
-
     for _ in range(100):
         try:
             run(port, [request("GET", "/bare_todos?limit=1", token)], 1)

@@ -30,6 +30,27 @@ ALTER SCHEMA ops OWNER TO sessionkeep_owner;
 
 COMMENT ON SCHEMA ops IS 'How this database was made: the migration ledger.';
 
+-- Name: must_hold(boolean, text, text); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+
+CREATE FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not must_hold.holds then
+    perform app.refuse_row(must_hold.table_name, must_hold.constraint_name, '');
+  end if;
+  return true;
+end
+$$;
+
+ALTER FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) OWNER TO sessionkeep_owner;
+
+-- Name: FUNCTION must_hold(holds boolean, table_name text, constraint_name text); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+
+COMMENT ON FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) IS 'For the CHECKs of a table that clients write without a function: refuses a row in the words of the
+constraint, as the functions of the other tables do.';
+
 -- Name: profile_id(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
 
 CREATE FUNCTION app.profile_id() RETURNS text
@@ -65,10 +86,10 @@ CREATE TABLE app.todos (
     completed boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT profile_id_length CHECK (((octet_length(profile_id) >= 1) AND (octet_length(profile_id) <= 200))),
-    CONSTRAINT text_not_blank CHECK ((btrim(text, ' 	
+    CONSTRAINT text_not_blank CHECK (app.must_hold((btrim(text, ' 	
 
-                 　﻿'::text) <> ''::text)),
-    CONSTRAINT text_size CHECK ((octet_length(text) <= 65536))
+                 　﻿'::text) <> ''::text), 'todos'::text, 'text_not_blank'::text)),
+    CONSTRAINT text_size CHECK (app.must_hold((octet_length(text) <= 65536), 'todos'::text, 'text_size'::text))
 );
 
 ALTER TABLE ONLY app.todos REPLICA IDENTITY FULL;
@@ -3200,6 +3221,11 @@ GRANT USAGE ON SCHEMA app TO anon;
 GRANT USAGE ON SCHEMA app TO authenticated;
 GRANT USAGE ON SCHEMA app TO auditor;
 GRANT USAGE ON SCHEMA app TO sessionkeep_replicator;
+
+-- Name: FUNCTION must_hold(holds boolean, table_name text, constraint_name text); Type: ACL; Schema: app; Owner: sessionkeep_owner
+
+REVOKE ALL ON FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) TO authenticated;
 
 -- Name: FUNCTION profile_id(); Type: ACL; Schema: app; Owner: sessionkeep_owner
 

@@ -12,6 +12,7 @@ with allowed (roles, privileges, object, columns) as (
       'app.raise_error(integer,text,text,jsonb,text)', null),
     ('authenticated, auditor', 'execute', 'app.profile_id()', null),
     ('authenticated', 'execute', 'app.refuse_row(text,text,text,jsonb)', null),
+    ('authenticated', 'execute', 'app.must_hold(boolean,text,text)', null),
     ('authenticated', 'execute', 'api.txid(record)', null),
     -- Tool events.
     ('authenticated', 'select', 'app.tool_events', null),

@@ -157,6 +157,24 @@ comment on function app.refuse_row(text, text, text, jsonb) is
 A constraint whose name ends in _size gives 413 payload_too_large, any other 400 invalid_argument.';
 grant execute on function app.refuse_row(text, text, text, jsonb) to authenticated;
 
+create function app.must_hold(holds boolean, table_name text, constraint_name text) returns boolean
+language plpgsql
+immutable -- What it returns depends on `holds` alone.
+security invoker
+set search_path = ''
+as $$
+begin
+  if not must_hold.holds then
+    perform app.refuse_row(must_hold.table_name, must_hold.constraint_name, '');
+  end if;
+  return true;
+end
+$$;
+comment on function app.must_hold(boolean, text, text) is
+'For the CHECKs of a table that clients write without a function: refuses a row in the words of the
+constraint, as the functions of the other tables do.';
+grant execute on function app.must_hold(boolean, text, text) to authenticated;
+
 create function app.refuse_change() returns trigger
 language plpgsql
 volatile

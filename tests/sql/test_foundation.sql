@@ -347,6 +347,7 @@ select set_eq(
     'app.json_merge_patch authenticated',
     'app.profile_id auditor authenticated',
     'app.raise_error anon auditor authenticated',
+    'app.must_hold authenticated',
     'app.refuse_row authenticated',
     'app.refuse_stale_ui_settings authenticated'
   ],

@@ -8,7 +8,7 @@ select no_plan();
 -- Code points that JavaScript's trim() removes, and neighbours that it keeps.
 select throws_ok(
   format('insert into app.todos (profile_id, text) values (%L, %L)', 'rules', chr(code) || chr(code)),
-  '23514', 'new row for relation "todos" violates check constraint "text_not_blank"',
+  'PGRST', null,
   format('a text of U+%s alone is blank', lpad(upper(to_hex(code)), 4, '0'))
 )
 from unnest(array[
@@ -25,9 +25,9 @@ select throws_ok(
   'refused: ' || why
 )
 from (values
-  ('rules', '', '23514', 'an empty text'),
+  ('rules', '', 'PGRST', 'an empty text'),
   ('rules', null, '23502', 'no text'),
-  ('rules', repeat('x', 65537), '23514', 'a text that is too long'),
+  ('rules', repeat('x', 65537), 'PGRST', 'a text that is too long'),
   ('', 'x', '23514', 'an empty profile'),
   (repeat('x', 201), 'x', '23514', 'a profile that is too long')
 ) as refused (profile, text, code, why);
@@ -36,7 +36,7 @@ select lives_ok(
   'a text of 64 KiB is allowed'
 );
 select throws_ok(
-  $$ update app.todos set text = ' ' where profile_id = 'rules' $$, '23514', null,
+  $$ update app.todos set text = ' ' where profile_id = 'rules' $$, 'PGRST', null,
   'an edit cannot make a text blank'
 );
 select throws_ok(

@@ -12,37 +12,30 @@ export interface WithTxid {
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-/** What the constraints of the table say, which PostgREST passes on in PostgreSQL's words. */
-const RULES: Record<string, string> = {
-  text_not_blank: 'text must not be blank',
-  text_size: 'text may have 64 KiB at most',
-};
 
 export function todos(connection: Connection) {
   async function insert(draft: TodoDraft): Promise<WithTxid> {
     requireStorable(draft);
     const { id, text, completed = false } = draft;
-    const rows = await inWords(
-      connection.send<WrittenTodoRow[]>(
-        (client) => client.from('todos').insert({ id, text, completed }).select(WRITTEN),
-        {
-          repeatable: true,
-          // An attempt without an answer had stored it, unless another todo has the id: writing the
-          // same text again gives a transaction that a stream will name.
-          async recover(error) {
-            if (error.code !== '23505') return undefined;
-            const stored = await connection.send<TodoRow[]>(
-              (client) => client.from('todos').select().eq('id', id),
-              { repeatable: true },
-            );
-            if (only(stored)?.text !== text) return undefined;
-            return connection.send<WrittenTodoRow[]>(
-              (client) => client.from('todos').update({ text }).eq('id', id).select(WRITTEN),
-              { repeatable: true },
-            );
-          },
+    const rows = await connection.send<WrittenTodoRow[]>(
+      (client) => client.from('todos').insert({ id, text, completed }).select(WRITTEN),
+      {
+        repeatable: true,
+        // An attempt without an answer had stored it, unless another todo has the id: writing the
+        // same text again gives a transaction that a stream will name.
+        async recover(error) {
+          if (error.code !== '23505') return undefined;
+          const stored = await connection.send<TodoRow[]>(
+            (client) => client.from('todos').select().eq('id', id),
+            { repeatable: true },
+          );
+          if (only(stored)?.text !== text) return undefined;
+          return connection.send<WrittenTodoRow[]>(
+            (client) => client.from('todos').update({ text }).eq('id', id).select(WRITTEN),
+            { repeatable: true },
+          );
         },
-      ),
+      },
     );
     return written(rows);
   }
@@ -56,16 +49,14 @@ export function todos(connection: Connection) {
         status: 0,
       });
     }
-    const rows = await inWords(
-      connection.send<WrittenTodoRow[]>(
-        (client) =>
-          client
-            .from('todos')
-            .update({ ...changes })
-            .eq('id', id)
-            .select(WRITTEN),
-        { repeatable: true },
-      ),
+    const rows = await connection.send<WrittenTodoRow[]>(
+      (client) =>
+        client
+          .from('todos')
+          .update({ ...changes })
+          .eq('id', id)
+          .select(WRITTEN),
+      { repeatable: true },
     );
     return written(rows);
   }
@@ -179,26 +170,4 @@ function requireUuid(id: string): void {
 
 function notFound(): SessionkeepError {
   return new SessionkeepError('Todo not found', { code: 'not_found', status: 404 });
-}
-
-/** Say a broken rule of the table in its own words. */
-async function inWords<Result>(request: Promise<Result>): Promise<Result> {
-  try {
-    return await request;
-  } catch (error) {
-    if (error instanceof SessionkeepError && error.code === '23514') {
-      const name = /constraint "(\w+)"/.exec(error.message)?.[1] ?? '';
-      const words = RULES[name];
-      if (words) {
-        const tooLarge = name.endsWith('_size');
-        throw new SessionkeepError(words, {
-          code: tooLarge ? 'payload_too_large' : 'invalid_argument',
-          status: tooLarge ? 413 : 400,
-          details: { field: 'text' },
-          cause: error,
-        });
-      }
-    }
-    throw error;
-  }
 }
