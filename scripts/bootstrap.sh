@@ -44,7 +44,7 @@ install_all() {
   npm ci --loglevel=error --no-progress $omit || fail "npm could not install the packages of package-lock.json"
   [ "$1" = dev ] || return 0
   echo "Installing what the TypeScript client needs ..." >&2
-  (cd clients/typescript && npm ci --loglevel=error --no-progress) ||
+  (cd clients/typescript && npm ci --loglevel=error --no-progress >/dev/null) ||
     fail "npm could not install the packages of clients/typescript/package-lock.json"
 }
 

@@ -67,6 +67,12 @@ describe('the packed package in an empty Vite and TypeScript project', () => {
     });
   });
 
+  test('needs no TanStack package where its collection is not used', async () => {
+    rmSync(join(project, 'node_modules/@tanstack'), { recursive: true });
+    rmSync(join(project, 'src/client.ts'));
+    await tool('typescript/bin/tsc', '-p', '.');
+  });
+
   test('leaves nothing in a browser bundle that knows of secrets or makes tokens', () => {
     const assets = join(project, 'dist/assets');
     const bundle = readdirSync(assets)

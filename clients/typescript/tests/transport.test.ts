@@ -151,12 +151,12 @@ test('a server that does not answer in time is left', async () => {
 });
 
 describe('tokens', () => {
-  const sign = (profileId: string, lifetime: number) =>
+  const sign = (profileId: string, lifetime: number, secret = jwtSecret) =>
     new SignJWT({ role: 'authenticated' })
       .setProtectedHeader({ alg: 'HS256' })
       .setSubject(profileId)
       .setExpirationTime(Math.floor(Date.now() / 1000) + lifetime)
-      .sign(new TextEncoder().encode(jwtSecret));
+      .sign(new TextEncoder().encode(secret));
 
   test('of a provider are kept until shortly before they expire, one for callers at once', async () => {
     for (const [lifetime, times] of [
@@ -179,17 +179,20 @@ describe('tokens', () => {
     }
   });
 
-  test('that the server finds expired are renewed once', async () => {
+  test('that the server refuses are renewed once', async () => {
     const profileId = ownProfile();
-    let asked = 0;
-    const modules = forProfile(profileId, {
-      restUrl,
-      tokenProvider: async () => sign(profileId, (asked += 1) === 1 ? -3600 : 300),
-    });
-    expect(await modules.todosStore.listTodos()).toEqual([]);
-    expect(asked).toBe(2);
-    const never = forProfile(profileId, { restUrl, tokenProvider: () => sign(profileId, -3600) });
-    expect(await failure(never.todosStore.listTodos())).toMatchObject({ status: 401 });
+    const expired = () => sign(profileId, -3600);
+    // Looks good until the server sees it: after a change of the secret, or with a wrong clock.
+    const foreign = () => sign(profileId, 300, 'another secret, of thirty-two bytes or more');
+    for (const refused of [expired, foreign]) {
+      let asked = 0;
+      const tokenProvider = () => ((asked += 1) === 1 ? refused() : sign(profileId, 300));
+      const modules = forProfile(profileId, { restUrl, tokenProvider });
+      expect(await modules.todosStore.listTodos()).toEqual([]);
+      expect(asked).toBe(2);
+      const never = forProfile(profileId, { restUrl, tokenProvider: refused });
+      expect(await failure(never.todosStore.listTodos())).toMatchObject({ status: 401 });
+    }
   });
 
   test('a provider that fails is heard', async () => {
