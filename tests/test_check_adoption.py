@@ -1,5 +1,6 @@
 """scripts/check-adoption: names what is left to change in a made-up checkout, and only that."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -186,3 +187,20 @@ def test_it_runs_by_its_name_and_its_help_has_an_example():
     done = subprocess.run([SCRIPT, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Example: " in done.stdout
+
+
+def test_the_page_and_the_script_name_every_function_that_the_package_replaces():
+    page = (PROJECT_DIR / "docs/adopting.md").read_text(encoding="utf-8")
+    script = SCRIPT.read_text(encoding="utf-8")
+    new = {"patchUiSettings", "loadUiSettingsWithRevision"}
+    modules = "chatToolEvents hookifyDecisions misalignments todosStore sessionRepoBindings"
+    for module in [*modules.split(), "uiSettingsStore"]:
+        source = PROJECT_DIR / f"clients/typescript/src/{module}.ts"
+        exports = re.findall(
+            r"^export (?:async )?function (\w+)", source.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert exports
+        for name in exports:
+            assert f"`{name}(" in page, name
+            assert name in new or re.search(rf"\b{name}\b", script), name
+        assert f"from 'sessionkeep/{module}'" in page

@@ -13,7 +13,8 @@ import pytest
 from conftest import Stack
 from sessionkeep import __version__
 
-COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status", "import tool-events"]
+COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
+COMMANDS += ["import tool-events", "export tool-events"]
 
 
 def sessionkeep(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
