@@ -287,10 +287,11 @@ as $$
 declare
   me constant text := app.profile_id();
   picked text;
+  before text;
   unfinished boolean;
 begin
   -- Newest unfinished one first, else the newest. Whoever had the lock may have finished the one
-  -- that was picked: then pick again. Statuses only go forward, so this ends.
+  -- that was picked: then look once more, as another unfinished one comes first.
   loop
     select event.id, event.completed_at is null into picked, unfinished
     from app.tool_events as event
@@ -301,14 +302,13 @@ begin
         or event.session_id = transition_tool_event_by_call.session_id
       )
     order by event.completed_at is null desc, event.started_at desc, event.id desc
-    limit 1;
+    limit 1
+    for update;
     if not found then
       return;
     end if;
-    perform from app.tool_events as event
-    where event.profile_id = me and event.id = picked and (event.completed_at is null) = unfinished
-    for update;
-    exit when found;
+    exit when unfinished or picked = before;
+    before := picked;
   end loop;
 
   return next api.transition_tool_event(
