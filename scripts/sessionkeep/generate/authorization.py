@@ -35,13 +35,12 @@ class Function:
     """What a function does.
 
     `absent` is the status of a call that names what the caller has none of, an owner's row being
-    none of another profile's. A `quiet` one writes nothing then, and so can be called by GET.
+    none of another profile's.
     `by_get` is the status of a GET where it would write: PostgREST runs that read-only.
     """
 
     writes: bool = True
     absent: int = 200
-    quiet: bool = False
     by_get: int = 405
     audited: bool = False
 
@@ -56,7 +55,7 @@ ENDPOINTS: dict[str, View | Function] = {
     "/tool_event_transitions": View(_READ, audited=True),
     "/rpc/record_tool_event": Function(),
     "/rpc/transition_tool_event": Function(absent=404),
-    "/rpc/transition_tool_event_by_call": Function(quiet=True),
+    "/rpc/transition_tool_event_by_call": Function(),
     "/hookify_decisions": View(_READ, audited=True),
     "/rpc/record_hookify_decision": Function(),
     "/rpc/verify_hookify_decisions": Function(writes=False, absent=400, audited=True),
@@ -105,10 +104,9 @@ class Cell:
         endpoint = ENDPOINTS[self.path]
         if isinstance(endpoint, View):
             return _SUCCESS[self.verb]
-        finds_nothing = self.caller is Caller.other
-        if endpoint.writes and self.verb == "GET" and not (finds_nothing and endpoint.quiet):
+        if endpoint.writes and self.verb == "GET":
             return endpoint.by_get
-        return endpoint.absent if finds_nothing else 200
+        return endpoint.absent if self.caller is Caller.other else 200
 
     @property
     def allowed(self) -> bool:
@@ -177,8 +175,7 @@ that is missing here fails the test.
   decisions, and gets 403 for all else.
 - A token **without `sub`**, and one that has **expired**, get 401.
 - 405: PUT, which is not offered, and GET on a function that would write. PostgREST runs a GET in a
-  read-only transaction: a function that finds nothing to write still answers 200, and one that
-  refuses its arguments 400.
+  read-only transaction; a function that refuses its arguments before it writes answers 400.
 
 ## The matrix
 
