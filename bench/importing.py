@@ -1,4 +1,4 @@
-"""The importer against a plain COPY of the same rows into the bare table."""
+"""The importer against a plain COPY of the same rows, into the real table and the bare one."""
 
 import json
 import statistics
@@ -14,32 +14,41 @@ from sessionkeep.importer.tool_events import import_tool_events
 COLUMNS = "id, session_id, thread_id, tool_call_id, tool_name, status, arguments, started_at"
 
 
-def compare(db_uri: str, records: int, rounds: int) -> tuple[float, float, float]:
-    """Return records/s of the importer, of COPY, and the median of the rounds' ratios."""
-    rates: list[tuple[float, float]] = []
+TARGETS = {
+    "plain COPY into app.tool_events (its checks, triggers and log)": "app.tool_events",
+    "plain COPY into the bare table": "api.bare_tool_events",
+}
+
+
+def compare(db_uri: str, records: int, rounds: int) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Return the importer's records/s, and of each COPY its records/s and the importer's ratio."""
+    imported: list[float] = []
+    copied: dict[str, list[float]] = {name: [] for name in TARGETS}
     for number in range(rounds):
+        rows = _rows(number, records)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "events.json"
-            rows = _rows(number, records)
             _write_legacy_file(file, rows)
-
             began = time.perf_counter()
             import_tool_events(db_uri, file, f"bench-import-{number}")
-            imported = time.perf_counter() - began
-
+            imported.append(records / (time.perf_counter() - began))
+        for name, table in TARGETS.items():
+            profile = "profile_id, " if table.startswith("app.") else ""
+            first = [f"bench-copy-{number}"] if profile else []
             with psycopg.connect(db_uri) as connection, connection.cursor() as cursor:
                 began = time.perf_counter()
-                with cursor.copy(f"copy api.bare_tool_events ({COLUMNS}) from stdin") as copy:
+                with cursor.copy(f"copy {table} ({profile}{COLUMNS}) from stdin") as copy:
                     for row in rows:
-                        copy.write_row([*row[:6], json.dumps(row[6]), row[7]])
+                        copy.write_row([*first, *row[:6], json.dumps(row[6]), row[7]])
                 connection.commit()
-                copied = time.perf_counter() - began
-        rates.append((records / imported, records / copied))
-    return (
-        statistics.median(rate for rate, _ in rates),
-        statistics.median(rate for _, rate in rates),
-        statistics.median(ours / plain for ours, plain in rates),
-    )
+                copied[name].append(records / (time.perf_counter() - began))
+    return statistics.median(imported), {
+        name: (
+            statistics.median(rates),
+            statistics.median(ours / plain for ours, plain in zip(imported, rates, strict=True)),
+        )
+        for name, rates in copied.items()
+    }
 
 
 def _rows(number: int, records: int) -> list[tuple[object, ...]]:
