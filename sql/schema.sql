@@ -426,6 +426,7 @@ declare
   candidate_id text;
   number integer := -1;
   ids text[] := '{}';
+  changed boolean := false;
   mistyped text;
   violated_table text;
   violated_constraint text;
@@ -510,6 +511,7 @@ begin
           excluded.title, excluded.summary, excluded.severity, excluded.event_range,
           excluded.evidence
         );
+      changed := changed or found;
       ids := ids || candidate_id;
     end loop;
   exception
@@ -524,6 +526,9 @@ begin
       );
   end;
 
+  if not changed then
+    perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+  end if;
   return query
   select misalignment.*
   from api.misalignments as misalignment
@@ -969,6 +974,7 @@ begin
         violated_column = column_name;
       perform app.refuse_row(violated_table, violated_constraint, violated_column);
     when unique_violation then
+      perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
       -- The chain's end, moved by the trigger, has gone back with this block. ON CONFLICT DO
       -- NOTHING would have left it ahead of the rows.
       select pg_catalog.array_remove(array[
@@ -1312,6 +1318,7 @@ begin
   end;
 
   if inserted = 0 then
+    perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
     select * into strict stored
     from app.tool_events as event
     where event.profile_id = me and event.id = event_id;
@@ -1790,7 +1797,10 @@ begin
       );
     end if;
     -- The repeat of a finished event's own status: the first completion stays as it is.
-    exit when finished and stored_status = transition_tool_event.to_status;
+    if finished and stored_status = transition_tool_event.to_status then
+      perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+      exit;
+    end if;
     if stored_status <> transition_tool_event.expected_status then
       perform app.raise_error(
         409, 'illegal_transition',
@@ -1891,7 +1901,11 @@ CREATE FUNCTION api.txid(record) RETURNS text
     SET search_path TO ''
     AS $$
 begin
-  return pg_catalog.pg_current_xact_id()::xid::text;
+  -- A repeat has a transaction too, if only for its locks, but no stream will ever name it.
+  if pg_catalog.current_setting('sessionkeep.unchanged', true) = 'true' then
+    return null;
+  end if;
+  return pg_catalog.pg_current_xact_id_if_assigned()::xid::text;
 end
 $$;
 
@@ -1899,8 +1913,9 @@ ALTER FUNCTION api.txid(record) OWNER TO sessionkeep_owner;
 
 -- Name: FUNCTION txid(record); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
 
-COMMENT ON FUNCTION api.txid(record) IS 'The transaction of the request, as a replication stream names it
-A computed column of every row that a write returns: ask for it with ?select=*,txid.';
+COMMENT ON FUNCTION api.txid(record) IS 'The transaction of the request, as a replication stream names it; null where nothing was written
+A computed column of every row that a write returns: ask for it with ?select=*,txid. A repeat that
+found all as it should be has written nothing: then there is no transaction to wait for.';
 
 -- Name: verify_hookify_decisions(text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
 

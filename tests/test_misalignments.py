@@ -456,16 +456,3 @@ def test_a_dba_s_transition_is_logged_under_the_login(
     db.execute("update app.misalignments set status = 'dismissed' where profile_id = %s", [profile])
     rows = client.get("/misalignment_transitions?number=eq.2").json()
     assert [row["changed_by"] for row in rows] == [db.info.user]
-
-
-@pytest.mark.parametrize("function", ["ingest_misalignments", "transition_misalignment"])
-def test_the_transaction_of_a_write_can_be_asked_for(client: httpx.Client, function: str) -> None:
-    bring_to(client, "open")
-    arguments: dict[str, object] = {"session_id": "s1"}
-    if function == "ingest_misalignments":
-        arguments |= {"candidates": [candidate()]}
-    else:
-        arguments |= {"id": "mis-s1-r1", "to_status": "dismissed"}
-    answer = client.post(f"/rpc/{function}?select=id,txid", json=arguments)
-    rows = answer.json() if isinstance(answer.json(), list) else [answer.json()]
-    assert [int(row["txid"]) > 0 for row in rows] == [True]

@@ -135,12 +135,3 @@ def test_a_guest_and_an_auditor_get_nothing(
         assert bind(caller).status_code == status
         assert caller.delete("/session_repo_bindings?session_id=eq.s1").status_code == status
     assert listed(client) == [made]
-
-
-def test_the_transaction_of_each_write_can_be_asked_for(client: httpx.Client) -> None:
-    arguments = {"session_id": "s1", "asset_path": "a", "root_dir": "/"}
-    made = client.post("/rpc/set_session_repo_binding?select=*,txid", json=arguments).json()
-    (cleared,) = client.delete(
-        "/session_repo_bindings?session_id=eq.s1&select=txid", headers=WHOLE
-    ).json()
-    assert 0 < int(made["txid"]) < int(cleared["txid"])

@@ -784,32 +784,7 @@ def test_a_guest_can_do_nothing_with_tool_events(client: httpx.Client, guest: ht
     assert listed(client) == [made]
 
 
-# ---- txid, and what PostgREST can do with the answers
-
-
-def test_the_txid_of_a_write_is_the_one_that_a_replication_stream_names(
-    client: httpx.Client, db: psycopg.Connection[Any], profile: str
-) -> None:
-    slot = f"txid_{uuid.uuid4().hex}"
-    db.execute("select pg_create_logical_replication_slot(%s, 'test_decoding', true)", [slot])
-    fields = {"id": "tool_1", "tool_call_id": "call", "status": "pending"}
-    answers = [
-        client.post(f"/rpc/{function}", params={"select": "status,txid"}, json=body)
-        for function, body in (
-            ("record_tool_event", {**EVENT, **fields}),
-            ("transition_tool_event", {"id": "tool_1", "to_status": "executing"}),
-            ("transition_tool_event_by_call", {"tool_call_id": "call", "to_status": "succeeded"}),
-        )
-    ]
-    told = [body[0] if isinstance(body, list) else body for body in (a.json() for a in answers)]
-    assert [row["status"] for row in told] == ["pending", "executing", "succeeded"]
-    # Other tests write at the same time: of the stream, what is this profile's.
-    streamed = db.execute(
-        "select xid::text from pg_logical_slot_get_changes(%s, null, null)"
-        " where data like 'table app.tool_events: %%' and data like %s",
-        [slot, f"%'{profile}'%"],
-    ).fetchall()
-    assert [row["txid"] for row in told] == [xid for (xid,) in streamed]
+# ---- what PostgREST can do with the answers
 
 
 def test_an_answer_can_be_cut_to_columns_and_asked_for_as_one_object(

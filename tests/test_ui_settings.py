@@ -345,9 +345,3 @@ def test_an_auditor_gets_nothing(client: httpx.Client, client_for: ClientFor, pr
     assert save(auditor, {}).status_code == 403
     assert patch(auditor, {}).status_code == 403
     assert load(client) == [before]
-
-
-def test_the_transaction_of_each_write_can_be_asked_for(client: httpx.Client) -> None:
-    saved = client.post("/rpc/save_ui_settings?select=*,txid", json={"settings": {}}).json()
-    patched = client.post("/rpc/patch_ui_settings?select=*,txid", json={"patch": {}}).json()
-    assert 0 < int(saved["txid"]) < int(patched["txid"])

@@ -16,10 +16,15 @@ security invoker
 set search_path = ''
 as $$
 begin
-  return pg_catalog.pg_current_xact_id()::xid::text;
+  -- A repeat has a transaction too, if only for its locks, but no stream will ever name it.
+  if pg_catalog.current_setting('sessionkeep.unchanged', true) = 'true' then
+    return null;
+  end if;
+  return pg_catalog.pg_current_xact_id_if_assigned()::xid::text;
 end
 $$;
 comment on function api.txid(record) is
-'The transaction of the request, as a replication stream names it
-A computed column of every row that a write returns: ask for it with ?select=*,txid.';
+'The transaction of the request, as a replication stream names it; null where nothing was written
+A computed column of every row that a write returns: ask for it with ?select=*,txid. A repeat that
+found all as it should be has written nothing: then there is no transaction to wait for.';
 grant execute on function api.txid(record) to authenticated;

@@ -124,6 +124,7 @@ begin
   end;
 
   if inserted = 0 then
+    perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
     select * into strict stored
     from app.tool_events as event
     where event.profile_id = me and event.id = event_id;
@@ -234,7 +235,10 @@ begin
       );
     end if;
     -- The repeat of a finished event's own status: the first completion stays as it is.
-    exit when finished and stored_status = transition_tool_event.to_status;
+    if finished and stored_status = transition_tool_event.to_status then
+      perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+      exit;
+    end if;
     if stored_status <> transition_tool_event.expected_status then
       perform app.raise_error(
         409, 'illegal_transition',

@@ -123,6 +123,7 @@ begin
         violated_column = column_name;
       perform app.refuse_row(violated_table, violated_constraint, violated_column);
     when unique_violation then
+      perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
       -- The chain's end, moved by the trigger, has gone back with this block. ON CONFLICT DO
       -- NOTHING would have left it ahead of the rows.
       select pg_catalog.array_remove(array[

@@ -83,6 +83,7 @@ declare
   candidate_id text;
   number integer := -1;
   ids text[] := '{}';
+  changed boolean := false;
   mistyped text;
   violated_table text;
   violated_constraint text;
@@ -167,6 +168,7 @@ begin
           excluded.title, excluded.summary, excluded.severity, excluded.event_range,
           excluded.evidence
         );
+      changed := changed or found;
       ids := ids || candidate_id;
     end loop;
   exception
@@ -181,6 +183,9 @@ begin
       );
   end;
 
+  if not changed then
+    perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+  end if;
   return query
   select misalignment.*
   from api.misalignments as misalignment
