@@ -12,3 +12,4 @@ export * as sessionRepoBindings from './sessionRepoBindings.js';
 export type { Configuration } from './settings.js';
 export * as todosStore from './todosStore.js';
 export * as uiSettingsStore from './uiSettingsStore.js';
+export type { WithTxid } from './withTxid.js';

@@ -21,24 +21,27 @@ export type ToolEventRow = Row<
 export type HookifyDecisionRow = Row<'hookify_decisions', 'message' | 'annotations'>;
 export type MisalignmentRow = Row<'misalignments', 'previous_status'>;
 export type TodoRow = Row<'todos'>;
-/** With the transaction that wrote it, asked for by `WRITTEN`. */
-export type WrittenTodoRow = TodoRow & { txid: string };
 export type SessionRepoBindingRow = Row<'session_repo_bindings'>;
 export type UiSettingsRow = Row<'ui_settings'>;
 
+/** A row with the transaction that wrote it, asked for by `WRITTEN`. */
+export type Written<Row> = Row & { txid: string };
+/** The same of a write that may find nothing to do: then null. */
+export type Repeated<Row> = Row & { txid: string | null };
+
 /** What each function answers; the OpenAPI document does not say it. */
 export interface Answers {
-  record_tool_event: ToolEventRow;
-  transition_tool_event: ToolEventRow;
-  transition_tool_event_by_call: ToolEventRow[];
-  record_hookify_decision: HookifyDecisionRow;
-  ingest_misalignments: MisalignmentRow[];
-  transition_misalignment: MisalignmentRow;
-  toggle_todo: WrittenTodoRow;
-  delete_todo: WrittenTodoRow;
-  set_session_repo_binding: SessionRepoBindingRow;
-  save_ui_settings: UiSettingsRow;
-  patch_ui_settings: UiSettingsRow;
+  record_tool_event: Repeated<ToolEventRow>;
+  transition_tool_event: Repeated<ToolEventRow>;
+  transition_tool_event_by_call: Repeated<ToolEventRow>[];
+  record_hookify_decision: Repeated<HookifyDecisionRow>;
+  ingest_misalignments: Repeated<MisalignmentRow>[];
+  transition_misalignment: Repeated<MisalignmentRow>;
+  toggle_todo: Written<TodoRow>;
+  delete_todo: Written<TodoRow>;
+  set_session_repo_binding: Written<SessionRepoBindingRow>;
+  save_ui_settings: Written<UiSettingsRow>;
+  patch_ui_settings: Written<UiSettingsRow>;
   session_context: SessionContextAnswer;
 }
 

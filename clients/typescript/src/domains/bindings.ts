@@ -1,6 +1,7 @@
-import type { Connection } from '../connection.js';
-import { only, type SessionRepoBindingRow } from '../rows.js';
+import { type Connection, WRITTEN } from '../connection.js';
+import { only, type SessionRepoBindingRow, type Written } from '../rows.js';
 import { requireStorable } from '../storable.js';
+import { type WithTxid, withTxid } from '../withTxid.js';
 
 /** Which repository a session works on. */
 export interface SessionRepoBinding {
@@ -12,22 +13,39 @@ export interface SessionRepoBinding {
 }
 
 export function bindings(connection: Connection) {
+  async function set(
+    input: Omit<SessionRepoBinding, 'updatedAt'>,
+  ): Promise<WithTxid<SessionRepoBinding>> {
+    requireStorable(input);
+    const row = await connection.call(
+      'set_session_repo_binding',
+      {
+        session_id: input.sessionId ?? null,
+        asset_path: input.assetPath ?? null,
+        root_dir: input.rootDir ?? null,
+      },
+      { select: WRITTEN, repeatable: true },
+    );
+    return withTxid(row, binding);
+  }
+
+  async function clear(sessionId: string): Promise<WithTxid<SessionRepoBinding> | null> {
+    requireStorable({ sessionId });
+    const rows = await connection.send<Written<SessionRepoBindingRow>[]>(
+      (client) =>
+        client.from('session_repo_bindings').delete().eq('session_id', sessionId).select(WRITTEN),
+      { repeatable: true },
+    );
+    const row = only(rows);
+    return row ? withTxid(row, binding) : null;
+  }
+
   return {
     /** Bind a session to a repository, instead of the one that it had. */
     async setSessionRepoBinding(
       input: Omit<SessionRepoBinding, 'updatedAt'>,
     ): Promise<SessionRepoBinding> {
-      requireStorable(input);
-      const row = await connection.call(
-        'set_session_repo_binding',
-        {
-          session_id: input.sessionId ?? null,
-          asset_path: input.assetPath ?? null,
-          root_dir: input.rootDir ?? null,
-        },
-        { repeatable: true },
-      );
-      return binding(row);
+      return (await set(input)).record;
     },
 
     /** The binding of a session, or null. */
@@ -43,11 +61,7 @@ export function bindings(connection: Connection) {
 
     /** Remove the binding of a session; quiet where there is none. */
     async clearSessionRepoBinding(sessionId: string): Promise<void> {
-      requireStorable({ sessionId });
-      await connection.send(
-        (client) => client.from('session_repo_bindings').delete().eq('session_id', sessionId),
-        { repeatable: true },
-      );
+      await clear(sessionId);
     },
 
     /** All bindings, the longest untouched first. */
@@ -64,6 +78,12 @@ export function bindings(connection: Connection) {
       );
       return rows.map(binding);
     },
+
+    /**
+     * The writes again, with the transaction's id, for a collection that waits for its stream.
+     * Clearing gives what was removed; null where there was none, or a lost attempt had removed it.
+     */
+    withTxid: { setSessionRepoBinding: set, clearSessionRepoBinding: clear },
   };
 }
 

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { Connection } from '../connection.js';
+import { type Connection, WRITTEN } from '../connection.js';
 import { type HookifyDecisionRow, isoTime, present } from '../rows.js';
 import { requireStorable } from '../storable.js';
+import { type WithTxid, withTxid } from '../withTxid.js';
 
 export type HookifySource = 'timeline' | 'session' | 'manual';
 export type HookifySeverity = 'none' | 'info' | 'low' | 'medium' | 'high' | 'critical';
@@ -40,27 +41,39 @@ export interface HookifyDecisionInput {
 }
 
 export function hookify(connection: Connection) {
+  async function record(
+    input: HookifyDecisionInput,
+  ): Promise<WithTxid<HookifyDecision, number | null>> {
+    requireStorable(input);
+    const row = await connection.call(
+      'record_hookify_decision',
+      {
+        id: `hook_${randomUUID()}`,
+        session_id: input.sessionId ?? null,
+        source: input.source ?? null,
+        severity: input.severity ?? null,
+        blocked: input.blocked ?? null,
+        rules: input.rules ?? null,
+        message: input.message ?? null,
+        annotations: input.annotations ?? null,
+        content: input.content ?? null,
+      },
+      { select: WRITTEN, repeatable: true },
+    );
+    return withTxid(row, decision);
+  }
+
   return {
     /** Add a decision to the audit. */
     async recordHookifyDecision(input: HookifyDecisionInput): Promise<HookifyDecision> {
-      requireStorable(input);
-      const row = await connection.call(
-        'record_hookify_decision',
-        {
-          id: `hook_${randomUUID()}`,
-          session_id: input.sessionId ?? null,
-          source: input.source ?? null,
-          severity: input.severity ?? null,
-          blocked: input.blocked ?? null,
-          rules: input.rules ?? null,
-          message: input.message ?? null,
-          annotations: input.annotations ?? null,
-          content: input.content ?? null,
-        },
-        { repeatable: true },
-      );
-      return decision(row);
+      return (await record(input)).record;
     },
+
+    /**
+     * The write again, with the transaction's id; null where a lost attempt had stored it. No stream
+     * brings decisions: they are not published.
+     */
+    withTxid: { recordHookifyDecision: record },
 
     /** The decisions of a session, in the order made. */
     async listHookifyDecisions(sessionId: string): Promise<HookifyDecision[]> {

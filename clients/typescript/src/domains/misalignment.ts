@@ -1,6 +1,7 @@
-import type { Connection } from '../connection.js';
-import { isoTime, type MisalignmentRow, only, present } from '../rows.js';
+import { type Connection, WRITTEN } from '../connection.js';
+import { isoTime, type MisalignmentRow, only, present, type Repeated } from '../rows.js';
 import { requireStorable } from '../storable.js';
+import { type WithTxid, withTxid } from '../withTxid.js';
 
 export type MisalignmentSeverity = 'info' | 'low' | 'medium' | 'high' | 'critical';
 export type MisalignmentStatus = 'open' | 'acknowledged' | 'dismissed';
@@ -57,9 +58,11 @@ export function misalignment(connection: Connection) {
   async function ingest(
     sessionId: string,
     candidates: readonly MisalignmentCandidate[],
-  ): Promise<MisalignmentRecord[]> {
+  ): Promise<{ records: MisalignmentRecord[]; txid: number | null }> {
     requireStorable({ sessionId, candidates });
-    const stored: MisalignmentRecord[] = [];
+    const records: MisalignmentRecord[] = [];
+    // Of several calls the last that wrote something: a stream names transactions in their order.
+    let txid: number | null = null;
     // At least one call, so that a wrong session id is refused with an empty list too.
     for (let start = 0; start === 0 || start < candidates.length; start += BATCH) {
       const rows = await connection.call(
@@ -68,11 +71,57 @@ export function misalignment(connection: Connection) {
           session_id: sessionId ?? null,
           candidates: candidates.slice(start, start + BATCH).map(candidateRow),
         },
-        { repeatable: true },
+        { select: WRITTEN, repeatable: true },
       );
-      stored.push(...rows.map(misalignmentRecord));
+      for (const row of rows) {
+        const written = withTxid(row, misalignmentRecord);
+        records.push(written.record);
+        txid = written.txid ?? txid;
+      }
     }
-    return stored;
+    return { records, txid };
+  }
+
+  async function upsert(
+    record: MisalignmentCandidate & { sessionId: string },
+  ): Promise<WithTxid<MisalignmentRecord, number | null>> {
+    const { records, txid } = await ingest(record.sessionId, [record]);
+    return { record: only(records) as MisalignmentRecord, txid };
+  }
+
+  async function updateStatus(
+    sessionId: string,
+    id: string,
+    nextStatus: MisalignmentStatus,
+  ): Promise<WithTxid<MisalignmentRecord, number | null> & { previousStatus: MisalignmentStatus }> {
+    requireStorable({ sessionId, id, nextStatus });
+    const row = await connection.call(
+      'transition_misalignment',
+      { session_id: sessionId, id, to_status: nextStatus },
+      {
+        select: WRITTEN,
+        repeatable: true,
+        async recover(error) {
+          const { from, to } = (error.details ?? {}) as { from?: unknown; to?: unknown };
+          if (error.code !== 'illegal_transition' || from !== to) return undefined;
+          return only(
+            await connection.send<Repeated<MisalignmentRow>[]>(
+              (client) =>
+                client
+                  .from('misalignments')
+                  .select(WRITTEN)
+                  .eq('session_id', sessionId)
+                  .eq('id', id),
+              { repeatable: true },
+            ),
+          );
+        },
+      },
+    );
+    return {
+      ...withTxid(row, misalignmentRecord),
+      previousStatus: row.previous_status as MisalignmentStatus,
+    };
   }
 
   return {
@@ -96,15 +145,19 @@ export function misalignment(connection: Connection) {
     async upsertMisalignment(
       record: MisalignmentCandidate & { sessionId: string },
     ): Promise<MisalignmentRecord> {
-      const [stored] = await ingest(record.sessionId, [record]);
-      return stored as MisalignmentRecord;
+      return (await upsert(record)).record;
     },
 
     /**
      * Take in what a detector found: of each batch of 500 all, or nothing. New ones are stored with
      * their status; known ones are refreshed and keep theirs.
      */
-    ingestMisalignmentCandidates: ingest,
+    async ingestMisalignmentCandidates(
+      sessionId: string,
+      candidates: readonly MisalignmentCandidate[],
+    ): Promise<MisalignmentRecord[]> {
+      return (await ingest(sessionId, candidates)).records;
+    },
 
     /**
      * Acknowledge, dismiss or re-open one. Where the connection failed after the server had done it,
@@ -115,33 +168,19 @@ export function misalignment(connection: Connection) {
       id: string,
       nextStatus: MisalignmentStatus,
     ): Promise<{ record: MisalignmentRecord; previousStatus: MisalignmentStatus }> {
-      requireStorable({ sessionId, id, nextStatus });
-      const row = await connection.call(
-        'transition_misalignment',
-        {
-          session_id: sessionId,
-          id,
-          to_status: nextStatus,
-        },
-        {
-          repeatable: true,
-          async recover(error) {
-            const { from, to } = (error.details ?? {}) as { from?: unknown; to?: unknown };
-            if (error.code !== 'illegal_transition' || from !== to) return undefined;
-            return only(
-              await connection.send<MisalignmentRow[]>(
-                (client) =>
-                  client.from('misalignments').select().eq('session_id', sessionId).eq('id', id),
-                { repeatable: true },
-              ),
-            );
-          },
-        },
-      );
-      return {
-        record: misalignmentRecord(row),
-        previousStatus: row.previous_status as MisalignmentStatus,
-      };
+      const { record, previousStatus } = await updateStatus(sessionId, id, nextStatus);
+      return { record, previousStatus };
+    },
+
+    /**
+     * The writes again, with the transaction's id, for a collection that waits for its stream; of
+     * more than 500 candidates the last one's. It is null where all was stored so before: nothing
+     * was written.
+     */
+    withTxid: {
+      upsertMisalignment: upsert,
+      ingestMisalignmentCandidates: ingest,
+      updateMisalignmentStatus: updateStatus,
     },
   };
 }

@@ -1,6 +1,7 @@
-import type { Connection } from '../connection.js';
+import { type Connection, WRITTEN } from '../connection.js';
 import { isoTime, only, type UiSettingsRow } from '../rows.js';
 import { requireStorable } from '../storable.js';
+import { type WithTxid, withTxid } from '../withTxid.js';
 
 /** The document as the app writes it; the app's own type is given as `Settings`. */
 export type UiSettings = Record<string, unknown>;
@@ -29,6 +30,37 @@ export function uiSettings(connection: Connection) {
     return row ? withRevision<Settings>(row) : null;
   }
 
+  async function save<Settings extends object = UiSettings>(
+    profileId: string,
+    snapshot: Settings,
+    { expectedRevision }: SaveOptions = {},
+  ): Promise<WithTxid<Settings>> {
+    requireStorable({ settings: snapshot });
+    const row = await connection.as(profileId).call(
+      'save_ui_settings',
+      { settings: snapshot, expected_revision: expectedRevision ?? null },
+      // With a revision a repetition would be told that it is stale, by its own first attempt.
+      { select: WRITTEN, repeatable: expectedRevision === undefined },
+    );
+    return withTxid(row, ({ settings }) => settings as Settings);
+  }
+
+  async function patch<Settings extends object = UiSettings>(
+    profileId: string,
+    changes: object,
+    { expectedRevision }: SaveOptions = {},
+  ): Promise<WithTxid<UiSettingsWithRevision<Settings>>> {
+    requireStorable({ patch: changes });
+    const row = await connection
+      .as(profileId)
+      .call(
+        'patch_ui_settings',
+        { patch: changes, expected_revision: expectedRevision ?? null },
+        { select: WRITTEN, repeatable: expectedRevision === undefined },
+      );
+    return withTxid(row, withRevision<Settings>);
+  }
+
   return {
     /** The settings of a profile, or null. */
     async loadUiSettings<Settings extends object = UiSettings>(
@@ -51,18 +83,9 @@ export function uiSettings(connection: Connection) {
     async saveUiSettings<Settings extends object = UiSettings>(
       profileId: string,
       snapshot: Settings,
-      { expectedRevision }: SaveOptions = {},
+      options?: SaveOptions,
     ): Promise<Settings> {
-      requireStorable({ settings: snapshot });
-      const row = await connection.as(profileId).call(
-        'save_ui_settings',
-        {
-          settings: snapshot,
-          expected_revision: expectedRevision ?? null,
-        }, // With a revision a repetition would be told that it is stale, by its own first attempt.
-        { repeatable: expectedRevision === undefined },
-      );
-      return withRevision<Settings>(row).settings;
+      return (await save(profileId, snapshot, options)).record;
     },
 
     /**
@@ -71,19 +94,14 @@ export function uiSettings(connection: Connection) {
      */
     async patchUiSettings<Settings extends object = UiSettings>(
       profileId: string,
-      patch: object,
-      { expectedRevision }: SaveOptions = {},
+      changes: object,
+      options?: SaveOptions,
     ): Promise<UiSettingsWithRevision<Settings>> {
-      requireStorable({ patch });
-      const row = await connection
-        .as(profileId)
-        .call(
-          'patch_ui_settings',
-          { patch, expected_revision: expectedRevision ?? null },
-          { repeatable: expectedRevision === undefined },
-        );
-      return withRevision<Settings>(row);
+      return (await patch<Settings>(profileId, changes, options)).record;
     },
+
+    /** The writes again, with the transaction's id: for a collection that waits for its stream. */
+    withTxid: { saveUiSettings: save, patchUiSettings: patch },
   };
 }
 

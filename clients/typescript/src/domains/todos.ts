@@ -1,23 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { type Connection, WRITTEN } from '../connection.js';
 import { SessionkeepError } from '../errors.js';
-import { isoTime, only, type TodoRow, type WrittenTodoRow } from '../rows.js';
+import { isoTime, only, type TodoRow, type Written } from '../rows.js';
 import { requireStorable } from '../storable.js';
 import type { Todo, TodoChanges, TodoDraft } from '../todo.js';
-
-/** A write's outcome with the transaction that made it, as a replication stream names it. */
-export interface WithTxid {
-  record: Todo;
-  txid: number;
-}
+import { type WithTxid, withTxid } from '../withTxid.js';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export function todos(connection: Connection) {
-  async function insert(draft: TodoDraft): Promise<WithTxid> {
+  async function insert(draft: TodoDraft): Promise<WithTxid<Todo>> {
     requireStorable(draft);
     const { id, text, completed = false } = draft;
-    const rows = await connection.send<WrittenTodoRow[]>(
+    const rows = await connection.send<Written<TodoRow>[]>(
       (client) => client.from('todos').insert({ id, text, completed }).select(WRITTEN),
       {
         repeatable: true,
@@ -30,7 +25,7 @@ export function todos(connection: Connection) {
             { repeatable: true },
           );
           if (only(stored)?.text !== text) return undefined;
-          return connection.send<WrittenTodoRow[]>(
+          return connection.send<Written<TodoRow>[]>(
             (client) => client.from('todos').update({ text }).eq('id', id).select(WRITTEN),
             { repeatable: true },
           );
@@ -40,7 +35,7 @@ export function todos(connection: Connection) {
     return written(rows);
   }
 
-  async function update(id: string, changes: TodoChanges): Promise<WithTxid> {
+  async function update(id: string, changes: TodoChanges): Promise<WithTxid<Todo>> {
     requireStorable({ id, ...changes });
     requireUuid(id);
     if (changes.text === undefined && changes.completed === undefined) {
@@ -49,7 +44,7 @@ export function todos(connection: Connection) {
         status: 0,
       });
     }
-    const rows = await connection.send<WrittenTodoRow[]>(
+    const rows = await connection.send<Written<TodoRow>[]>(
       (client) =>
         client
           .from('todos')
@@ -61,7 +56,7 @@ export function todos(connection: Connection) {
     return written(rows);
   }
 
-  async function toggle(id: string): Promise<WithTxid> {
+  async function toggle(id: string): Promise<WithTxid<Todo>> {
     requireUuid(id);
     const row = await connection.call(
       'toggle_todo',
@@ -72,7 +67,7 @@ export function todos(connection: Connection) {
   }
 
   /** Null: a repetition found it gone. */
-  async function remove(id: string): Promise<WithTxid | null> {
+  async function remove(id: string): Promise<WithTxid<Todo> | null> {
     requireUuid(id);
     const row = await connection.call(
       'delete_todo',
@@ -132,11 +127,11 @@ export function todos(connection: Connection) {
 
     /** The writes again, with the transaction's id: for a collection that waits for its stream. */
     withTxid: {
-      addTodo: (text: string): Promise<WithTxid> => insert({ id: randomUUID(), text }),
+      addTodo: (text: string): Promise<WithTxid<Todo>> => insert({ id: randomUUID(), text }),
       insertTodo: insert,
       updateTodo: update,
       toggleTodoRecord: toggle,
-      async deleteTodoRecord(id: string): Promise<WithTxid> {
+      async deleteTodoRecord(id: string): Promise<WithTxid<Todo>> {
         const deleted = await remove(id);
         if (deleted) return deleted;
         throw new SessionkeepError('The todo is deleted, but its transaction is not known', {
@@ -158,10 +153,10 @@ function todo(row: TodoRow): Todo {
   };
 }
 
-function written(rows: WrittenTodoRow[]): WithTxid {
+function written(rows: Written<TodoRow>[]): WithTxid<Todo> {
   const row = only(rows);
   if (!row) throw notFound();
-  return { record: todo(row), txid: Number(row.txid) };
+  return withTxid(row, todo);
 }
 
 function requireUuid(id: string): void {

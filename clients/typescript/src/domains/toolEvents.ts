@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { Connection } from '../connection.js';
+import { type Connection, WRITTEN } from '../connection.js';
 import { isoTime, only, present, type ToolEventRow } from '../rows.js';
 import { requireStorable } from '../storable.js';
+import { type WithTxid, withTxid } from '../withTxid.js';
 
 export type ChatToolEventStatus = 'pending' | 'executing' | 'succeeded' | 'failed';
 
@@ -52,7 +53,57 @@ export interface ChatToolEventUpdates {
   contextEvents?: ToolContextEvent[];
 }
 
+type Outcome = WithTxid<ChatToolEvent, number | null>;
+
 export function toolEvents(connection: Connection) {
+  async function insert(input: ChatToolEventInput): Promise<Outcome> {
+    requireStorable(input);
+    const row = await connection.call(
+      'record_tool_event',
+      {
+        id: input.id ?? `tool_${randomUUID()}`,
+        session_id: input.sessionId ?? null,
+        thread_id: input.threadId ?? null,
+        tool_call_id: input.toolCallId ?? null,
+        tool_name: input.toolName ?? null,
+        arguments: input.arguments ?? null,
+        status: input.status ?? null,
+        context_events: input.contextEvents ?? null,
+      },
+      { select: WRITTEN, repeatable: true },
+    );
+    return withTxid(row, toolEvent);
+  }
+
+  async function updateStatus(
+    id: string,
+    status: ChatToolEventStatus,
+    updates: ChatToolEventUpdates = {},
+  ): Promise<Outcome> {
+    requireStorable({ id, status, ...updates });
+    const row = await connection.call(
+      'transition_tool_event',
+      { id, to_status: status, ...changes(updates) },
+      { select: WRITTEN, repeatable: true },
+    );
+    return withTxid(row, toolEvent);
+  }
+
+  async function updateStatusByToolCall(
+    toolCallId: string,
+    status: ChatToolEventStatus,
+    updates: ChatToolEventUpdates = {},
+  ): Promise<Outcome | null> {
+    requireStorable({ toolCallId, status, ...updates });
+    const rows = await connection.call(
+      'transition_tool_event_by_call',
+      { tool_call_id: toolCallId, to_status: status, ...changes(updates) },
+      { select: WRITTEN, repeatable: true },
+    );
+    const row = only(rows);
+    return row ? withTxid(row, toolEvent) : null;
+  }
+
   return {
     /** The events of a session, oldest first. */
     async listBySession(sessionId: string): Promise<ChatToolEvent[]> {
@@ -72,22 +123,7 @@ export function toolEvents(connection: Connection) {
 
     /** Record that a tool has started. */
     async insert(input: ChatToolEventInput): Promise<ChatToolEvent> {
-      requireStorable(input);
-      const row = await connection.call(
-        'record_tool_event',
-        {
-          id: input.id ?? `tool_${randomUUID()}`,
-          session_id: input.sessionId ?? null,
-          thread_id: input.threadId ?? null,
-          tool_call_id: input.toolCallId ?? null,
-          tool_name: input.toolName ?? null,
-          arguments: input.arguments ?? null,
-          status: input.status ?? null,
-          context_events: input.contextEvents ?? null,
-        },
-        { repeatable: true },
-      );
-      return toolEvent(row);
+      return (await insert(input)).record;
     },
 
     /**
@@ -97,15 +133,9 @@ export function toolEvents(connection: Connection) {
     async updateStatus(
       id: string,
       status: ChatToolEventStatus,
-      updates: ChatToolEventUpdates = {},
+      updates?: ChatToolEventUpdates,
     ): Promise<ChatToolEvent> {
-      requireStorable({ id, status, ...updates });
-      const row = await connection.call(
-        'transition_tool_event',
-        { id, to_status: status, ...changes(updates) },
-        { repeatable: true },
-      );
-      return toolEvent(row);
+      return (await updateStatus(id, status, updates)).record;
     },
 
     /**
@@ -115,21 +145,16 @@ export function toolEvents(connection: Connection) {
     async updateStatusByToolCall(
       toolCallId: string,
       status: ChatToolEventStatus,
-      updates: ChatToolEventUpdates = {},
+      updates?: ChatToolEventUpdates,
     ): Promise<ChatToolEvent | null> {
-      requireStorable({ toolCallId, status, ...updates });
-      const rows = await connection.call(
-        'transition_tool_event_by_call',
-        {
-          tool_call_id: toolCallId,
-          to_status: status,
-          ...changes(updates),
-        },
-        { repeatable: true },
-      );
-      const row = only(rows);
-      return row ? toolEvent(row) : null;
+      return (await updateStatusByToolCall(toolCallId, status, updates))?.record ?? null;
     },
+
+    /**
+     * The writes again, with the transaction's id, for a collection that waits for its stream. It is
+     * null where the event was recorded, or had finished so, before: nothing was written.
+     */
+    withTxid: { insert, updateStatus, updateStatusByToolCall },
   };
 }
 
