@@ -286,7 +286,7 @@ LISTS = [
 
 
 def list_case(table: str, query: str) -> Case:
-    """Return the case of a list endpoint; its rows are made by `fill_lists`."""
+    """Return the case of a list endpoint; its rows are made by lists.sql."""
     columns = {
         "hookify_decisions": "id,session_id,source,content_hash,severity,blocked,rules,message,"
         "annotations,created_at",
@@ -297,9 +297,8 @@ def list_case(table: str, query: str) -> Case:
     return Case(f"GET /{table}", kept, bare, 0.9)
 
 
-def fill_lists(connection: psycopg.Connection) -> None:
-    """Make the rows that the list cases read."""
-    statements = (Path(__file__).parent / "lists.sql").read_text()
+def fill(connection: psycopg.Connection, *files: str) -> None:
+    """Make the rows that the SQL files of this folder tell of, and let the planner know them."""
     values = {
         "profile": LIST_PROFILE,
         "rows": SESSION_EVENTS,
@@ -309,5 +308,7 @@ def fill_lists(connection: psycopg.Connection) -> None:
         "evidence": json.dumps(EVIDENCE),
         "settings": json.dumps(SETTINGS),
     }
-    psycopg.ClientCursor(connection).execute(statements, values)
+    for file in files:
+        statements = (Path(__file__).parent / file).read_text()
+        psycopg.ClientCursor(connection).execute(statements, values)
     connection.execute("vacuum analyze")

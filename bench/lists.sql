@@ -1,6 +1,4 @@
--- The rows that the list cases read: the same on both sides. Other profiles have rows too, so that an
--- index has something to leave out. The bare tables of todos, bindings and settings hold one profile's
--- rows, or their list would be another list.
+-- The rows that the list cases read: the same on both sides.
 
 insert into app.tool_events (profile_id, id, session_id, tool_call_id, tool_name, status,
 arguments, result, context_events, started_at, completed_at)
@@ -47,14 +45,3 @@ values (%(profile)s, %(settings)s);
 
 insert into api.bare_ui_settings select profile_id, settings, revision, updated_at
 from app.ui_settings where profile_id = %(profile)s;
-
-insert into app.tool_events (profile_id, id, session_id, tool_name, arguments)
-select 'other-' || n %% 50, 'o' || n, 's' || n %% 997, 't', %(arguments)s
-from generate_series(1, 50000) as n;
-
-insert into api.bare_tool_events select id, session_id, thread_id, tool_call_id, tool_name,
-status, arguments, result, error, context_events, started_at, completed_at, latency_ms
-from app.tool_events where profile_id like 'other-%%';
-
-insert into app.todos (profile_id, text)
-select 'other-' || n %% 500, 'todo' from generate_series(1, 20000) as n;

@@ -36,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds")
     quick = parser.parse_args().quick
-    rounds, per_round, records = (3, 200, 20_000) if quick else (7, 600, 100_000)
+    rounds, per_round, records = (3, 300, 20_000) if quick else (7, 600, 100_000)
 
     with tempfile.TemporaryDirectory(prefix="sessionkeep-bench-") as folder:
         data_dir = Path(folder) / "data"
@@ -54,7 +54,7 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute((Path(__file__).parent / "bare.sql").read_text())
         connection.execute("reset role")
-        cases.fill_lists(connection)
+        cases.fill(connection, "lists.sql", "others.sql")
         _wait_for_bare_tables(facts.port, sign(make_claims("bench"), secrets.jwt_secret))
 
         table = Table(
@@ -73,10 +73,11 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
         )
         # Lists first: the writes fill the bare tables, which have no profiles to tell apart.
         lists = [cases.list_case(name, query) for name, query in cases.LISTS]
-        for group, profile in (
-            (lists, cases.LIST_PROFILE),
-            ([cases.TRANSITION, *cases.WRITES], "bench"),
+        for group, profile, files in (
+            (lists, cases.LIST_PROFILE, []),
+            ([cases.TRANSITION, *cases.WRITES], "bench", ["others_bare.sql"]),
         ):
+            cases.fill(connection, *files)
             for case in track(group, console=Console(stderr=True), transient=True):
                 profiles = (
                     [f"{profile}-{n}" for n in range(CLIENTS)] if case.profile_each else [profile]
