@@ -110,16 +110,21 @@ def test_a_tokens_lifetime_and_role_are_chosen(
 
 
 @pytest.mark.parametrize(
-    ("options", "code"),
+    "options",
     [
-        (["--profile", " "], 1),
-        (["--profile", "p", "--ttl", "0s"], 1),
-        (["--profile", "p", "--ttl", "1 week"], 1),
-        (["--profile", "p", "--role", "postgres"], 2),
+        ["--profile", " "],
+        ["--profile", "p", "--ttl", "0s"],
+        ["--profile", "p", "--ttl", "1 week"],
+        ["--profile", "p", "--role", "postgres"],
     ],
 )
-def test_a_token_that_would_not_work_is_not_made(
-    stack: Stack, options: list[str], code: int
-) -> None:
+def test_a_token_that_would_not_work_is_not_made(stack: Stack, options: list[str]) -> None:
     done = sessionkeep("token", *options, "--data-dir", stack.data_dir)
-    assert (done.returncode, done.stdout) == (code, "")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_an_argument_that_means_nothing_is_wrong_usage() -> None:
+    for options in (["--db-uri", "postgresql://x/y?foo=1"], ["--lock-timeout", "5"]):
+        done = sessionkeep("migrate", *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert options[0] in done.stderr

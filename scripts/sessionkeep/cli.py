@@ -9,7 +9,7 @@ import typer
 from sessionkeep import __version__
 from sessionkeep.console import stderr
 from sessionkeep.doctor.cli import doctor
-from sessionkeep.errors import SessionkeepError
+from sessionkeep.errors import SessionkeepError, UsageError
 from sessionkeep.exporter.cli import app as export_app
 from sessionkeep.importer.cli import app as import_app
 from sessionkeep.migrate.cli import app as migrate_app
@@ -53,7 +53,7 @@ def root(
 
 
 def main() -> None:
-    """Run the command; a failure becomes one line on stderr and exit code 1."""
+    """Run the command; a failure becomes one line on stderr and exit code 1, or 2 for wrong usage."""
     debug = "--debug" in sys.argv[1:]
     try:
         app()
@@ -61,7 +61,7 @@ def main() -> None:
         if debug:
             raise
         stderr.print(_one_line(error), style="red", markup=False)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to see."""
+"""The exceptions that a user is meant to see."""
 
 
 class SessionkeepError(Exception):
@@ -14,3 +14,7 @@ class SessionkeepError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(SessionkeepError):
+    """An argument that cannot mean anything; the command exits with 2, as for an unknown option."""

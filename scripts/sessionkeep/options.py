@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from sessionkeep.errors import SessionkeepError
+from sessionkeep.errors import SessionkeepError, UsageError
 from sessionkeep.paths import PROJECT_DIR
 from sessionkeep.stack.state import read_db_uri
 
@@ -44,6 +44,11 @@ def connect(uri: str) -> psycopg.Connection[tuple[object, ...]]:
     """Open a connection, or raise a SessionkeepError that says why there is none."""
     try:
         return psycopg.connect(uri, application_name=f"sessionkeep/{os.getpid()}")
+    except psycopg.ProgrammingError as error:
+        raise UsageError(
+            f"--db-uri is no connection URI: {str(error).strip()}",
+            "for example postgresql://user@host:5432/database",
+        ) from error
     except psycopg.OperationalError as error:
         first_line = str(error).strip().splitlines()[0]
         raise SessionkeepError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import jwt
 
-from sessionkeep.errors import SessionkeepError
+from sessionkeep.errors import UsageError
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -20,20 +20,20 @@ class Role(StrEnum):
 
 
 def parse_ttl(text: str) -> int:
-    """Return the seconds that `30s`, `15m`, `1h` or `7d` stand for; else SessionkeepError."""
+    """Return the seconds that `30s`, `15m`, `1h` or `7d` stand for; else UsageError."""
     match = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text, re.ASCII)
     if not match:
-        raise SessionkeepError(f"no lifetime of a token: {text!r}", "write 30s, 15m, 1h or 7d")
+        raise UsageError(f"no lifetime of a token: {text!r}", "write 30s, 15m, 1h or 7d")
     return int(match[1]) * UNIT_SECONDS[match[2]]
 
 
 def make_claims(profile: str, role: str = Role.authenticated, ttl: int = 3600) -> dict[str, Any]:
     """Return what a token says that lets its bearer act as `profile` for `ttl` seconds.
 
-    Raises SessionkeepError where the profile is empty.
+    Raises UsageError where the profile is empty.
     """
     if not profile.strip():
-        raise SessionkeepError("the profile is empty", "a token without a profile is refused")
+        raise UsageError("the profile is empty", "a token without a profile is refused")
     now = int(time.time())
     return {"role": str(role), "sub": profile, "iat": now, "exp": now + ttl}
 
