@@ -124,7 +124,10 @@ def test_a_token_that_would_not_work_is_not_made(stack: Stack, options: list[str
 
 
 def test_an_argument_that_means_nothing_is_wrong_usage() -> None:
-    for options in (["--db-uri", "postgresql://x/y?foo=1"], ["--lock-timeout", "5"]):
+    for options in (
+        ["--db-uri", "postgresql://host/name?no_such_setting=1"],
+        ["--lock-timeout", "5", "--db-uri", "postgresql://host/name"],
+    ):
         done = sessionkeep("migrate", *options)
         assert (done.returncode, done.stdout) == (2, "")
         assert options[0] in done.stderr

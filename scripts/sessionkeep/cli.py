@@ -53,7 +53,7 @@ def root(
 
 
 def main() -> None:
-    """Run the command; a failure becomes one line on stderr and exit code 1, or 2 for wrong usage."""
+    """Run the command; a failure becomes one line on stderr and exit code 1 (wrong usage: 2)."""
     debug = "--debug" in sys.argv[1:]
     try:
         app()

@@ -94,7 +94,7 @@ export class Connection {
 
   /**
    * Read a whole list, page by page, ordered by `keys`, which tell rows apart together. A page has
-   * 1000 rows, so that a server's own limit (`db-max-rows`, 10000) never cuts one unnoticed.
+   * 1000 rows, so that a server's own limit (`db-max-rows`) does not cut one unnoticed.
    */
   async list<Row, Key extends keyof Row & string>(
     keys: readonly [Key] | readonly [Key, Key],

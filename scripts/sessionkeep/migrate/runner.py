@@ -88,9 +88,7 @@ def parse_lock_timeout(text: str) -> int:
     """Return the milliseconds of a duration like `500ms`, `5s` or `1min`; 0 waits without end."""
     match = re.fullmatch(r"(\d+)\s*(ms|s|min)", text.strip())
     if match is None:
-        raise UsageError(
-            f"--lock-timeout {text!r} is no duration", "a number and ms, s or min: 5s"
-        )
+        raise UsageError(f"--lock-timeout {text!r} is no duration", "a number and ms, s or min: 5s")
     return int(match[1]) * _UNITS_MS[match[2]]
 
 
