@@ -1,13 +1,9 @@
 """Import a legacy chat-tool-events.json: stage it by COPY, judge it in SQL, load it in one go."""
 
-import json
 import os
-import re
 import stat
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -16,201 +12,18 @@ from psycopg import sql
 from psycopg.copy import LibpqWriter
 
 from sessionkeep.errors import SessionkeepError
+from sessionkeep.importer import statements
 from sessionkeep.importer.json_array import BadJsonError, Element, JsonArrayReader
 from sessionkeep.importer.records import Event, read_record
+from sessionkeep.importer.rejects import write_rejects
 from sessionkeep.importer.report import ImportReport, Parity, StatusParity
+from sessionkeep.importer.statements import composed
 from sessionkeep.options import become_owner, connect
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 ATTEMPTS = 5
 FLUSH_BYTES = 256 * 1024  # without it a file that is read faster than stored piles up in memory
-REASONS_SHOWN = 20
-
-_STAGED = """
-create temp table staged (
-  profile_id text not null default {profile},
-  position bigint not null,
-  byte_offset bigint not null,
-  id text, session_id text, thread_id text, tool_call_id text, tool_name text, status text,
-  error text, started_at timestamptz, completed_at timestamptz,
-  record jsonb,
-  raw text,
-  reasons text[]
-)
-"""
-# What the file says of the events that are accepted so far, with the names of the table's columns.
-_CANDIDATES = """
-create temp view candidates as
-select
-  position, profile_id, id, session_id, thread_id, tool_call_id, tool_name,
-  status, record -> 'arguments' as arguments, record -> 'result' as result, error,
-  nullif(record -> 'contextEvents', 'null') as context_events, started_at, completed_at, record
-from pg_temp.staged
-where reasons is null
-"""
-_RULES = """
-select
-  pg_get_expr(conbin, conrelid),
-  coalesce(obj_description(oid, 'pg_constraint'), 'it breaks the rule ' || conname)
-from pg_constraint
-where conrelid = 'app.tool_events'::regclass and contype = 'c'
-order by conname
-"""
-_LATENCY = """
-select pg_get_expr(adbin, adrelid)
-from pg_attrdef
-join pg_attribute on attrelid = adrelid and attnum = adnum
-where adrelid = 'app.tool_events'::regclass and attname = 'latency_ms'
-"""
-_LATENCY_RULE = """
-nullif(record -> 'latencyMs', 'null') is null
-or (record ->> 'latencyMs')::numeric is not distinct from ({latency})
-"""
-_REJECT_UNRULY = """
-update pg_temp.staged
-set reasons = judged.reasons
-from (
-  select position, array_remove(array[{reasons}], null) as reasons
-  from pg_temp.candidates
-  where {broken}
-) as judged
-where judged.position = staged.position
-"""
-_REJECT_DUPLICATES = """
-update pg_temp.staged
-set reasons = array[format('duplicate in the file: record %s has the same id', same.first)]
-from (
-  select id, min(position) as first
-  from pg_temp.staged
-  where reasons is null
-  group by id
-  having count(*) > 1
-) as same
-where staged.id = same.id and staged.position > same.first and staged.reasons is null
-"""
-# An event that the app has finished since the file was written is not another event: only its
-# status, result, error, context events and completion may have changed, and only forward.
-_COMPARED = """
-create temp table compared on commit drop as
-select
-  position,
-  not identical and legal as moved_on,
-  case
-    when identical or legal then null
-    else array_remove(identity_differs || array[
-      case when stored_status <> status then 'status' end,
-      case when result_differs then 'result' end,
-      case when error_differs then 'error' end,
-      case when context_differs then 'contextEvents' end,
-      case when completed_differs then 'completedAt' end
-    ], null)
-  end as differs
-from (
-  select
-    *,
-    cardinality(identity_differs) = 0 and stored_status = status and not result_differs
-    and not error_differs and not context_differs and not completed_differs as identical,
-    cardinality(identity_differs) = 0
-    and app.is_legal_tool_event_transition(status, stored_status) as legal
-  from (
-    select
-      file.position,
-      file.status,
-      stored.status as stored_status,
-      array_remove(array[
-        case when stored.session_id <> file.session_id then 'sessionId' end,
-        case when stored.thread_id is distinct from file.thread_id then 'threadId' end,
-        case when stored.tool_call_id is distinct from file.tool_call_id then 'toolCallId' end,
-        case when stored.tool_name <> file.tool_name then 'toolName' end,
-        case when stored.arguments <> file.arguments then 'arguments' end,
-        case when stored.started_at <> file.started_at then 'startedAt' end
-      ], null) as identity_differs,
-      stored.result is distinct from file.result as result_differs,
-      stored.error is distinct from file.error as error_differs,
-      stored.context_events is distinct from file.context_events as context_differs,
-      stored.completed_at is distinct from file.completed_at as completed_differs
-    from pg_temp.candidates as file
-    join app.tool_events as stored
-      on stored.profile_id = file.profile_id and stored.id = file.id
-  ) as fields
-) as judged
-"""
-_COUNTS = """
-select
-  (select count(*) from pg_temp.staged),
-  (select count(*) from pg_temp.staged where reasons is not null),
-  (select count(*) from pg_temp.compared where differs is null),
-  (select count(*) from pg_temp.compared where moved_on),
-  (select count(*) from pg_temp.compared where differs is not null)
-"""
-_LOAD = """
-insert into app.tool_events (
-  profile_id, id, session_id, thread_id, tool_call_id, tool_name, status, arguments, result,
-  error, context_events, started_at, completed_at
-)
-select
-  profile_id, id, session_id, thread_id, tool_call_id, tool_name, status, arguments, result,
-  error, context_events, started_at, completed_at
-from pg_temp.candidates
-where not exists (
-  select from pg_temp.compared where compared.position = candidates.position
-)
-on conflict (profile_id, id) do nothing
-"""
-_BAD = """
-from (
-  select position, byte_offset, 'rejected' as outcome, reasons, coalesce(raw, record::text) as told
-  from pg_temp.staged
-  where reasons is not null
-  union all
-  select
-    position, byte_offset, 'conflict',
-    array['the stored event has another ' || array_to_string(differs, ', ')], record::text
-  from pg_temp.compared
-  join pg_temp.staged using (position)
-  where differs is not null
-) as bad
-"""
-# The file's side is read anew from its JSON, not from the columns that were loaded.
-_PARITY = """
-with events as (
-  select
-    staged.record ->> 'id' as id,
-    staged.record ->> 'sessionId' as told_session,
-    staged.record ->> 'status' as told_status,
-    (staged.record ->> 'startedAt')::timestamptz as told_start,
-    stored.id is null as missing,
-    stored.session_id,
-    stored.status,
-    stored.started_at,
-    coalesce(compared.moved_on, false) as moved_on
-  from pg_temp.staged
-  left join pg_temp.compared using (position)
-  left join app.tool_events as stored
-    on stored.profile_id = staged.profile_id and stored.id = staged.record ->> 'id'
-  where staged.reasons is null and compared.differs is null
-),
-placed as (
-  select
-    *,
-    row_number() over (
-      partition by told_session order by told_start, id collate "C"
-    ) as told_place,
-    row_number() over (partition by session_id order by started_at, id collate "C") as place
-  from events
-)
-select
-  told_status,
-  status,
-  missing,
-  moved_on,
-  count(*),
-  count(*) filter (where told_place = 1),
-  count(*) filter (where (session_id, place) is distinct from (told_session, told_place))
-from placed
-group by told_status, status, missing, moved_on
-"""
 
 
 class Progress(Protocol):
@@ -272,10 +85,6 @@ def import_tool_events(
     return report
 
 
-def _query(text: str, **parts: sql.Composable) -> sql.Composed:
-    return sql.SQL(text).format(**parts)
-
-
 def _row(conn: Connection, query: str | sql.Composed) -> tuple[Any, ...]:
     found = conn.execute(query).fetchone()
     assert found is not None  # noqa: S101 - an aggregate always gives a row
@@ -289,8 +98,8 @@ def _prepare(conn: Connection, profile: str) -> None:
     conn.execute("set timezone = 'UTC'")
     conn.execute("select set_config('sessionkeep.actor', 'import', false)")
     become_owner(conn)
-    conn.execute(_query(_STAGED, profile=sql.Literal(profile)))
-    conn.execute(_CANDIDATES)
+    conn.execute(composed(statements.STAGED, profile=sql.Literal(profile)))
+    conn.execute(statements.CANDIDATES)
 
 
 def _stage(conn: Connection, stream: BinaryIO, file: Path, progress: Progress | None) -> int:
@@ -300,7 +109,15 @@ def _stage(conn: Connection, stream: BinaryIO, file: Path, progress: Progress | 
         raise SessionkeepError(f"{file} is a folder")
     records = 0
 
+    changed = SessionkeepError(
+        f"{file} was changed while it was read; nothing was loaded",
+        "stop the app that writes it, and run again",
+    )
+
     def on_read(total: int) -> None:
+        # A file that grows as fast as it is read has no end; a pipe has no size.
+        if stat.S_ISREG(before.st_mode) and total > before.st_size:
+            raise changed
         if progress:
             progress("reading", total, before.st_size, records)
 
@@ -317,10 +134,7 @@ def _stage(conn: Connection, stream: BinaryIO, file: Path, progress: Progress | 
             records += 1
     after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise SessionkeepError(
-            f"{file} was changed while it was read; nothing was loaded",
-            "stop the app that writes it, and run again",
-        )
+        raise changed
     return records
 
 
@@ -338,25 +152,31 @@ _NO_EVENT = (None,) * len(Event._fields)
 def _judge(conn: Connection) -> None:
     """Reject what the constraints of the table would refuse, in their own words, and duplicates."""
     conn.execute("analyze pg_temp.staged")
-    latency = str(_row(conn, _LATENCY)[0])
-    rules = [(str(rule), str(words)) for rule, words in conn.execute(_RULES)]
+    latency = str(_row(conn, statements.LATENCY)[0])
+    rules = [(str(rule), str(words)) for rule, words in conn.execute(statements.RULES)]
     rules.append(
-        (_LATENCY_RULE.format(latency=latency), "latencyMs is not completedAt - startedAt")
+        (
+            statements.LATENCY_RULE.format(latency=latency),
+            "latencyMs is not completedAt - startedAt",
+        )
     )
     # The rules come from the catalogue, where they are SQL already.
     broken = [
-        _query("(" + rule.replace("{", "{{").replace("}", "}}") + ") is false") for rule, _ in rules
+        composed("(" + rule.replace("{", "{{").replace("}", "}}") + ") is false")
+        for rule, _ in rules
     ]
     reasons = [
-        _query("case when {broken} then {words} end", broken=test, words=sql.Literal(words))
+        composed("case when {broken} then {words} end", broken=test, words=sql.Literal(words))
         for test, (_, words) in zip(broken, rules, strict=True)
     ]
     conn.execute(
-        _query(
-            _REJECT_UNRULY, reasons=sql.SQL(", ").join(reasons), broken=sql.SQL(" or ").join(broken)
+        composed(
+            statements.REJECT_UNRULY,
+            reasons=sql.SQL(", ").join(reasons),
+            broken=sql.SQL(" or ").join(broken),
         )
     )
-    conn.execute(_REJECT_DUPLICATES)
+    conn.execute(statements.REJECT_DUPLICATES)
 
 
 class _Raced(Exception):
@@ -389,16 +209,16 @@ def _load_once(
         "select pg_advisory_xact_lock(hashtextextended('sessionkeep import ' || %s, 0))",
         (report.profile,),
     )
-    conn.execute(_COMPARED)
+    conn.execute(statements.COMPARED)
     conn.execute("analyze pg_temp.compared")
-    records, rejected, there, moved_on, conflicts = _row(conn, _COUNTS)
+    records, rejected, there, moved_on, conflicts = _row(conn, statements.COUNTS)
     report.records, report.rejected, report.conflicts = records, rejected, conflicts
     report.already_there, report.moved_on = there, moved_on
     report.new = records - rejected - conflicts - there
     bad = rejected + conflicts
     report.refused = bool(bad) and not accept_rejects
     if not (report.refused or report.dry_run):
-        if conn.execute(_LOAD).rowcount != report.new:
+        if conn.execute(statements.LOAD).rowcount != report.new:
             raise _Raced
         report.parity = _prove(conn)
         if not report.parity.agrees:
@@ -407,7 +227,7 @@ def _load_once(
                 "this is a fault of the importer; please report it",
             )
     if bad:
-        _write_rejects(conn, report, rejects_file)
+        write_rejects(conn, report, rejects_file)
     if report.refused or report.dry_run:
         raise _RollBack
 
@@ -416,7 +236,7 @@ def _prove(conn: Connection) -> Parity:
     """Compare the accepted records with the rows that the database now has, one by one."""
     counts: dict[str, list[int]] = {}
     sessions = missing = out_of_order = 0
-    for told, stored, absent, moved, events, first, misplaced in conn.execute(_PARITY):
+    for told, stored, absent, moved, events, first, misplaced in conn.execute(statements.PARITY):
         sessions += first
         out_of_order += misplaced
         counts.setdefault(told, [0, 0, 0, 0])[0] += events
@@ -433,60 +253,3 @@ def _prove(conn: Connection) -> Parity:
         missing,
         out_of_order,
     )
-
-
-def _write_rejects(conn: Connection, report: ImportReport, wanted: Path | None) -> None:
-    """Write the rejects and conflicts, in the file's order, to a new JSON Lines file."""
-    shown = _query(
-        "select unnest(reasons), count(*) " + _BAD + "group by 1 order by 2 desc, 1 limit {limit}",
-        limit=sql.Literal(REASONS_SHOWN),
-    )
-    report.reasons = {str(reason): int(count) for reason, count in conn.execute(shown)}
-    path, stream = _new_rejects_file(Path(report.file), wanted)
-    try:
-        with stream, conn.cursor("rejects") as cursor:
-            cursor.itersize = 200
-            cursor.execute(
-                "select position, byte_offset, outcome, reasons, told " + _BAD + "order by position"
-            )
-            for position, offset, outcome, reasons, told in cursor:
-                head = {
-                    "position": position,
-                    "byte": offset,
-                    "outcome": outcome,
-                    "reasons": reasons,
-                }
-                line = json.dumps(head, ensure_ascii=False)[:-1]
-                stream.write(f'{line}, "record": {_in_one_line(told)}}}\n'.encode())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    report.rejects_file = str(path)
-
-
-def _in_one_line(text: str) -> str:
-    """Join the lines of a JSON text: a line break can only stand between its tokens."""
-    return re.sub(r"\s*[\r\n]\s*", " ", text)
-
-
-def _new_rejects_file(file: Path, wanted: Path | None) -> tuple[Path, BinaryIO]:
-    candidates = iter([wanted]) if wanted else _rejects_names(file)
-    problem: OSError | None = None
-    for path in candidates:
-        try:
-            return path, path.open("xb")
-        except OSError as error:
-            problem = error
-    why = problem.strerror if problem else "no free name"
-    raise SessionkeepError(
-        f"no file for the rejects can be written, so nothing was loaded: {why}",
-        "name one by --rejects",
-    ) from problem
-
-
-def _rejects_names(file: Path) -> Iterator[Path]:
-    """Yield names that may be free: beside the file, then in the working directory."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    for folder in (file.parent, Path.cwd()):
-        yield folder / f"{file.name}.rejects.jsonl"
-        yield folder / f"{file.name}.rejects-{stamp}.jsonl"
