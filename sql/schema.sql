@@ -91,6 +91,10 @@ CREATE TABLE app.todos (
                  　﻿'::text) <> ''::text), 'todos'::text, 'text_not_blank'::text)),
     CONSTRAINT text_size CHECK (app.must_hold((octet_length(text) <= 65536), 'todos'::text, 'text_size'::text))
 );
+ALTER TABLE ONLY app.todos ALTER COLUMN id SET STATISTICS 0;
+ALTER TABLE ONLY app.todos ALTER COLUMN text SET STATISTICS 0;
+ALTER TABLE ONLY app.todos ALTER COLUMN completed SET STATISTICS 0;
+ALTER TABLE ONLY app.todos ALTER COLUMN created_at SET STATISTICS 0;
 
 ALTER TABLE ONLY app.todos REPLICA IDENTITY FULL;
 
@@ -227,6 +231,18 @@ CREATE TABLE app.misalignments (
     CONSTRAINT title_size CHECK ((octet_length(title) <= 65536))
 )
 WITH (fillfactor='80');
+ALTER TABLE ONLY app.misalignments ALTER COLUMN session_id SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN id SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN rule_id SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN title SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN summary SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN severity SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN status SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN previous_status SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN event_range SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN evidence SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN created_at SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignments ALTER COLUMN updated_at SET STATISTICS 0;
 
 ALTER TABLE ONLY app.misalignments REPLICA IDENTITY FULL;
 
@@ -563,6 +579,9 @@ CREATE TABLE app.ui_settings (
     CONSTRAINT settings_known_types CHECK ((NOT (settings @? '$?((((((((exists (@."lastSessionPath") && @."lastSessionPath".type() != "string") && @."lastSessionPath".type() != "null" || (exists (@."ruleInspector") && @."ruleInspector".type() != "object") && @."ruleInspector".type() != "null") || (exists (@."bookmarks") && @."bookmarks".type() != "array") && @."bookmarks".type() != "null") || (exists (@."sessionExplorer") && @."sessionExplorer".type() != "object") && @."sessionExplorer".type() != "null") || (exists (@."timelinePreferences") && @."timelinePreferences".type() != "object") && @."timelinePreferences".type() != "null") || (exists (@."timelinePreferences"."filters") && @."timelinePreferences"."filters".type() != "array") && @."timelinePreferences"."filters".type() != "null") || (exists (@."timelinePreferences"."sortOrder") && @."timelinePreferences"."sortOrder".type() != "string") && @."timelinePreferences"."sortOrder".type() != "null") || (exists (@."timelinePreferences"."searchQuery") && @."timelinePreferences"."searchQuery".type() != "string") && @."timelinePreferences"."searchQuery".type() != "null")'::jsonpath))),
     CONSTRAINT settings_size CHECK ((octet_length((settings)::text) <= 1048576))
 );
+ALTER TABLE ONLY app.ui_settings ALTER COLUMN settings SET STATISTICS 0;
+ALTER TABLE ONLY app.ui_settings ALTER COLUMN revision SET STATISTICS 0;
+ALTER TABLE ONLY app.ui_settings ALTER COLUMN updated_at SET STATISTICS 0;
 
 ALTER TABLE ONLY app.ui_settings REPLICA IDENTITY FULL;
 
@@ -653,6 +672,9 @@ declare
   violated_constraint text;
   violated_column text;
 begin
+  if pg_catalog.jsonb_typeof(given_patch) <> 'object' then
+    perform app.refuse_row('ui_settings', 'settings_is_object', 'patch');
+  end if;
   begin
     if coalesce(patch_ui_settings.expected_revision, 0) = 0 then
       insert into app.ui_settings as stored (settings)
@@ -721,6 +743,19 @@ CREATE TABLE app.hookify_decisions (
     CONSTRAINT severity_known CHECK ((severity = ANY (ARRAY['none'::text, 'info'::text, 'low'::text, 'medium'::text, 'high'::text, 'critical'::text]))),
     CONSTRAINT source_known CHECK ((source = ANY (ARRAY['timeline'::text, 'session'::text, 'manual'::text])))
 );
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN "position" SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN id SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN session_id SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN source SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN content_hash SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN severity SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN blocked SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN rules SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN message SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN annotations SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN created_at SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN previous_hash SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN row_hash SET STATISTICS 0;
 
 ALTER TABLE app.hookify_decisions OWNER TO sessionkeep_owner;
 
@@ -974,6 +1009,14 @@ begin
         violated_column = column_name;
       perform app.refuse_row(violated_table, violated_constraint, violated_column);
     when unique_violation then
+      get stacked diagnostics violated_constraint = constraint_name;
+      if violated_constraint = 'position_unique' then
+        perform app.raise_error(
+          500, 'chain_broken',
+          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
+          null, 'Ask whoever runs the database; verify_hookify_decisions tells where it breaks'
+        );
+      end if;
       perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
       -- The chain's end, moved by the trigger, has gone back with this block. ON CONFLICT DO
       -- NOTHING would have left it ahead of the rows.
@@ -1060,6 +1103,19 @@ CREATE TABLE app.tool_events (
     CONSTRAINT tool_name_length CHECK (((octet_length(tool_name) >= 1) AND (octet_length(tool_name) <= 200)))
 )
 WITH (fillfactor='80');
+ALTER TABLE ONLY app.tool_events ALTER COLUMN id SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN session_id SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN thread_id SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN tool_call_id SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN tool_name SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN status SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN arguments SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN result SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN error SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN context_events SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN started_at SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN completed_at SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_events ALTER COLUMN latency_ms SET STATISTICS 0;
 
 ALTER TABLE ONLY app.tool_events REPLICA IDENTITY FULL;
 
@@ -1283,6 +1339,7 @@ declare
   inserted integer;
   stored app.tool_events;
   recorded_status text;
+  untouched boolean;
   differing text[];
   answer api.tool_events;
   violated_table text;
@@ -1322,9 +1379,13 @@ begin
     select * into strict stored
     from app.tool_events as event
     where event.profile_id = me and event.id = event_id;
-    select entry.to_status into strict recorded_status
-    from app.tool_event_transitions as entry
-    where entry.profile_id = me and entry.tool_event_id = event_id and entry.from_status is null;
+    -- The log's first entry was written in the transaction that recorded the event: while the event
+    -- is that transaction's too, nobody has updated it.
+    select entry.to_status, entry.xmin = event.xmin into strict recorded_status, untouched
+    from app.tool_events as event
+    inner join app.tool_event_transitions as entry
+      on entry.profile_id = event.profile_id and entry.tool_event_id = event.id
+    where event.profile_id = me and event.id = event_id and entry.from_status is null;
 
     differing := pg_catalog.array_remove(array[
       case when stored.session_id <> record_tool_event.session_id then 'session_id' end,
@@ -1338,9 +1399,9 @@ begin
       case when stored.tool_name <> record_tool_event.tool_name then 'tool_name' end,
       case when stored.arguments <> given_arguments then 'arguments' end,
       case when recorded_status <> starting_status then 'status' end,
-      -- Once the event has moved on, its context events may have been replaced.
+      -- Once the event was updated, they may be another call's.
       case
-        when stored.status = recorded_status
+        when untouched
           and stored.context_events is distinct from record_tool_event.context_events
           then 'context_events'
       end
@@ -1511,6 +1572,10 @@ CREATE TABLE app.session_repo_bindings (
     CONSTRAINT root_dir_length CHECK (((octet_length(root_dir) >= 1) AND (octet_length(root_dir) <= 4096))),
     CONSTRAINT session_id_length CHECK (((octet_length(session_id) >= 1) AND (octet_length(session_id) <= 512)))
 );
+ALTER TABLE ONLY app.session_repo_bindings ALTER COLUMN session_id SET STATISTICS 0;
+ALTER TABLE ONLY app.session_repo_bindings ALTER COLUMN asset_path SET STATISTICS 0;
+ALTER TABLE ONLY app.session_repo_bindings ALTER COLUMN root_dir SET STATISTICS 0;
+ALTER TABLE ONLY app.session_repo_bindings ALTER COLUMN updated_at SET STATISTICS 0;
 
 ALTER TABLE ONLY app.session_repo_bindings REPLICA IDENTITY FULL;
 
@@ -1758,6 +1823,14 @@ declare
   violated_constraint text;
   violated_column text;
 begin
+  if (
+    app.is_legal_tool_event_transition(null, transition_tool_event.to_status)
+    or app.is_legal_tool_event_transition('pending', transition_tool_event.to_status)
+  ) is not true then
+    -- Nothing leads to it, so it is no status.
+    perform app.refuse_row('tool_events', 'status_known', 'to_status');
+  end if;
+
   loop
     begin
       update app.tool_events as event
@@ -1850,6 +1923,20 @@ declare
   before text;
   unfinished boolean;
 begin
+  if (
+    app.is_legal_tool_event_transition(null, transition_tool_event_by_call.to_status)
+    or app.is_legal_tool_event_transition('pending', transition_tool_event_by_call.to_status)
+  ) is not true then
+    -- Nothing leads to it, so it is no status.
+    perform app.refuse_row('tool_events', 'status_known', 'to_status');
+  end if;
+
+  -- One caller of a call id at a time: the loop below may hold one event while it waits for another.
+  perform pg_catalog.pg_advisory_xact_lock(
+    pg_catalog.hashtextextended(
+      me || '/' || transition_tool_event_by_call.tool_call_id, 1
+    )
+  );
   -- Newest unfinished one first, else the newest. Whoever had the lock may have finished the one
   -- that was picked: then look once more, as another unfinished one comes first.
   loop
@@ -2163,9 +2250,11 @@ begin
       return new;
     end if;
   elsif (
-    new.status, new.result, new.error, new.context_events, new.started_at, new.completed_at
+    new.session_id, new.thread_id, new.tool_call_id, new.tool_name, new.status, new.arguments,
+    new.result, new.error, new.context_events, new.started_at, new.completed_at
   ) is not distinct from (
-    old.status, old.result, old.error, old.context_events, old.started_at, old.completed_at
+    old.session_id, old.thread_id, old.tool_call_id, old.tool_name, old.status, old.arguments,
+    old.result, old.error, old.context_events, old.started_at, old.completed_at
   ) then
     return new;
   end if;
@@ -2431,7 +2520,7 @@ begin
   if current_user = 'authenticated' and (select count(*) from changed_rows) > 1 then
     perform app.raise_error(
       400, 'invalid_argument', 'The request would change several rows; nothing was changed', null,
-      'Name one row, for example ?id=eq.…'
+      pg_catalog.format('Name one row: ?%s=eq.…', tg_argv[0])
     );
   end if;
   return null;
@@ -2610,6 +2699,13 @@ CREATE TABLE app.misalignment_transitions (
     CONSTRAINT from_status_unless_first CHECK (((number = 1) = (from_status IS NULL))),
     CONSTRAINT number_starts_at_one CHECK ((number >= 1))
 );
+ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN session_id SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN misalignment_id SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN number SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN from_status SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN to_status SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN changed_at SET STATISTICS 0;
+ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN changed_by SET STATISTICS 0;
 
 ALTER TABLE app.misalignment_transitions OWNER TO sessionkeep_owner;
 
@@ -2719,6 +2815,11 @@ CREATE TABLE app.tool_event_transitions (
     changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     changed_by text DEFAULT app.actor() NOT NULL
 );
+ALTER TABLE ONLY app.tool_event_transitions ALTER COLUMN tool_event_id SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_event_transitions ALTER COLUMN from_status SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_event_transitions ALTER COLUMN to_status SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_event_transitions ALTER COLUMN changed_at SET STATISTICS 0;
+ALTER TABLE ONLY app.tool_event_transitions ALTER COLUMN changed_by SET STATISTICS 0;
 
 ALTER TABLE app.tool_event_transitions OWNER TO sessionkeep_owner;
 
@@ -2801,6 +2902,8 @@ CREATE TABLE app.hookify_chains (
     CONSTRAINT head_hash_is_sha256 CHECK ((head_hash ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT length_not_negative CHECK ((length >= 0))
 );
+ALTER TABLE ONLY app.hookify_chains ALTER COLUMN length SET STATISTICS 0;
+ALTER TABLE ONLY app.hookify_chains ALTER COLUMN head_hash SET STATISTICS 0;
 
 ALTER TABLE app.hookify_chains OWNER TO sessionkeep_owner;
 
@@ -3020,11 +3123,11 @@ CREATE TRIGGER log_transition AFTER UPDATE OF status ON app.tool_events FOR EACH
 
 -- Name: session_repo_bindings refuse_bulk_change; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
 
-CREATE TRIGGER refuse_bulk_change AFTER DELETE ON app.session_repo_bindings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_bulk_change();
+CREATE TRIGGER refuse_bulk_change AFTER DELETE ON app.session_repo_bindings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_bulk_change('session_id');
 
 -- Name: todos refuse_bulk_change; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
 
-CREATE TRIGGER refuse_bulk_change AFTER UPDATE ON app.todos REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_bulk_change();
+CREATE TRIGGER refuse_bulk_change AFTER UPDATE ON app.todos REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_bulk_change('id');
 
 -- Name: ui_settings revise; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
 

@@ -114,6 +114,31 @@ CASES = [
         mends=False,
     ),
     Case(
+        "policy_scope",
+        "error",
+        "create policy open_door on app.todos for select to authenticated using (true)",
+        "policy open_door on app.todos",
+        "does not keep using to",
+        mends=False,
+    ),
+    Case(
+        "policy_scope",
+        "error",
+        "alter policy select_own on app.todos"
+        " using (profile_id = (select app.profile_id()) or completed)",
+        "policy select_own on app.todos",
+        "does not keep using to",
+        mends=False,
+    ),
+    Case(
+        "policy_scope",
+        "error",
+        "create policy everybody on app.todos for insert to public with check (profile_id <> '')",
+        "policy everybody on app.todos",
+        "does not keep with check to",
+        mends=False,
+    ),
+    Case(
         "policy_index",
         "error",
         "create policy done on app.todos to auditor using (completed)",

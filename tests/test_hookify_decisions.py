@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from conftest import ClientFor
+from refusals import refused
 from together import at_once
 
 DECISION = {
@@ -498,3 +499,25 @@ def test_the_transaction_of_a_decision_can_be_asked_for(client: httpx.Client) ->
         "/rpc/record_hookify_decision?select=id,txid", json={**DECISION, "content": "x"}
     )
     assert int(answer.json()["txid"]) > 0
+
+
+def test_a_chain_whose_end_was_rewritten_takes_no_more_and_says_why(
+    client: httpx.Client,
+    db: psycopg.Connection[Any],
+    profile: str,
+    chain_of_five: list[dict[str, Any]],
+) -> None:
+    tamper(
+        db,
+        "update app.hookify_chains set length = 0, head_hash = repeat('0', 64)"
+        " where profile_id = %(profile)s",
+        profile=profile,
+    )
+    refused(
+        record(client),
+        500,
+        "chain_broken",
+        "The profile's chain of decisions was changed outside the API; nothing was recorded",
+    )
+    assert record(client, id=chain_of_five[0]["id"]).status_code == 500
+    assert verify(client)["valid"] is False

@@ -76,8 +76,6 @@ def moved(old: Event, to: str, outcome: Outcome) -> Event:
         return old
     if old.status in UNFINISHED and outcome.expected_status not in {None, old.status}:
         raise Refused("illegal_transition")
-    if to not in {*UNFINISHED, *FINAL}:
-        raise Refused("invalid_argument")
     if old.status in FINAL:
         raise Refused("already_finished")
     if to != old.status and (old.status, to) not in LEGAL:
@@ -196,7 +194,7 @@ class ToolEventMachine(RuleBasedStateMachine):
         old = self.model[profile].get(name)
         self.check(
             profile,
-            outcome_of(old, to, outcome) if old else "not_found",
+            outcome_of(old, to, outcome),
             "api.transition_tool_event(%s, %s, %s, %s, %s, %s)",
             name,
             to,
@@ -215,11 +213,12 @@ class ToolEventMachine(RuleBasedStateMachine):
         ]
         query = "api.transition_tool_event_by_call(%s, %s, %s, %s, %s, %s, %s)"
         values = (call, to, session, *arguments_of(outcome))
-        if not matching:
+        if not matching and to in {*UNFINISHED, *FINAL}:
             assert self.call(profile, query, *values) == []
             event("no such call")
             return
-        picked = ([known for known in matching if known.status in UNFINISHED] or matching)[-1]
+        unfinished = [known for known in matching if known.status in UNFINISHED]
+        picked = (unfinished or matching or [None])[-1]
         self.check(profile, outcome_of(picked, to, outcome), query, *values)
 
     @invariant()
@@ -258,8 +257,12 @@ def same_record(old: Event, new: Event) -> bool:
     ) and (moved_on or old.context_events == new.context_events)
 
 
-def outcome_of(old: Event, to: str, outcome: Outcome) -> Event | str:
+def outcome_of(old: Event | None, to: str, outcome: Outcome) -> Event | str:
     """The event that a transition makes, or the code of its refusal."""
+    if to not in {*UNFINISHED, *FINAL}:
+        return "invalid_argument"
+    if old is None:
+        return "not_found"
     try:
         return moved(old, to, outcome)
     except Refused as refusal:

@@ -426,7 +426,7 @@ def test_an_unknown_status_is_refused_whatever_the_event_s_own(
             "invalid_argument",
             "status must be pending, executing, succeeded or failed",
         )
-        assert details == {"field": "status"}
+        assert details == {"field": "to_status"}
     assert stored(client, "tool_1") == row
 
 
@@ -435,9 +435,53 @@ def test_no_status_at_all_is_refused(client: httpx.Client, before: str) -> None:
     recorded(client, id="tool_1")
     transition(client, "tool_1", before)
     details = refused(
-        transition(client, "tool_1", None), 400, "invalid_argument", "status is required"
+        transition(client, "tool_1", None),
+        400,
+        "invalid_argument",
+        "status must be pending, executing, succeeded or failed",
     )
-    assert details == {"field": "status"}
+    assert details == {"field": "to_status"}
+
+
+def test_an_unknown_status_is_said_even_where_no_event_matches(client: httpx.Client) -> None:
+    for answer in (
+        transition(client, "nobody", "finished"),
+        client.post(
+            "/rpc/transition_tool_event_by_call",
+            json={"tool_call_id": "nobody", "to_status": "finished"},
+        ),
+    ):
+        assert refused(
+            answer,
+            400,
+            "invalid_argument",
+            "status must be pending, executing, succeeded or failed",
+        ) == {"field": "to_status"}
+
+
+def test_a_retried_record_is_a_repeat_although_the_event_has_got_context_since(
+    client: httpx.Client,
+) -> None:
+    first = recorded(client, id="tool_1")
+    context = [{"eventIndex": 1, "displayIndex": 1, "eventType": "message", "summary": "s"}]
+    assert transition(client, "tool_1", "executing", context_events=context).status_code == 200
+    again = recorded(client, id="tool_1")
+    assert again == {**first, "context_events": context}
+
+
+def test_other_context_in_a_record_that_nobody_touched_is_another_content(
+    client: httpx.Client,
+) -> None:
+    first = recorded(client, id="tool_1")
+    context = [{"eventIndex": 1, "displayIndex": 1, "eventType": "message", "summary": "s"}]
+    same = {
+        key: first[key] for key in ("id", "session_id", "tool_name", "arguments", "tool_call_id")
+    }
+    answer = client.post("/rpc/record_tool_event", json={**same, "context_events": context})
+    details = refused(
+        answer, 409, "id_taken", "Tool event tool_1 is already recorded with other content"
+    )
+    assert details["differs"] == ["context_events"]
 
 
 MIB = 1024 * 1024
@@ -806,3 +850,20 @@ def test_details_are_json_that_a_program_can_read(client: httpx.Client) -> None:
     awkward = 'tool_"\\\n{}'
     answer = transition(client, awkward, "failed")
     assert json.loads(answer.json()["details"]) == {"id": awkward}
+
+
+def test_callers_by_one_call_id_wait_for_each_other_and_never_deadlock(
+    client: httpx.Client,
+) -> None:
+    # One caller has the event that another will look at next: without an order among callers by a
+    # call id, a waiter holds one event and wants a second, and two of them can want each other's.
+    for number in range(6):
+        recorded(client, id=f"tool_{number}", tool_call_id="c", session_id=f"s{number}")
+    by_call = [lambda: transition_by_call(client, "c", "succeeded") for _ in range(12)]
+    by_id = [
+        lambda number=number: transition(client, f"tool_{number % 6}", "succeeded")
+        for number in range(12)
+    ]
+    answers = at_once([call for pair in zip(by_call, by_id, strict=True) for call in pair])
+    assert [answer.status_code for answer in answers] == [200] * 24
+    assert {row["status"] for row in client.get("/tool_events").json()} == {"succeeded"}

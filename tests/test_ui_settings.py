@@ -222,7 +222,9 @@ def test_a_document_is_an_object(client: httpx.Client, write: Any, document: obj
     answer = write(client, document)
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_argument"
-    assert json.loads(answer.json()["details"]) == {"field": "settings"}
+    assert json.loads(answer.json()["details"]) == {
+        "field": "settings" if write is save else "patch"
+    }
     assert load(client) == [before]
 
 

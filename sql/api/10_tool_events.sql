@@ -89,6 +89,7 @@ declare
   inserted integer;
   stored app.tool_events;
   recorded_status text;
+  untouched boolean;
   differing text[];
   answer api.tool_events;
   violated_table text;
@@ -128,9 +129,13 @@ begin
     select * into strict stored
     from app.tool_events as event
     where event.profile_id = me and event.id = event_id;
-    select entry.to_status into strict recorded_status
-    from app.tool_event_transitions as entry
-    where entry.profile_id = me and entry.tool_event_id = event_id and entry.from_status is null;
+    -- The log's first entry was written in the transaction that recorded the event: while the event
+    -- is that transaction's too, nobody has updated it.
+    select entry.to_status, entry.xmin = event.xmin into strict recorded_status, untouched
+    from app.tool_events as event
+    inner join app.tool_event_transitions as entry
+      on entry.profile_id = event.profile_id and entry.tool_event_id = event.id
+    where event.profile_id = me and event.id = event_id and entry.from_status is null;
 
     differing := pg_catalog.array_remove(array[
       case when stored.session_id <> record_tool_event.session_id then 'session_id' end,
@@ -144,9 +149,9 @@ begin
       case when stored.tool_name <> record_tool_event.tool_name then 'tool_name' end,
       case when stored.arguments <> given_arguments then 'arguments' end,
       case when recorded_status <> starting_status then 'status' end,
-      -- Once the event has moved on, its context events may have been replaced.
+      -- Once the event was updated, they may be another call's.
       case
-        when stored.status = recorded_status
+        when untouched
           and stored.context_events is distinct from record_tool_event.context_events
           then 'context_events'
       end
@@ -196,6 +201,14 @@ declare
   violated_constraint text;
   violated_column text;
 begin
+  if (
+    app.is_legal_tool_event_transition(null, transition_tool_event.to_status)
+    or app.is_legal_tool_event_transition('pending', transition_tool_event.to_status)
+  ) is not true then
+    -- Nothing leads to it, so it is no status.
+    perform app.refuse_row('tool_events', 'status_known', 'to_status');
+  end if;
+
   loop
     begin
       update app.tool_events as event
@@ -294,6 +307,20 @@ declare
   before text;
   unfinished boolean;
 begin
+  if (
+    app.is_legal_tool_event_transition(null, transition_tool_event_by_call.to_status)
+    or app.is_legal_tool_event_transition('pending', transition_tool_event_by_call.to_status)
+  ) is not true then
+    -- Nothing leads to it, so it is no status.
+    perform app.refuse_row('tool_events', 'status_known', 'to_status');
+  end if;
+
+  -- One caller of a call id at a time: the loop below may hold one event while it waits for another.
+  perform pg_catalog.pg_advisory_xact_lock(
+    pg_catalog.hashtextextended(
+      me || '/' || transition_tool_event_by_call.tool_call_id, 1
+    )
+  );
   -- Newest unfinished one first, else the newest. Whoever had the lock may have finished the one
   -- that was picked: then look once more, as another unfinished one comes first.
   loop

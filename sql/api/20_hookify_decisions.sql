@@ -123,6 +123,14 @@ begin
         violated_column = column_name;
       perform app.refuse_row(violated_table, violated_constraint, violated_column);
     when unique_violation then
+      get stacked diagnostics violated_constraint = constraint_name;
+      if violated_constraint = 'position_unique' then
+        perform app.raise_error(
+          500, 'chain_broken',
+          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
+          null, 'Ask whoever runs the database; verify_hookify_decisions tells where it breaks'
+        );
+      end if;
       perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
       -- The chain's end, moved by the trigger, has gone back with this block. ON CONFLICT DO
       -- NOTHING would have left it ahead of the rows.

@@ -89,6 +89,9 @@ declare
   violated_constraint text;
   violated_column text;
 begin
+  if pg_catalog.jsonb_typeof(given_patch) <> 'object' then
+    perform app.refuse_row('ui_settings', 'settings_is_object', 'patch');
+  end if;
   begin
     if coalesce(patch_ui_settings.expected_revision, 0) = 0 then
       insert into app.ui_settings as stored (settings)

@@ -199,7 +199,7 @@ begin
   if current_user = 'authenticated' and (select count(*) from changed_rows) > 1 then
     perform app.raise_error(
       400, 'invalid_argument', 'The request would change several rows; nothing was changed', null,
-      'Name one row, for example ?id=eq.…'
+      pg_catalog.format('Name one row: ?%s=eq.…', tg_argv[0])
     );
   end if;
   return null;

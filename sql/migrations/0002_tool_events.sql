@@ -162,9 +162,11 @@ begin
       return new;
     end if;
   elsif (
-    new.status, new.result, new.error, new.context_events, new.started_at, new.completed_at
+    new.session_id, new.thread_id, new.tool_call_id, new.tool_name, new.status, new.arguments,
+    new.result, new.error, new.context_events, new.started_at, new.completed_at
   ) is not distinct from (
-    old.status, old.result, old.error, old.context_events, old.started_at, old.completed_at
+    old.session_id, old.thread_id, old.tool_call_id, old.tool_name, old.status, old.arguments,
+    old.result, old.error, old.context_events, old.started_at, old.completed_at
   ) then
     return new;
   end if;

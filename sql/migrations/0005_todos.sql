@@ -37,7 +37,7 @@ create index todos_by_age on app.todos (profile_id, created_at, id);
 
 create trigger refuse_bulk_change after update on app.todos
 referencing new table as changed_rows
-for each statement execute function app.refuse_bulk_change();
+for each statement execute function app.refuse_bulk_change('id');
 
 alter table app.todos enable row level security;
 create policy select_own on app.todos for select to authenticated

@@ -47,7 +47,7 @@ create trigger touch before update on app.session_repo_bindings
 for each row execute function app.touch_session_repo_binding();
 create trigger refuse_bulk_change after delete on app.session_repo_bindings
 referencing old table as changed_rows
-for each statement execute function app.refuse_bulk_change();
+for each statement execute function app.refuse_bulk_change('session_id');
 
 alter table app.session_repo_bindings enable row level security;
 create policy select_own on app.session_repo_bindings for select to authenticated

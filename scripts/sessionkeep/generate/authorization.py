@@ -71,7 +71,8 @@ ENDPOINTS: dict[str, View | Function] = {
     "/rpc/set_session_repo_binding": Function(),
     "/ui_settings": View(_READ),
     "/rpc/save_ui_settings": Function(),
-    "/rpc/patch_ui_settings": Function(),
+    # Nor an object: a query string's argument is a JSON text at most.
+    "/rpc/patch_ui_settings": Function(by_get=400),
     "/rpc/session_context": Function(writes=False),
 }
 # A guest who wants settings is told that nothing is kept for guests, instead of to log in.
