@@ -131,6 +131,38 @@ describe('a toggle, which is not safe to repeat', () => {
   });
 });
 
+describe('finishing an event by its call, which is not safe to repeat', () => {
+  async function twoOfOneCall(...fates: Fate[]) {
+    const { direct, ...rest } = await through(...fates);
+    const started = { sessionId: 's', toolCallId: 'call', toolName: 't', arguments: {} };
+    await direct.chatToolEvents.insert(started);
+    await direct.chatToolEvents.insert(started);
+    const statuses = async () =>
+      (await direct.chatToolEvents.listBySession('s')).map(({ status }) => status);
+    return { ...rest, statuses };
+  }
+
+  test.each<[Fate, string[]]>([
+    ['swallow', ['executing', 'succeeded']],
+    ['refuse', ['executing', 'executing']],
+  ])('is sent once where its fate is %s, and leaves the older event alone', async (fate, after) => {
+    const { modules, seen, statuses } = await twoOfOneCall(fate);
+    expect(
+      await failure(modules.chatToolEvents.updateStatusByToolCall('call', 'succeeded')),
+    ).toMatchObject({ code: 'unreachable', details: { mayHaveHappened: true } });
+    expect(seen).toHaveLength(1);
+    expect(await statuses()).toEqual(after);
+  });
+
+  test('is repeated where PostgREST says that nothing was done', async () => {
+    const { modules, seen, statuses } = await twoOfOneCall('no database', 'no database');
+    const done = await modules.chatToolEvents.updateStatusByToolCall('call', 'succeeded');
+    expect(done?.status).toBe('succeeded');
+    expect(seen).toHaveLength(3);
+    expect(await statuses()).toEqual(['executing', 'succeeded']);
+  });
+});
+
 test('a server that does not answer in time is left', async () => {
   const silent = createServer(() => undefined);
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));

@@ -98,7 +98,8 @@ export function toolEvents(connection: Connection) {
     const rows = await connection.call(
       'transition_tool_event_by_call',
       { tool_call_id: toolCallId, to_status: status, ...changes(updates) },
-      { select: WRITTEN, repeatable: true },
+      // A second time could finish another event: an older, unfinished one with the same call.
+      { select: WRITTEN, repeatable: false },
     );
     const row = only(rows);
     return row ? withTxid(row, toolEvent) : null;
@@ -140,7 +141,8 @@ export function toolEvents(connection: Connection) {
 
     /**
      * The same by the model provider's id of the call: the newest unfinished event with it, else the
-     * newest. Null where there is none.
+     * newest. Null where there is none. It is not repeated once it may have been carried out: then the
+     * error is `unreachable`, and a list tells what is stored.
      */
     async updateStatusByToolCall(
       toolCallId: string,

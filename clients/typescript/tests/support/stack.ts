@@ -23,8 +23,11 @@ export function ownModules() {
   return forProfile(ownProfile(), { restUrl, jwtSecret });
 }
 
-/** `swallow`: the server does it, but no answer comes back. A number: a gateway answers with it. */
-export type Fate = 'pass' | 'swallow' | 'refuse' | number;
+/**
+ * `swallow`: the server does it, but no answer comes back. A number: a gateway answers with it.
+ * `no database`: the answer of a PostgREST that has lost PostgreSQL.
+ */
+export type Fate = 'pass' | 'swallow' | 'refuse' | 'no database' | number;
 
 /** Stands between client and stack: decides what becomes of each request. */
 export async function proxy(
@@ -55,6 +58,11 @@ async function forward(
 ): Promise<void> {
   if (typeof fate === 'number') {
     response.writeHead(fate).end('<h1>a gateway</h1>');
+    return;
+  }
+  if (fate === 'no database') {
+    const body = { code: 'PGRST000', message: 'Database connection error. Retrying the connection.' };
+    response.writeHead(503, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     return;
   }
   if (fate === 'refuse') {
