@@ -94,7 +94,8 @@ export class Connection {
 
   /**
    * Read a whole list, page by page, ordered by `keys`, which tell rows apart together. A page has
-   * 1000 rows, so that a server's own limit (`db-max-rows`) does not cut one unnoticed.
+   * 1000 rows; a shorter one is the last. A server with a lower limit of its own (`db-max-rows`, which
+   * sessionkeep does not set) would cut the list: nothing in its answer tells, unless rows are counted.
    */
   async list<Row, Key extends keyof Row & string>(
     keys: readonly [Key] | readonly [Key, Key],
@@ -124,7 +125,8 @@ function rowsAfter<Row, Key extends keyof Row & string>(
   [first, second]: readonly [Key] | readonly [Key, Key],
   last: Row,
 ): string {
-  const value = (key: Key) => JSON.stringify(String(last[key]));
+  // PostgREST takes every character after a backslash as itself: \t would be a t.
+  const value = (key: Key) => `"${String(last[key]).replace(/["\\]/g, '\\$&')}"`;
   if (second === undefined) return `${first}.gt.${value(first)}`;
   return `${first}.gt.${value(first)},and(${first}.eq.${value(first)},${second}.gt.${value(second)})`;
 }

@@ -17,8 +17,16 @@ export type ProfileModules = ReturnType<typeof forProfile>;
  */
 export function forProfile(profileId: string, configuration?: Configuration) {
   const connection = connectionFor(profileId, configuration);
+  const repository = toolEvents(connection);
   return {
-    chatToolEvents: toolEvents(connection),
+    /** The module's functions, and the repository's own. */
+    chatToolEvents: {
+      ...repository,
+      getChatToolEventRepository: () => repository,
+      listChatToolEvents: repository.listBySession,
+      insertChatToolEvent: repository.insert,
+      updateChatToolEventStatus: repository.updateStatus,
+    },
     hookifyDecisions: hookify(connection),
     misalignments: misalignment(connection),
     todosStore: todos(connection),

@@ -27,6 +27,8 @@ export interface TodoChanges {
  * member calls a server function of the app that calls that.
  */
 export interface TodosSource {
+  /** Whose they are: it keeps two profiles apart on one QueryClient. */
+  readonly profileId: string | null;
   listTodos(): Promise<Todo[]>;
   insertTodo(draft: TodoDraft): Promise<Todo>;
   updateTodo(id: string, changes: TodoChanges): Promise<Todo>;

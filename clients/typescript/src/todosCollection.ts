@@ -9,48 +9,65 @@ export function todosCollectionOptions(queryClient: QueryClient, source: TodosSo
     throw new Error('In a browser, give todosCollectionOptions a source that calls your server');
   }
   const options = queryCollectionOptions<Todo, Error, string[], string>({
-    id: 'todos',
-    queryKey: ['todos'],
+    id: `todos-${source.profileId}`,
+    queryKey: ['todos', String(source.profileId)],
     queryFn: () => source.listTodos(),
     queryClient,
     getKey: (todo) => todo.id,
 
     async onInsert({ transaction }) {
-      const stored: Todo[] = [];
-      for (const { modified } of transaction.mutations) {
-        const { id, text, completed } = modified;
-        stored.push(await source.insertTodo({ id, text, completed }));
-      }
-      writeBack(() => stored.forEach((todo) => void options.utils.writeUpsert(todo)));
+      await each(
+        transaction.mutations,
+        ({ modified: { id, text, completed } }) => source.insertTodo({ id, text, completed }),
+        (todo) => options.utils.writeUpsert(todo),
+      );
       return { refetch: false };
     },
 
     async onUpdate({ transaction }) {
-      const stored: Todo[] = [];
-      for (const { key, changes } of transaction.mutations) {
-        const { text, completed } = changes;
-        stored.push(
-          await source.updateTodo(String(key), {
+      await each(
+        transaction.mutations,
+        ({ key, changes: { text, completed } }) =>
+          source.updateTodo(String(key), {
             ...(text === undefined ? {} : { text }),
             ...(completed === undefined ? {} : { completed }),
           }),
-        );
-      }
-      writeBack(() => stored.forEach((todo) => void options.utils.writeUpdate(todo)));
+        (todo) => options.utils.writeUpdate(todo),
+      );
       return { refetch: false };
     },
 
     async onDelete({ transaction }) {
-      const keys = transaction.mutations.map(({ key }) => String(key));
-      for (const key of keys) await source.deleteTodoRecord(key);
-      writeBack(() => void options.utils.writeDelete(keys));
+      await each(
+        transaction.mutations.map(({ key }) => String(key)),
+        async (key) => {
+          await source.deleteTodoRecord(key);
+          return key;
+        },
+        (key) => options.utils.writeDelete(key),
+      );
       return { refetch: false };
     },
   });
 
-  // Not awaited: it is applied when the handler has returned.
-  function writeBack(write: () => void): void {
-    options.utils.writeBatch(write).catch(() => options.utils.refetch());
+  /**
+   * Send one after the other and put into the collection what the server did. Where one fails, those
+   * before it are done all the same; the collection drops only what was not.
+   */
+  async function each<Mutation, Done>(
+    mutations: readonly Mutation[],
+    send: (mutation: Mutation) => Promise<Done>,
+    write: (done: Done) => unknown,
+  ): Promise<void> {
+    const done: Done[] = [];
+    try {
+      for (const mutation of mutations) done.push(await send(mutation));
+    } finally {
+      // Not awaited: it is applied when the handler has returned.
+      options.utils
+        .writeBatch(() => done.forEach((one) => void write(one)))
+        .catch(() => options.utils.refetch());
+    }
   }
 
   return options;

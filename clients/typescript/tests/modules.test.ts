@@ -57,6 +57,43 @@ describe('the exports', () => {
       ],
     });
   });
+
+  test('are what forProfile gives for one user too, and some more', async () => {
+    const { guestSettings: _, ...modules } = Object.fromEntries(
+      Object.entries(sessionkeep).filter(([, value]) => typeof value === 'object'),
+    );
+    // Not of the app: for collections, and the repository's functions by their own names.
+    const more: Record<string, string[]> = {
+      chatToolEvents: [
+        'insert',
+        'listBySession',
+        'updateStatus',
+        'updateStatusByToolCall',
+        'withTxid',
+      ],
+      hookifyDecisions: ['withTxid'],
+      misalignments: ['withTxid'],
+      sessionRepoBindings: ['withTxid'],
+      todosStore: ['insertTodo', 'profileId', 'updateTodo', 'withTxid'],
+      uiSettingsStore: ['withTxid'],
+    };
+    const { sessionContext: context, ...ofOne } = ownModules();
+    const keys = (module: object) => Object.keys(module).sort();
+    expect(Object.fromEntries(Object.entries(ofOne).map(([name, m]) => [name, keys(m)]))).toEqual(
+      Object.fromEntries(
+        Object.entries(modules).map(([name, m]) => [name, [...keys(m), ...more[name]!].sort()]),
+      ),
+    );
+    expect(context).toBeTypeOf('function');
+
+    const { chatToolEvents: events, hookifyDecisions: decisions } = ofOne;
+    const event = { sessionId: 's', toolName: 't', arguments: {} };
+    const { id } = await events.insertChatToolEvent(event);
+    const done = await events.updateChatToolEventStatus(id, 'succeeded');
+    expect(await events.listChatToolEvents('s')).toEqual([done]);
+    expect(await events.getChatToolEventRepository().listBySession('s')).toEqual([done]);
+    expect(await failure(decisions.clearHookifyDecisions())).toMatchObject({ code: 'append_only' });
+  });
 });
 
 describe('chatToolEvents', () => {
@@ -229,12 +266,37 @@ describe('misalignments', () => {
     );
     const many = Array.from({ length: 1050 }, (_, number) => ({
       ...record,
-      ruleId: `"r,${number}`,
+      // What a page's condition must escape, and what it must not.
+      ruleId: `"r,\t\n\\${number}`,
     }));
     const stored = await own.ingestMisalignmentCandidates('many', many);
     const listed = await own.listMisalignments('many');
     expect(stored.map(({ ruleId }) => ruleId)).toEqual(many.map(({ ruleId }) => ruleId));
     expect(listed).toEqual(stored);
+  });
+
+  test('a refused one is named by its place among all, beyond a call too', async () => {
+    const { misalignments: own } = ownModules();
+    const withWrong = (place: number, wrong: object) =>
+      Array.from({ length: 510 }, (_, number) => ({
+        ruleId: `r${number}`,
+        title: 't',
+        summary: 's',
+        ...(number === place ? wrong : {}),
+      }));
+    const refused = (place: number, wrong: object) =>
+      failure(own.ingestMisalignmentCandidates('s', withWrong(place, wrong)));
+    for (const place of [3, 507]) {
+      expect(await refused(place, { severity: 'grave' })).toMatchObject({
+        status: 400,
+        details: { field: 'severity', index: place },
+      });
+      expect(await refused(place, { title: 5 })).toMatchObject({
+        message: `Candidate ${place}: title must be a text`,
+        code: 'invalid_argument',
+        details: { field: 'title', index: place },
+      });
+    }
   });
 });
 
@@ -453,6 +515,35 @@ describe('what cannot be stored', () => {
     expect((await failure(call('a\ud83db'))).message).toBe(
       `${field} contains half a surrogate pair, which cannot be stored`,
     );
+  });
+
+  test.each<[string, unknown]>([
+    ['NaN', Number.NaN],
+    ['Infinity', Number.POSITIVE_INFINITY],
+    ['-Infinity', Number.NEGATIVE_INFINITY],
+    ['a BigInt', 1n],
+    ['a function', () => 1],
+    ['a symbol', Symbol('s')],
+    ['a Map', new Map([['a', 1]])],
+    ['a Set', new Set([1])],
+  ])('is refused where JSON would lose it: %s', async (what, value) => {
+    expect(
+      await failure(
+        chatToolEvents.insertChatToolEvent({
+          sessionId: 's',
+          toolName: 't',
+          arguments: { deep: [0, value] },
+        }),
+      ),
+    ).toMatchObject({
+      message: `arguments.deep[1] is ${what}, which JSON cannot carry`,
+      code: 'not_storable',
+      details: { field: 'arguments.deep[1]' },
+    });
+    expect(await failure(uiSettingsStore.saveUiSettings(profile, { value }))).toMatchObject({
+      code: 'not_storable',
+      details: { field: 'settings.value' },
+    });
   });
 
   test('emoji and every other text can', async () => {

@@ -11,10 +11,9 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-async function open() {
+async function open(queryClient = new QueryClient()) {
   const between = await proxy(() => 'pass');
   const source = forProfile(ownProfile(), { restUrl: between.url, jwtSecret }).todosStore;
-  const queryClient = new QueryClient();
   const collection = createCollection(todosCollectionOptions(queryClient, source));
   closing.push(async () => {
     await collection.cleanup();
@@ -63,6 +62,58 @@ describe('a collection of todos', () => {
     expect(collection.get(todo.id)).toMatchObject(todo);
     await collection.cleanup();
     configure({});
+  });
+
+  test('shows one profile nothing of another on the same QueryClient', async () => {
+    const queryClient = new QueryClient();
+    const [alice, bob] = [await open(queryClient), await open(queryClient)];
+    expect(alice.collection.id).not.toBe(bob.collection.id);
+    const id = randomUUID();
+    const draft = { id, text: 'of alice', completed: false, createdAt: '' };
+    await alice.collection.insert(draft).isPersisted.promise;
+    await bob.collection.utils.refetch();
+    await alice.collection.utils.refetch();
+    expect([...alice.collection.keys()]).toEqual([id]);
+    expect([...bob.collection.keys()]).toEqual([]);
+  });
+
+  test('of many rows in one write keeps those that the server took before it refused one', async () => {
+    const { collection, source } = await open();
+    const [first, second, third] = [randomUUID(), randomUUID(), randomUUID()];
+    const draft = (id: string, text: string) => ({ id, text, completed: false, createdAt: '' });
+    const isWhatIsStored = async () => {
+      const stored = await source.listTodos();
+      await expect
+        .poll(() => [...collection.values()].sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1)))
+        .toMatchObject(stored);
+      return stored.map(({ id, text }) => [id, text]);
+    };
+
+    const inserted = collection.insert([draft(first, 'a'), draft(second, ' '), draft(third, 'c')]);
+    await expect(inserted.isPersisted.promise).rejects.toThrow('text must not be blank');
+    expect(await isWhatIsStored()).toEqual([[first, 'a']]);
+
+    await collection.insert([draft(second, 'b'), draft(third, 'c')]).isPersisted.promise;
+    await isWhatIsStored();
+    const updated = collection.update([first, second, third], (todos) => {
+      todos.forEach((todo, number) => {
+        todo.text = ['changed', ' ', 'never'][number]!;
+      });
+    });
+    await expect(updated.isPersisted.promise).rejects.toThrow('text must not be blank');
+    expect(await isWhatIsStored()).toEqual([
+      [first, 'changed'],
+      [second, 'b'],
+      [third, 'c'],
+    ]);
+
+    await source.deleteTodoRecord(second); // From elsewhere: the collection does not know.
+    const deleted = collection.delete([first, second, third]);
+    await expect(deleted.isPersisted.promise).rejects.toThrow('Todo not found');
+    await expect.poll(() => collection.has(first)).toBe(false);
+    expect(collection.has(third)).toBe(true);
+    await collection.utils.refetch();
+    expect(await isWhatIsStored()).toEqual([[third, 'c']]);
   });
 
   test('takes a write back that the server refuses', async () => {

@@ -1,4 +1,5 @@
 import { type Connection, WRITTEN } from '../connection.js';
+import { SessionkeepError } from '../errors.js';
 import { isoTime, type MisalignmentRow, only, present, type Repeated } from '../rows.js';
 import { requireStorable } from '../storable.js';
 import { type WithTxid, withTxid } from '../withTxid.js';
@@ -65,14 +66,18 @@ export function misalignment(connection: Connection) {
     let txid: number | null = null;
     // At least one call, so that a wrong session id is refused with an empty list too.
     for (let start = 0; start === 0 || start < candidates.length; start += BATCH) {
-      const rows = await connection.call(
-        'ingest_misalignments',
-        {
-          session_id: sessionId ?? null,
-          candidates: candidates.slice(start, start + BATCH).map(candidateRow),
-        },
-        { select: WRITTEN, repeatable: true },
-      );
+      const rows = await connection
+        .call(
+          'ingest_misalignments',
+          {
+            session_id: sessionId ?? null,
+            candidates: candidates.slice(start, start + BATCH).map(candidateRow),
+          },
+          { select: WRITTEN, repeatable: true },
+        )
+        .catch((error: unknown) => {
+          throw countedFrom(start, error);
+        });
       for (const row of rows) {
         const written = withTxid(row, misalignmentRecord);
         records.push(written.record);
@@ -200,6 +205,16 @@ export function misalignmentRecord(row: MisalignmentRow): MisalignmentRecord {
     updatedAt: isoTime(row.updated_at),
     ...present({ eventRange: row.event_range as MisalignmentEventRange | null }),
   };
+}
+
+/** The server counts candidates in its call; the caller counts them in all. */
+function countedFrom(start: number, error: unknown): unknown {
+  if (start === 0 || !(error instanceof SessionkeepError)) return error;
+  const details = error.details as { index?: unknown } | null;
+  if (typeof details?.index !== 'number') return error;
+  const index = start + details.index;
+  const message = error.message.replace(/^Candidate \d+/, `Candidate ${index}`);
+  return new SessionkeepError(message, { ...error, details: { ...details, index }, cause: error });
 }
 
 /** The candidate in the column names of the view. */

@@ -82,6 +82,8 @@ export function todos(connection: Connection) {
   }
 
   return {
+    profileId: connection.profileId,
+
     /** The profile's list, oldest first. */
     async listTodos(): Promise<Todo[]> {
       const rows = await connection.list<TodoRow, 'created_at' | 'id'>(
