@@ -1,6 +1,7 @@
 """The TypeScript client: its own tests (vitest, clients/typescript/tests), on this run's stack."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -58,17 +59,26 @@ def run(*command: str, env: dict[str, str]) -> str:
     return done.stdout
 
 
+def run_vitest(*arguments: str, env: dict[str, str], folder: Path) -> str:
+    """Run tests of the client. None at all is a failure too: a name that matches nothing passes."""
+    report = folder / "vitest.json"
+    reporters = ("--reporter=default", "--reporter=json", f"--outputFile.json={report}")
+    said = run("npx", "vitest", "run", *arguments, *reporters, env=env)
+    assert json.loads(report.read_text())["numPassedTests"] > 0, "no test ran"
+    return said
+
+
 def test_the_modules_do_what_the_app_does_today_but_for_the_mends(
-    npm_environment: dict[str, str],
+    npm_environment: dict[str, str], tmp_path: Path
 ) -> None:
     run("npm", "run", "--silent", "check", env=npm_environment)
-    said = run("npx", "vitest", "run", env=npm_environment)
+    said = run_vitest(env=npm_environment, folder=tmp_path)
     assert "on what is kept: 0 differences" in said
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM HERE: guestSettings was not tried")
 def test_guest_settings_are_never_called_saved_when_they_are_not(
-    npm_environment: dict[str, str],
+    npm_environment: dict[str, str], tmp_path: Path
 ) -> None:
     environment = {**npm_environment, "SESSIONKEEP_CHROMIUM": str(CHROMIUM)}
-    run("npx", "vitest", "run", "tests/pack.test.ts", "-t", IN_A_BROWSER, env=environment)
+    run_vitest("tests/pack.test.ts", "-t", IN_A_BROWSER, env=environment, folder=tmp_path)
