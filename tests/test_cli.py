@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from conftest import Stack
 from sessionkeep import __version__
+from sessionkeep.stack.state import Secrets
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
 COMMANDS += ["import tool-events", "export tool-events"]
@@ -52,12 +54,54 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
-def test_an_unexpected_failure_is_one_line_too(tmp_path: Path) -> None:
-    (tmp_path / "stack.json").write_text('{"home": 1}')
-    done = sessionkeep("status", "--data-dir", tmp_path)
+def test_an_unexpected_failure_is_one_line_too() -> None:
+    program = """
+from sessionkeep import cli
+@cli.app.command()
+def broken() -> None:
+    raise RuntimeError("first line\\nsecond line")
+cli.main()
+"""
+    command = [sys.executable, "-c", program, "broken"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
+    assert "RuntimeError: first line" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "--debug" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('{"port": 1}', "it has no home"),
+        ('{"home": 1, "socket_dir": "x"}', "its home is of another type"),
+        ('{"home": "x", "socket_dir": "x", "new": 1}', "nothing is known of new"),
+        ("[]", "it is no JSON object"),
+        ('{"home": ', "Expecting value"),
+    ],
+)
+def test_a_damaged_stack_json_is_named(
+    tmp_path: Path, command: str, content: str, why: str
+) -> None:
+    file = tmp_path / "stack.json"
+    file.write_text(content)
+    (tmp_path / "secrets.json").write_text(json.dumps(asdict(Secrets.generate(None))))
+    done = sessionkeep(command, "--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {file} is damaged: {why}")
+    assert len(done.stderr.splitlines()) == 1
+    assert file.read_text() == content
+
+
+def test_a_data_directory_that_can_be_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file, file / "inside", "/proc/nothing"):
+        done = sessionkeep("up", "--data-dir", folder)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"Error: {folder} can't be the data directory: ")
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_status_for_a_program_has_what_it_needs_and_no_jwt_secret(stack: Stack) -> None:

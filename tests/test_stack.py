@@ -113,6 +113,42 @@ def test_deleting_the_data_asks_first(data_dir: Path) -> None:
     assert not any(path.exists() for path in [data_dir, facts.home, facts.socket_dir])
 
 
+def test_lost_secrets_are_not_made_anew_and_the_file_s_return_heals(data_dir: Path) -> None:
+    bring_up(data_dir)
+    keep_a_row(data_dir)
+    file = data_dir / "secrets.json"
+    kept = file.read_bytes()
+    file.unlink()
+    for command in ("up", "status"):
+        refused = sessionkeep(command, "--data-dir", data_dir)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"Error: {file} is missing")
+        assert "restore it" in refused.stderr
+        assert not file.exists()
+    assert manage.down(data_dir) == ["PostgREST", "PostgreSQL"]
+    file.write_bytes(b"{}")
+    with pytest.raises(SessionkeepError, match="is damaged: it has no superuser_password"):
+        manage.up(data_dir)
+    assert file.read_bytes() == b"{}"
+    file.write_bytes(kept)
+    manage.up(data_dir)
+    assert kept_rows(data_dir) == [(1,)]
+
+
+def test_a_stack_without_its_secrets_can_be_deleted(data_dir: Path) -> None:
+    facts = bring_up(data_dir).facts
+    (data_dir / "secrets.json").unlink()
+    manage.delete_data(data_dir)
+    assert not any(path.exists() for path in [data_dir, facts.home, facts.socket_dir])
+
+
+def test_a_port_for_both_is_wrong_usage(data_dir: Path) -> None:
+    port = free_port()
+    done = sessionkeep("up", "--data-dir", data_dir, "--port", port, "--admin-port", port)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"both {port}" in done.stderr
+
+
 @pytest.mark.parametrize("option", ["--port", "--admin-port"])
 def test_a_taken_port_is_named_before_anything_is_started(data_dir: Path, option: str) -> None:
     with socket.socket() as holder:

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from sessionkeep import __version__
-from sessionkeep.errors import SessionkeepError
+from sessionkeep.errors import SessionkeepError, UsageError
 from sessionkeep.generate import api_reference
 from sessionkeep.generate.live import Live
 from sessionkeep.migrate.runner import Say, migrate, pending
@@ -23,7 +23,9 @@ from sessionkeep.stack.state import (
     load_facts,
     load_secrets,
     locked,
+    lost_secrets,
     require,
+    require_facts,
     save_facts,
     save_secrets,
 )
@@ -60,7 +62,12 @@ def up(data_dir: Path, wishes: Wishes | None = None, say: Say = lambda _: None) 
     """
     wishes = wishes or Wishes()
     data_dir = data_dir.resolve()
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SessionkeepError(
+            f"{data_dir} can't be the data directory: {error.strerror}", "name another --data-dir"
+        ) from error
     with locked(data_dir):
         facts, secrets = _prepare(data_dir, wishes)
         executable = postgrest.choose_executable(wishes.postgrest)
@@ -99,7 +106,7 @@ def mark_first_run_done(data_dir: Path) -> None:
 def down(data_dir: Path) -> list[str]:
     """Stop what runs, PostgREST first, and return its names; the data stay."""
     data_dir = data_dir.resolve()
-    facts, _ = require(data_dir)
+    facts = _facts_to_stop(data_dir)
     with locked(data_dir):
         return _stop(facts)
 
@@ -107,7 +114,7 @@ def down(data_dir: Path) -> list[str]:
 def delete_data(data_dir: Path) -> None:
     """Stop the stack and delete everything of it: cluster, secrets, logs. There is no way back."""
     data_dir = data_dir.resolve()
-    facts, _ = require(data_dir)
+    facts = _facts_to_stop(data_dir)
     with locked(data_dir):
         _stop(facts)
         for path in (facts.socket_dir, facts.home, data_dir):
@@ -149,6 +156,8 @@ def _prepare(data_dir: Path, wishes: Wishes) -> tuple[Facts, Secrets]:
     """Return the stored facts and secrets with the wishes in them, or make new ones."""
     secrets, facts = load_secrets(data_dir), load_facts(data_dir)
     if secrets is None:
+        if facts is not None or (data_dir / "cluster").exists():
+            raise lost_secrets(data_dir)
         secrets = Secrets.generate(wishes.postgres_uri)
         save_secrets(data_dir, secrets)
     elif wishes.postgres_uri not in {None, secrets.postgres_uri}:
@@ -168,8 +177,15 @@ def _prepare(data_dir: Path, wishes: Wishes) -> tuple[Facts, Secrets]:
     if asked != facts and processes.find(postgrest.config_file(facts)):
         raise SessionkeepError(f"it already runs on port {facts.port}", "scripts/down stops it")
     if asked.port == asked.admin_port:
-        raise SessionkeepError(f"--port and --admin-port are both {asked.port}")
+        raise UsageError(f"--port and --admin-port are both {asked.port}")
     return asked, secrets
+
+
+def _facts_to_stop(data_dir: Path) -> Facts:
+    """Return what is enough to stop a stack, even one whose stack.json is lost."""
+    if load_facts(data_dir) is None and (data_dir / "cluster").exists():
+        return Facts(data_dir, choose_socket_dir(data_dir))
+    return require_facts(data_dir)
 
 
 def _check_ports(facts: Facts) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -71,8 +71,12 @@ class Facts:
 
 def load_secrets(data_dir: Path) -> Secrets | None:
     """Return the secrets of `data_dir`, or None where it has none yet."""
-    stored = _load(data_dir / "secrets.json")
-    return Secrets(**stored) if stored else None
+    path = data_dir / "secrets.json"
+    stored = _load(path)
+    if stored is None:
+        return None
+    _check_types(path, stored, Secrets, {"postgres_uri": str | None}, usual=str)
+    return Secrets(**stored)
 
 
 def save_secrets(data_dir: Path, value: Secrets) -> None:
@@ -82,9 +86,11 @@ def save_secrets(data_dir: Path, value: Secrets) -> None:
 
 def load_facts(data_dir: Path) -> Facts | None:
     """Return the facts of `data_dir`, or None where no stack was made yet."""
-    stored = _load(data_dir / "stack.json")
-    if not stored:
+    path = data_dir / "stack.json"
+    stored = _load(path)
+    if stored is None:
         return None
+    _check_types(path, stored, Facts, {"home": str, "socket_dir": str}, usual=int)
     stored["home"], stored["socket_dir"] = Path(stored["home"]), Path(stored["socket_dir"])
     return Facts(**stored)
 
@@ -96,10 +102,27 @@ def save_facts(data_dir: Path, value: Facts) -> None:
 
 def require(data_dir: Path) -> tuple[Facts, Secrets]:
     """Return what is stored in `data_dir`; SessionkeepError where there is no stack."""
-    facts, stored = load_facts(data_dir), load_secrets(data_dir)
-    if facts is None or stored is None:
-        raise SessionkeepError(f"there is no stack in {data_dir}", NO_STACK_HINT)
+    facts = require_facts(data_dir)
+    stored = load_secrets(data_dir)
+    if stored is None:
+        raise lost_secrets(data_dir)
     return facts, stored
+
+
+def require_facts(data_dir: Path) -> Facts:
+    """Return the facts alone, which are enough to stop a stack; SessionkeepError without them."""
+    facts = load_facts(data_dir)
+    if facts is None:
+        raise SessionkeepError(f"there is no stack in {data_dir}", NO_STACK_HINT)
+    return facts
+
+
+def lost_secrets(data_dir: Path) -> SessionkeepError:
+    """Return what to say of a stack without its secrets: new ones would lock everybody out."""
+    return SessionkeepError(
+        f"{data_dir / 'secrets.json'} is missing, and a stack is there",
+        "restore it from a backup, or give the data up with scripts/down --delete-data",
+    )
 
 
 def read_db_uri(data_dir: Path) -> str:
@@ -131,23 +154,54 @@ def build_uri(parameters: dict[str, str]) -> str:
 @contextlib.contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data directory's lock: of two commands that change a stack, one waits."""
-    with (data_dir / "lock").open("w") as handle:
+    try:
+        handle = (data_dir / "lock").open("w")
+    except OSError as error:
+        raise SessionkeepError(
+            f"{data_dir} can't be used as data directory: {error.strerror}"
+        ) from error
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> dict[str, Any] | None:
     try:
         content = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except PermissionError as error:
         raise SessionkeepError(f"{path} belongs to another user") from error
-    try:
-        value: dict[str, Any] = json.loads(content)
+    except OSError as error:
+        raise SessionkeepError(f"{path} can't be read: {error.strerror}") from error
     except ValueError as error:
-        raise SessionkeepError(f"{path} is damaged: {error}") from error
+        raise _damaged(path, str(error)) from error
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(value, dict):
+        raise _damaged(path, "it is no JSON object")
     return value
+
+
+def _check_types(
+    path: Path, stored: dict[str, Any], kind: type, types: dict[str, Any], usual: type
+) -> None:
+    """Raise SessionkeepError unless `stored` makes a `kind`; a field's type is `usual` or named."""
+    known = {field.name: field for field in fields(kind)}
+    for name, field in known.items():
+        if name not in stored:
+            if field.default is MISSING:
+                raise _damaged(path, f"it has no {name}")
+        elif not isinstance(stored[name], types.get(name, usual)):
+            raise _damaged(path, f"its {name} is of another type")  # the value may be a secret
+    for name in stored.keys() - known.keys():
+        raise _damaged(path, f"nothing is known of {name}")
+
+
+def _damaged(path: Path, why: str) -> SessionkeepError:
+    return SessionkeepError(f"{path} is damaged: {why}", "restore it from a backup")
 
 
 def _save(path: Path, value: dict[str, Any]) -> None:
