@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connectionFor } from '../src/connection.js';
 import * as sessionkeep from '../src/index.js';
 import { ownModules, ownProfile, jwtSecret, restUrl } from './support/stack.js';
 
@@ -259,7 +260,8 @@ describe('misalignments', () => {
   });
 
   test('a new one is stored with its status, and lists longer than a call or a page are whole', async () => {
-    const { misalignments: own } = ownModules();
+    const owner = ownProfile();
+    const { misalignments: own } = sessionkeep.forProfile(owner, { restUrl, jwtSecret });
     const record = { sessionId: 's', ruleId: 'r', title: 't', summary: 's' };
     expect((await own.upsertMisalignment({ ...record, status: 'acknowledged' })).status).toBe(
       'acknowledged',
@@ -273,6 +275,16 @@ describe('misalignments', () => {
     const listed = await own.listMisalignments('many');
     expect(stored.map(({ ruleId }) => ruleId)).toEqual(many.map(({ ruleId }) => ruleId));
     expect(listed).toEqual(stored);
+
+    // By the id alone, so that the next page hangs on it: times hardly ever tie.
+    const byId = await connectionFor(owner, { restUrl, jwtSecret }).list<{ id: string }, 'id'>(
+      ['id'],
+      (client, page) => {
+        const query = client.from('misalignments').select('id').eq('session_id', 'many');
+        return (page.after ? query.or(page.after) : query).order('id').limit(page.size);
+      },
+    );
+    expect(byId.map(({ id }) => id).sort()).toEqual(stored.map(({ id }) => id).sort());
   });
 
   test('a refused one is named by its place among all, beyond a call too', async () => {
