@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 import jwt
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from conftest import Stack
 from sessionkeep import __version__
+from sessionkeep.paths import PROJECT_DIR
 from sessionkeep.stack.state import Secrets
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
@@ -175,3 +177,41 @@ def test_an_argument_that_means_nothing_is_wrong_usage() -> None:
         done = sessionkeep("migrate", *options)
         assert (done.returncode, done.stdout) == (2, "")
         assert options[0] in done.stderr
+
+
+def test_a_profile_that_can_be_nobodys_is_wrong_usage(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "events.json").write_text("[]")
+    for command in (["import", "tool-events", tmp_path / "events.json"], ["export", "tool-events"]):
+        done = sessionkeep(*command, "--profile", "", "--data-dir", stack.data_dir)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "1 to 200 bytes" in done.stderr
+
+
+def test_no_connection_is_told_with_the_hint_that_fits(stack: Stack, tmp_path: Path) -> None:
+    for uri, hint in (
+        (f"postgresql://u@/d?host={tmp_path}", "is it running?"),
+        ("postgresql://u@127.0.0.1:1/d", "is it running?"),
+        (make_conninfo(stack.db_uri, password="wrong"), "the login and the password"),
+        (make_conninfo(stack.db_uri, dbname="nowhere"), "the database's name"),
+    ):
+        done = sessionkeep("migrate", "--db-uri", uri)
+        assert done.returncode == 1
+        assert hint in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_dry_run_on_a_current_database_says_that_nothing_changes(stack: Stack) -> None:
+    done = sessionkeep("migrate", "--dry-run", "--data-dir", stack.data_dir)
+    assert done.returncode == 0
+    assert "no migration and no API change" in done.stdout
+    assert "to apply" not in done.stdout
+
+
+@pytest.mark.parametrize("script", ["scripts/test", "scripts/generate", "bench/run"])
+def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
+    command = [PROJECT_DIR / script, "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={"PATH": "/bin"}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: {script}")

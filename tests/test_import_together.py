@@ -1,10 +1,13 @@
 """The importer killed, run twice at once, against clients, and with a large file."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,49 @@ COMMAND = [sys.executable, "-m", "sessionkeep", "import", "tool-events"]
 def run(stack: Any, file: Path, profile: str, *options: str) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, str(file), "--profile", profile, "--db-uri", stack.db_uri, *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_ctrl_c_is_one_line_and_nothing_is_loaded(stack, db, profile, tmp_path):
+    file = tmp_path / "pipe.json"
+    os.mkfifo(file)
+    command = [*COMMAND, str(file), "--profile", profile, "--db-uri", stack.db_uri]
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process,
+        file.open("w", encoding="utf-8") as writer,  # opens once the importer reads
+    ):
+        writer.write("[" + json.dumps(event()))
+        writer.flush()
+        while not db.execute(
+            "select 1 from pg_stat_activity where application_name = %s",
+            (f"sessionkeep/{process.pid}",),
+        ).fetchone():
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.2)  # past connecting, into the reading
+        process.send_signal(signal.SIGINT)
+        told = process.communicate()[1]
+    assert (process.returncode, told) == (130, "interrupted; nothing was loaded\n")
+    assert count(db, profile) == (0, 0)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_progress_bar_is_for_a_terminal_only(stack, profile, tmp_path, terminal):
+    file = write(tmp_path, *[event(str(number)) for number in range(2000)])
+    command = [*COMMAND, str(file), "--profile", profile, "--db-uri", stack.db_uri]
+    reading, writing = pty.openpty() if terminal else os.pipe()
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=writing, env=environment
+    ) as process:
+        os.close(writing)
+        told = b""
+        with suppress(OSError):  # what a terminal without a program gives
+            while chunk := os.read(reading, 65536):
+                told += chunk
+        os.close(reading)
+    assert process.returncode == 0
+    assert (b"records" in told) == terminal
+    assert terminal or told == b""
 
 
 def count(db: psycopg.Connection[Any], profile: str) -> tuple[int, int]:

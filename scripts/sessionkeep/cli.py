@@ -1,22 +1,35 @@
 """The command `sessionkeep`: its subcommands, and what a user sees when one fails."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import psycopg
 import typer
+from typer.core import TyperGroup
 
 from sessionkeep import __version__
 from sessionkeep.console import stderr
 from sessionkeep.doctor.cli import doctor
-from sessionkeep.errors import SessionkeepError, UsageError
+from sessionkeep.errors import InterruptError, SessionkeepError, UsageError
 from sessionkeep.exporter.cli import app as export_app
 from sessionkeep.importer.cli import app as import_app
 from sessionkeep.migrate.cli import app as migrate_app
 from sessionkeep.stack import cli as stack_cli
 
+
+class _Commands(TyperGroup):
+    """Ctrl-C in any command is told in one line, as every other end before the end."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise InterruptError("interrupted", "to run it again is safe") from error
+
+
 app = typer.Typer(
     name="sessionkeep",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,14 +59,15 @@ def root(
 ) -> None:
     """The system of record behind an AI-session viewer: PostgreSQL, served by PostgREST.
 
-    Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage.
+    Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage,
+    130 interrupted by Ctrl-C.
 
     Example: sessionkeep --debug up
     """
 
 
 def main() -> None:
-    """Run the command; a failure becomes one line on stderr and exit code 1 (wrong usage: 2)."""
+    """Run the command; a failure becomes one line on stderr and its exit code."""
     debug = "--debug" in sys.argv[1:]
     try:
         app()
@@ -61,10 +75,18 @@ def main() -> None:
         if debug:
             raise
         stderr.print(_one_line(error), style="red", markup=False)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, InterruptError):
+        return 130
+    return 2 if isinstance(error, UsageError) else 1
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, InterruptError):
+        return str(error)
     if isinstance(error, SessionkeepError):
         return f"Error: {error}"
     first_line = (str(error).strip().splitlines() or [""])[0]

@@ -18,3 +18,7 @@ class SessionkeepError(Exception):
 
 class UsageError(SessionkeepError):
     """An argument that cannot mean anything; the command exits with 2, as for an unknown option."""
+
+
+class InterruptError(SessionkeepError):
+    """The user pressed Ctrl-C; the command exits with 130, as shells have it for SIGINT."""

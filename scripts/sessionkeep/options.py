@@ -1,6 +1,7 @@
 """Options that several subcommands share, and how a database is chosen."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +41,12 @@ def resolve_db_uri(db_uri: str | None, data_dir: Path) -> str:
     return db_uri or read_db_uri(data_dir)
 
 
+def check_profile(profile: str) -> None:
+    """Raise UsageError where `profile` can be nobody's; the limit is app.profile_id's, in bytes."""
+    if not 1 <= len(profile.encode()) <= 200 or "\0" in profile:
+        raise UsageError("the profile id must have 1 to 200 bytes")
+
+
 def connect(uri: str) -> psycopg.Connection[tuple[object, ...]]:
     """Open a connection, or raise a SessionkeepError that says why there is none."""
     try:
@@ -52,9 +59,19 @@ def connect(uri: str) -> psycopg.Connection[tuple[object, ...]]:
     except psycopg.OperationalError as error:
         first_line = str(error).strip().splitlines()[0]
         raise SessionkeepError(
-            f"no connection to the database: {first_line}",
-            "is it running? scripts/up starts the embedded one",
+            f"no connection to the database: {first_line}", _connection_hint(str(error))
         ) from error
+
+
+def _connection_hint(problem: str) -> str | None:
+    """Return what may help; libpq has no code for why there is no connection, only words."""
+    if "Connection refused" in problem or "No such file or directory" in problem:
+        return "is it running? scripts/up starts the embedded one"
+    if "password" in problem or "authentication failed" in problem:
+        return "look at the login and the password of --db-uri"
+    if re.search('database ".*" does not exist', problem):
+        return "look at the database's name in --db-uri"
+    return None
 
 
 def become_owner(conn: psycopg.Connection[Any]) -> None:

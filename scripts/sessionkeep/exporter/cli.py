@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 
 from sessionkeep.console import print_json, stderr, stdout
 from sessionkeep.exporter.tool_events import Progress, export_tool_events, new_file
-from sessionkeep.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
+from sessionkeep.options import DEFAULT_DATA_DIR, DataDir, DbUri, check_profile, resolve_db_uri
 
 app = typer.Typer(no_args_is_help=True, help="Write the app's legacy files from the database.")
 
@@ -33,7 +33,7 @@ def tool_events(  # noqa: PLR0917 - typer passes them by name
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="The new file. Without it: stdout.", show_default=False
+            "--output", "-o", help="The new file. Without it, or -: stdout.", show_default=False
         ),
     ] = None,
     force: Annotated[
@@ -57,8 +57,11 @@ def tool_events(  # noqa: PLR0917 - typer passes them by name
 
     Example: sessionkeep export tool-events --profile default-profile --output tool-events.json
     """
+    if output == Path("-"):
+        output = None
     if output is None and (as_json or force):
         raise typer.BadParameter("--json and --force go with --output")
+    check_profile(profile)
     uri = resolve_db_uri(db_uri, data_dir)
     with _progress_bar() as progress:
         if output is None:

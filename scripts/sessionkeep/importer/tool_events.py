@@ -3,7 +3,8 @@
 import os
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -11,14 +12,14 @@ import psycopg
 from psycopg import sql
 from psycopg.copy import LibpqWriter
 
-from sessionkeep.errors import SessionkeepError
+from sessionkeep.errors import InterruptError, SessionkeepError
 from sessionkeep.importer import statements
 from sessionkeep.importer.json_array import BadJsonError, Element, JsonArrayReader
 from sessionkeep.importer.records import Event, read_record
 from sessionkeep.importer.rejects import write_rejects
 from sessionkeep.importer.report import ImportReport, Parity, StatusParity
 from sessionkeep.importer.statements import composed
-from sessionkeep.options import become_owner, connect
+from sessionkeep.options import become_owner, check_profile, connect
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -52,12 +53,12 @@ def import_tool_events(
     `<file>.rejects.jsonl`); a dry run writes it too, and nothing else.
 
     Raises SessionkeepError where the file is no JSON array, was changed during the import, or the
-    database cannot be used; in all of these nothing was loaded.
+    database cannot be used, and InterruptError for a KeyboardInterrupt before the commit; in all of
+    these nothing was loaded.
     """
     started = time.monotonic()
     report = ImportReport(str(file), profile, dry_run=dry_run)
-    if not 1 <= len(profile.encode()) <= 200 or "\0" in profile:
-        raise SessionkeepError("the profile id must have 1 to 200 bytes")
+    check_profile(profile)
     if rejects_file and rejects_file.exists():
         raise SessionkeepError(f"{rejects_file} exists already", "name a new file by --rejects")
     try:
@@ -69,20 +70,30 @@ def import_tool_events(
         raise SessionkeepError(f"{file} cannot be read: {error.strerror}") from error
     with stream, connect(db_uri) as conn:
         conn.autocommit = True
-        _prepare(conn, profile)
-        try:
-            records = _stage(conn, stream, file, progress)
-        except BadJsonError as error:
-            raise SessionkeepError(f"{file}: {error}", "nothing was loaded") from error
-        size = os.fstat(stream.fileno()).st_size
-        if progress:
-            progress("checking", size, size, records)
-        _judge(conn)
+        with _before_the_commit():
+            _prepare(conn, profile)
+            try:
+                records = _stage(conn, stream, file, progress)
+            except BadJsonError as error:
+                raise SessionkeepError(f"{file}: {error}", "nothing was loaded") from error
+            size = os.fstat(stream.fileno()).st_size
+            if progress:
+                progress("checking", size, size, records)
+            _judge(conn)
         if progress:
             progress("loading", size, size, records)
         _load(conn, report, accept_rejects=accept_rejects, rejects_file=rejects_file)
     report.seconds = time.monotonic() - started
     return report
+
+
+@contextmanager
+def _before_the_commit() -> Iterator[None]:
+    """Say what Ctrl-C means here; during the commit itself nobody could know."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise InterruptError("interrupted; nothing was loaded") from error
 
 
 def _row(conn: Connection, query: str | sql.Composed) -> tuple[Any, ...]:
@@ -192,7 +203,7 @@ def _load(
 ) -> None:
     for _ in range(ATTEMPTS):
         with suppress(_Raced):
-            with suppress(_RollBack), conn.transaction():
+            with suppress(_RollBack), conn.transaction(), _before_the_commit():
                 _load_once(conn, report, accept_rejects, rejects_file)
             return
     raise SessionkeepError(

@@ -36,7 +36,8 @@ def _print(line: str) -> None:
 
 def _print_report(report: MigrateReport) -> None:
     if report.dry_run:
-        _print(f"roles.sql: {'to apply' if report.roles == 'applied' else 'to skip'}")
+        # It is applied in every run, and says what is so already.
+        _print(f"roles.sql: {'applied in every run' if report.roles == 'applied' else 'to skip'}")
         for migration in report.migrations:
             _print(f"to apply: {migration.version:04}_{migration.name}.sql")
         for file in report.api_files:
@@ -46,7 +47,9 @@ def _print_report(report: MigrateReport) -> None:
             _print(f"dropped and made again, since it can't be replaced in place: {name}")
         for name in report.api.dropped:
             _print(f"dropped, since no file defines it: {name}")
-    if report.nothing_to_do:
+    if report.nothing_to_do and report.dry_run:
+        _print("no migration and no API change; dry run: nothing was changed")
+    elif report.nothing_to_do:
         _print("nothing to do: the database is what the folder says")
     elif report.dry_run:
         _print("dry run: nothing was changed")
