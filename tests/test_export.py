@@ -284,3 +284,10 @@ def test_the_file_has_the_permissions_that_any_new_file_has(stack, profile, tmp_
 @pytest.mark.parametrize("arguments", [["--json"], ["--force"]])
 def test_what_goes_with_output_alone_is_wrong_usage_without_it(stack, profile, arguments):
     assert command(stack, "--profile", profile, *arguments).returncode == 2
+
+
+def test_a_dash_as_output_is_stdout(stack, profile, tmp_path):
+    load(stack.db_uri, SAMPLE, profile)
+    dash, plain = (command(stack, "--profile", profile, *more) for more in (["-o", "-"], []))
+    assert (dash.returncode, dash.stdout) == (0, plain.stdout)
+    assert len(json.loads(dash.stdout)) > 0
