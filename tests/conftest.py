@@ -142,6 +142,11 @@ def token_for(stack: Stack) -> TokenFor:
     return make
 
 
+# With fewer, a client that many threads share closes idle connections, now and then one that
+# another thread has just taken (httpcore: "Bad file descriptor").
+KEPT_OPEN = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=None)
+
+
 @pytest.fixture
 def client_for(stack: Stack, token_for: TokenFor) -> Iterator[ClientFor]:
     """A function that opens clients; they are closed when the test ends."""
@@ -159,6 +164,7 @@ def client_for(stack: Stack, token_for: TokenFor) -> Iterator[ClientFor]:
                     timeout=60,
                     trust_env=False,
                     verify=False,
+                    limits=KEPT_OPEN,
                 )
             )
 
