@@ -199,7 +199,6 @@ declare
   answer api.tool_events;
   violated_table text;
   violated_constraint text;
-  violated_column text;
 begin
   if (
     app.is_legal_tool_event_transition(null, transition_tool_event.to_status)
@@ -227,12 +226,10 @@ begin
         end;
       exit when found;
     exception
-      when check_violation or not_null_violation then
+      when check_violation then
         get stacked diagnostics
-          violated_table = table_name,
-          violated_constraint = constraint_name,
-          violated_column = column_name;
-        perform app.refuse_row(violated_table, violated_constraint, violated_column);
+          violated_table = table_name, violated_constraint = constraint_name;
+        perform app.refuse_row(violated_table, violated_constraint, '');
     end;
 
     -- No row: say why, of the row as it is now.
