@@ -2,7 +2,7 @@
 -- PostgREST, but no row-level security, no trigger, no check, no log. It exists in the bench's own
 -- throwaway database alone.
 
-set role sessionkeep_owner;
+set role sessionbase_owner;
 
 create table api.bare_tool_events (
   id text primary key,

@@ -1,4 +1,4 @@
-"""The pairs that are measured: an endpoint of sessionkeep's, and the same on a bare table.
+"""The pairs that are measured: an endpoint of sessionbase's, and the same on a bare table.
 
 Each case gives the requests of one round; a round never uses a row twice, where the endpoint could
 tell. The bare side reads or writes one row (or the same list) of the same size, and gives it back.

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from cases import ARGUMENTS, CONTEXT, RESULT
-from sessionkeep.stack.account import postgres_bin, service_account
+from sessionbase.stack.account import postgres_bin, service_account
 
 CLAIMS = '{"role":"authenticated","sub":"bench"}'
 SCRIPTS = {

@@ -1,4 +1,4 @@
-"""Measure sessionkeep side by side with the same work on bare tables, and print ratios.
+"""Measure sessionbase side by side with the same work on bare tables, and print ratios.
 
 Usage: bench/run [--quick]. Everything happens in one run on a throwaway embedded stack, the two
 sides of each case in alternating rounds; the ratio is the median of the rounds' ratios, so that a
@@ -23,9 +23,9 @@ import importing
 import modules
 from database import run_pgbench
 from load import Measured, quantile, request, run
-from sessionkeep.stack import manage
-from sessionkeep.stack.state import dba_uri, require
-from sessionkeep.stack.token import make_claims, sign
+from sessionbase.stack import manage
+from sessionbase.stack.state import dba_uri, require
+from sessionbase.stack.token import make_claims, sign
 
 CLIENTS = 4
 console = Console(width=110)
@@ -38,9 +38,9 @@ def main() -> int:
     quick = parser.parse_args().quick
     rounds, per_round, records = (3, 300, 20_000) if quick else (7, 600, 100_000)
 
-    with tempfile.TemporaryDirectory(prefix="sessionkeep-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="sessionbase-bench-") as folder:
         data_dir = Path(folder) / "data"
-        manage.up(data_dir, manage.Wishes(port=_free_port(), admin_port=_free_port()))
+        manage.up(data_dir, manage.UpOptions(port=_free_port(), admin_port=_free_port()))
         try:
             _measure(data_dir, rounds, per_round, records)
         finally:
@@ -49,13 +49,13 @@ def main() -> int:
 
 
 def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
-    facts, secrets = require(data_dir)
-    uri = dba_uri(facts, secrets)
+    stack_config, secrets = require(data_dir)
+    uri = dba_uri(stack_config, secrets)
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute((Path(__file__).parent / "bare.sql").read_text())
         connection.execute("reset role")
         cases.fill(connection, "lists.sql", "others.sql")
-        _wait_for_bare_tables(facts.port, sign(make_claims("bench"), secrets.jwt_secret))
+        _wait_for_bare_tables(stack_config.port, sign(make_claims("bench"), secrets.jwt_secret))
 
         table = Table(
             *(
@@ -83,7 +83,9 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
                     [f"{profile}-{n}" for n in range(CLIENTS)] if case.profile_each else [profile]
                 )
                 tokens = [sign(make_claims(name), secrets.jwt_secret) for name in profiles]
-                table.add_row(*_compare(connection, facts.port, tokens, case, rounds, per_round))
+                table.add_row(
+                    *_compare(connection, stack_config.port, tokens, case, rounds, per_round)
+                )
     console.print(table)
 
     table = Table(
@@ -104,7 +106,7 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
         title=f"TypeScript client and curl, one call at a time, {turns} turns",
     )
     token = sign(make_claims("bench-modules"), secrets.jwt_secret)
-    for row in modules.measure(facts.rest_url, "bench-modules", token, turns):
+    for row in modules.measure(stack_config.rest_url, "bench-modules", token, turns):
         cells = (row["module_p50"], row["module_p99"], row["curl_p50"], row["curl_p99"])
         more = row["module_p50"] - row["curl_p50"]
         table.add_row(row["name"], *(f"{cell:.2f}" for cell in cells), f"{more:+.2f}")
@@ -112,7 +114,7 @@ def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
 
     ours, plain = importing.compare(uri, records, max(3, rounds // 2))
     table = Table("", "records/s", "ratio", "aim", title=f"Importing {records:,} records")
-    table.add_row("sessionkeep import tool-events", f"{ours:,.0f}")
+    table.add_row("sessionbase import tool-events", f"{ours:,.0f}")
     for name, (rate, ratio) in plain.items():
         table.add_row(name, f"{rate:,.0f}", f"{ratio:.2f}", "0.25")
     console.print(table)

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { forProfile } from '../clients/typescript/dist/index.js';
 
 const run = promisify(execFile);
-const { SESSIONKEEP_REST_URL: url, BENCH_TOKEN: token, BENCH_PROFILE: profile } = process.env;
+const { SESSIONBASE_REST_URL: url, BENCH_TOKEN: token, BENCH_PROFILE: profile } = process.env;
 const rounds = Number(process.argv[2]);
 const modules = forProfile(profile, { restUrl: url, tokenProvider: () => token });
 const { chatToolEvents, hookifyDecisions, misalignments, todosStore } = modules;

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import TypedDict
 
-from sessionkeep.generate.graphviz import find_node
-from sessionkeep.paths import PROJECT_DIR
+from sessionbase.generate.graphviz import find_node
+from sessionbase.paths import PROJECT_DIR
 
 
 class Latency(TypedDict):
@@ -35,7 +35,7 @@ def measure(rest_url: str, profile: str, token: str, rounds: int) -> list[Latenc
         [find_node(), Path(__file__).with_name("modules.mjs"), str(rounds)],
         env={
             **os.environ,
-            "SESSIONKEEP_REST_URL": rest_url,
+            "SESSIONBASE_REST_URL": rest_url,
             "BENCH_PROFILE": profile,
             "BENCH_TOKEN": token,
         },

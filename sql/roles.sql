@@ -1,6 +1,6 @@
 -- The cluster's roles. Idempotent: run again, it writes nothing that is there already.
 -- The one file that needs a login that may create roles; everything after it runs as
--- sessionkeep_owner. Names of the client roles are those that PostgREST and Supabase users know.
+-- sessionbase_owner. Names of the client roles are those that PostgREST and Supabase users know.
 
 do $$
 declare
@@ -9,9 +9,9 @@ begin
   for wanted in
     select *
     from (values
-      ('sessionkeep_owner', 'nologin noinherit',
-        'Owns the objects of sessionkeep; nobody logs in as it'),
-      ('sessionkeep_replicator', 'nologin noinherit',
+      ('sessionbase_owner', 'nologin noinherit',
+        'Owns the objects of sessionbase; nobody logs in as it'),
+      ('sessionbase_replicator', 'nologin noinherit',
         'Reads the published tables for a replication client such as Electric'),
       ('anon', 'nologin noinherit',
         'A request without a token: a guest, who may do nothing with data'),
@@ -46,9 +46,9 @@ begin
   if exists (
     select from pg_catalog.pg_roles
     where rolname = current_user and (rolsuper or rolreplication)
-  ) and not (select rolreplication from pg_catalog.pg_roles where rolname = 'sessionkeep_replicator')
+  ) and not (select rolreplication from pg_catalog.pg_roles where rolname = 'sessionbase_replicator')
   then
-    alter role sessionkeep_replicator replication;
+    alter role sessionbase_replicator replication;
   end if;
 
   for wanted in
@@ -56,7 +56,7 @@ begin
     from (values ('anon'), ('authenticated'), ('auditor')) as role (name)
     cross join (values ('authenticator')) as member (name)
     union all
-    select 'sessionkeep_owner', current_user
+    select 'sessionbase_owner', current_user
   loop
     if not exists (
       select from pg_catalog.pg_auth_members as membership
@@ -69,10 +69,10 @@ begin
   end loop;
 
   if not pg_catalog.has_database_privilege(
-    'sessionkeep_owner', pg_catalog.current_database(), 'create'
+    'sessionbase_owner', pg_catalog.current_database(), 'create'
   ) then
     execute pg_catalog.format(
-      'grant create on database %I to sessionkeep_owner', pg_catalog.current_database()
+      'grant create on database %I to sessionbase_owner', pg_catalog.current_database()
     );
   end if;
 end

@@ -1,57 +1,57 @@
--- Name: api; Type: SCHEMA; Schema: -; Owner: sessionkeep_owner
+-- Name: api; Type: SCHEMA; Schema: -; Owner: sessionbase_owner
 
 CREATE SCHEMA api;
 
-ALTER SCHEMA api OWNER TO sessionkeep_owner;
+ALTER SCHEMA api OWNER TO sessionbase_owner;
 
--- Name: SCHEMA api; Type: COMMENT; Schema: -; Owner: sessionkeep_owner
+-- Name: SCHEMA api; Type: COMMENT; Schema: -; Owner: sessionbase_owner
 
-COMMENT ON SCHEMA api IS 'sessionkeep
+COMMENT ON SCHEMA api IS 'sessionbase
 The records of an AI-session viewer: tool events, decisions, misalignments, todos, repo bindings and
 UI settings. Send a JWT whose claims are "role" and "sub" (the profile) as "Authorization: Bearer".';
 
--- Name: app; Type: SCHEMA; Schema: -; Owner: sessionkeep_owner
+-- Name: app; Type: SCHEMA; Schema: -; Owner: sessionbase_owner
 
 CREATE SCHEMA app;
 
-ALTER SCHEMA app OWNER TO sessionkeep_owner;
+ALTER SCHEMA app OWNER TO sessionbase_owner;
 
--- Name: SCHEMA app; Type: COMMENT; Schema: -; Owner: sessionkeep_owner
+-- Name: SCHEMA app; Type: COMMENT; Schema: -; Owner: sessionbase_owner
 
-COMMENT ON SCHEMA app IS 'The data of sessionkeep: tables, constraints, policies, triggers. Not exposed over HTTP.';
+COMMENT ON SCHEMA app IS 'The data of sessionbase: tables, constraints, policies, triggers. Not exposed over HTTP.';
 
--- Name: ops; Type: SCHEMA; Schema: -; Owner: sessionkeep_owner
+-- Name: ops; Type: SCHEMA; Schema: -; Owner: sessionbase_owner
 
 CREATE SCHEMA ops;
 
-ALTER SCHEMA ops OWNER TO sessionkeep_owner;
+ALTER SCHEMA ops OWNER TO sessionbase_owner;
 
--- Name: SCHEMA ops; Type: COMMENT; Schema: -; Owner: sessionkeep_owner
+-- Name: SCHEMA ops; Type: COMMENT; Schema: -; Owner: sessionbase_owner
 
 COMMENT ON SCHEMA ops IS 'How this database was made: the migration ledger.';
 
--- Name: must_hold(boolean, text, text); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: assert_check(boolean, text, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
-CREATE FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) RETURNS boolean
+CREATE FUNCTION app.assert_check(holds boolean, table_name text, constraint_name text) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
     AS $$
 begin
-  if not must_hold.holds then
-    perform app.refuse_row(must_hold.table_name, must_hold.constraint_name, '');
+  if not assert_check.holds then
+    perform app.refuse_row(assert_check.table_name, assert_check.constraint_name, '');
   end if;
   return true;
 end
 $$;
 
-ALTER FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.assert_check(holds boolean, table_name text, constraint_name text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION must_hold(holds boolean, table_name text, constraint_name text); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION assert_check(holds boolean, table_name text, constraint_name text); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) IS 'For the CHECKs of a table that clients write without a function: refuses a row in the words of the
+COMMENT ON FUNCTION app.assert_check(holds boolean, table_name text, constraint_name text) IS 'For the CHECKs of a table that clients write without a function: refuses a row in the words of the
 constraint, as the functions of the other tables do.';
 
--- Name: profile_id(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: profile_id(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.profile_id() RETURNS text
     LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -70,14 +70,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.profile_id() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.profile_id() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION profile_id(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION profile_id(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.profile_id() IS 'The profile that the request acts for: the claim "sub" of its token. 401 no_profile without one.
 Policies use it as (select app.profile_id()), so that it is evaluated once a statement.';
 
--- Name: todos; Type: TABLE; Schema: app; Owner: sessionkeep_owner
+-- Name: todos; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.todos (
     profile_id text DEFAULT app.profile_id() NOT NULL,
@@ -86,10 +86,10 @@ CREATE TABLE app.todos (
     completed boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT profile_id_length CHECK (((octet_length(profile_id) >= 1) AND (octet_length(profile_id) <= 200))),
-    CONSTRAINT text_not_blank CHECK (app.must_hold((btrim(text, ' 	
+    CONSTRAINT text_not_blank CHECK (app.assert_check((btrim(text, ' 	
 
                  　﻿'::text) <> ''::text), 'todos'::text, 'text_not_blank'::text)),
-    CONSTRAINT text_size CHECK (app.must_hold((octet_length(text) <= 65536), 'todos'::text, 'text_size'::text))
+    CONSTRAINT text_size CHECK (app.assert_check((octet_length(text) <= 65536), 'todos'::text, 'text_size'::text))
 );
 ALTER TABLE ONLY app.todos ALTER COLUMN id SET STATISTICS 0;
 ALTER TABLE ONLY app.todos ALTER COLUMN text SET STATISTICS 0;
@@ -98,45 +98,45 @@ ALTER TABLE ONLY app.todos ALTER COLUMN created_at SET STATISTICS 0;
 
 ALTER TABLE ONLY app.todos REPLICA IDENTITY FULL;
 
-ALTER TABLE app.todos OWNER TO sessionkeep_owner;
+ALTER TABLE app.todos OWNER TO sessionbase_owner;
 
--- Name: TABLE todos; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE todos; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON TABLE app.todos IS 'What the user means to do: one list a profile.';
 
--- Name: COLUMN todos.profile_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN todos.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.todos.profile_id IS 'The profile whose list it is on';
 
--- Name: COLUMN todos.id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN todos.id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.todos.id IS 'Given by the caller or made here';
 
--- Name: COLUMN todos.text; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN todos.text; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.todos.text IS 'What to do, as typed';
 
--- Name: COLUMN todos.completed; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN todos.completed; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.todos.completed IS 'Whether it is done';
 
--- Name: COLUMN todos.created_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN todos.created_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.todos.created_at IS 'When it was added, by the database''s clock';
 
--- Name: CONSTRAINT profile_id_length ON todos; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT profile_id_length ON todos; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT profile_id_length ON app.todos IS 'The profile id must have 1 to 200 bytes';
 
--- Name: CONSTRAINT text_not_blank ON todos; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT text_not_blank ON todos; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT text_not_blank ON app.todos IS 'text must not be blank';
 
--- Name: CONSTRAINT text_size ON todos; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT text_size ON todos; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT text_size ON app.todos IS 'text may have 64 KiB at most';
 
--- Name: todos; Type: VIEW; Schema: api; Owner: sessionkeep_owner
+-- Name: todos; Type: VIEW; Schema: api; Owner: sessionbase_owner
 
 CREATE VIEW api.todos WITH (security_invoker='true') AS
  SELECT id,
@@ -145,30 +145,30 @@ CREATE VIEW api.todos WITH (security_invoker='true') AS
     created_at
    FROM app.todos todo;
 
-ALTER VIEW api.todos OWNER TO sessionkeep_owner;
+ALTER VIEW api.todos OWNER TO sessionbase_owner;
 
--- Name: VIEW todos; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: VIEW todos; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON VIEW api.todos IS 'The profile''s list of todos
 List it in the app''s order with ?order=created_at,id. PATCH changes one row: name it with ?id=eq.…';
 
--- Name: COLUMN todos.id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN todos.id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.todos.id IS 'The todo''s id, a UUID; made here where none is given';
 
--- Name: COLUMN todos.text; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN todos.text; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.todos.text IS 'What to do, kept as typed; not blank';
 
--- Name: COLUMN todos.completed; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN todos.completed; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.todos.completed IS 'Whether it is done';
 
--- Name: COLUMN todos.created_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN todos.created_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.todos.created_at IS 'When it was added';
 
--- Name: delete_todo(uuid); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: delete_todo(uuid); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.delete_todo(id uuid) RETURNS api.todos
     LANGUAGE plpgsql
@@ -193,14 +193,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.delete_todo(id uuid) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.delete_todo(id uuid) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION delete_todo(id uuid); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION delete_todo(id uuid); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.delete_todo(id uuid) IS 'Delete a todo
 Gives the todo as it was.';
 
--- Name: misalignments; Type: TABLE; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.misalignments (
     profile_id text DEFAULT app.profile_id() NOT NULL,
@@ -246,117 +246,117 @@ ALTER TABLE ONLY app.misalignments ALTER COLUMN updated_at SET STATISTICS 0;
 
 ALTER TABLE ONLY app.misalignments REPLICA IDENTITY FULL;
 
-ALTER TABLE app.misalignments OWNER TO sessionkeep_owner;
+ALTER TABLE app.misalignments OWNER TO sessionbase_owner;
 
--- Name: TABLE misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON TABLE app.misalignments IS 'Where a session departed from a rule, and what was done of it.';
 
--- Name: COLUMN misalignments.profile_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.profile_id IS 'The profile that it belongs to';
 
--- Name: COLUMN misalignments.session_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.session_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.session_id IS 'The session; owned by another service';
 
--- Name: COLUMN misalignments.id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.id IS 'Deterministic: mis-<session_id>-<rule_id>';
 
--- Name: COLUMN misalignments.rule_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.rule_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.rule_id IS 'The rule that was broken';
 
--- Name: COLUMN misalignments.title; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.title; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.title IS 'A heading';
 
--- Name: COLUMN misalignments.summary; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.summary; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.summary IS 'What happened';
 
--- Name: COLUMN misalignments.severity; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.severity; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.severity IS 'info, low, medium, high or critical';
 
--- Name: COLUMN misalignments.status; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.status; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.status IS 'open, acknowledged or dismissed';
 
--- Name: COLUMN misalignments.previous_status; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.previous_status; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.previous_status IS 'The status before the last transition';
 
--- Name: COLUMN misalignments.event_range; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.event_range; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.event_range IS '{startIndex, endIndex, startAt, endAt}';
 
--- Name: COLUMN misalignments.evidence; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.evidence; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.evidence IS '[{message, eventIndex?, eventId?, highlight?}]';
 
--- Name: COLUMN misalignments.created_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.created_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.created_at IS 'When it was first found';
 
--- Name: COLUMN misalignments.updated_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.updated_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignments.updated_at IS 'When anything of it last changed';
 
--- Name: CONSTRAINT event_range_shape ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT event_range_shape ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT event_range_shape ON app.misalignments IS 'event_range must be {startIndex, endIndex, startAt, endAt}: two numbers and two texts';
 
--- Name: CONSTRAINT event_range_size ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT event_range_size ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT event_range_size ON app.misalignments IS 'event_range may have 64 KiB at most';
 
--- Name: CONSTRAINT evidence_shape ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT evidence_shape ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT evidence_shape ON app.misalignments IS 'evidence must be an array of {message, eventIndex?, eventId?, highlight?}';
 
--- Name: CONSTRAINT evidence_size ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT evidence_size ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT evidence_size ON app.misalignments IS 'evidence may have 1 MiB at most';
 
--- Name: CONSTRAINT id_length ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT id_length ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT id_length ON app.misalignments IS 'id must have 1 to 1024 bytes';
 
--- Name: CONSTRAINT previous_status_known ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT previous_status_known ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT previous_status_known ON app.misalignments IS 'previous_status is a status, or null before the first transition';
 
--- Name: CONSTRAINT profile_id_length ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT profile_id_length ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT profile_id_length ON app.misalignments IS 'The profile id must have 1 to 200 bytes';
 
--- Name: CONSTRAINT rule_id_length ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT rule_id_length ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT rule_id_length ON app.misalignments IS 'rule_id must have 1 to 400 bytes';
 
--- Name: CONSTRAINT session_id_length ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT session_id_length ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT session_id_length ON app.misalignments IS 'session_id must have 1 to 512 bytes';
 
--- Name: CONSTRAINT severity_known ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT severity_known ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT severity_known ON app.misalignments IS 'severity must be info, low, medium, high or critical';
 
--- Name: CONSTRAINT status_known ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT status_known ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT status_known ON app.misalignments IS 'status must be open, acknowledged or dismissed';
 
--- Name: CONSTRAINT summary_size ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT summary_size ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT summary_size ON app.misalignments IS 'summary may have 1 MiB at most';
 
--- Name: CONSTRAINT title_size ON misalignments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT title_size ON misalignments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT title_size ON app.misalignments IS 'title may have 64 KiB at most';
 
--- Name: misalignments; Type: VIEW; Schema: api; Owner: sessionkeep_owner
+-- Name: misalignments; Type: VIEW; Schema: api; Owner: sessionbase_owner
 
 CREATE VIEW api.misalignments WITH (security_invoker='true') AS
  SELECT id,
@@ -373,63 +373,63 @@ CREATE VIEW api.misalignments WITH (security_invoker='true') AS
     updated_at
    FROM app.misalignments misalignment;
 
-ALTER VIEW api.misalignments OWNER TO sessionkeep_owner;
+ALTER VIEW api.misalignments OWNER TO sessionbase_owner;
 
--- Name: VIEW misalignments; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: VIEW misalignments; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON VIEW api.misalignments IS 'Where a session departed from a rule, and what was done about it
 List a session in the app''s order with ?session_id=eq.S&order=created_at,id; add
 &status=neq.dismissed for what the chat prompt uses.';
 
--- Name: COLUMN misalignments.id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.id IS 'The misalignment''s id within its session, mis-<session_id>-<rule_id>';
 
--- Name: COLUMN misalignments.session_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.session_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.session_id IS 'The session that departed from the rule';
 
--- Name: COLUMN misalignments.rule_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.rule_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.rule_id IS 'The rule that was broken';
 
--- Name: COLUMN misalignments.title; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.title; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.title IS 'A heading';
 
--- Name: COLUMN misalignments.summary; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.summary; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.summary IS 'What happened';
 
--- Name: COLUMN misalignments.severity; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.severity; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.severity IS 'info, low, medium, high or critical';
 
--- Name: COLUMN misalignments.status; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.status; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.status IS 'open, acknowledged or dismissed';
 
--- Name: COLUMN misalignments.previous_status; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.previous_status; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.previous_status IS 'The status before the last transition; null before the first';
 
--- Name: COLUMN misalignments.event_range; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.event_range; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.event_range IS 'Where in the timeline: {startIndex, endIndex, startAt, endAt}, or null';
 
--- Name: COLUMN misalignments.evidence; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.evidence; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.evidence IS 'What shows it: an array of {message, eventIndex?, eventId?, highlight?}';
 
--- Name: COLUMN misalignments.created_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.created_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.created_at IS 'When it was first found';
 
--- Name: COLUMN misalignments.updated_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.updated_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignments.updated_at IS 'When its content or status last changed';
 
--- Name: ingest_misalignments(text, jsonb); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: ingest_misalignments(text, jsonb); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) RETURNS SETOF api.misalignments
     LANGUAGE plpgsql
@@ -543,7 +543,7 @@ begin
   end;
 
   if not changed then
-    perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+    perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
   end if;
   return query
   select misalignment.*
@@ -554,9 +554,9 @@ begin
 end
 $_$;
 
-ALTER FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION ingest_misalignments(session_id text, candidates jsonb); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION ingest_misalignments(session_id text, candidates jsonb); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) IS 'Take in what a detector found in a session: all of it, or nothing
 candidates is an array of up to 500 {id?, rule_id, title, summary, severity?, status?, event_range?,
@@ -566,7 +566,7 @@ details name its index and field. Gives the stored records.
 
 - candidates: What was found: the array described above';
 
--- Name: ui_settings; Type: TABLE; Schema: app; Owner: sessionkeep_owner
+-- Name: ui_settings; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.ui_settings (
     profile_id text DEFAULT app.profile_id() NOT NULL,
@@ -585,51 +585,51 @@ ALTER TABLE ONLY app.ui_settings ALTER COLUMN updated_at SET STATISTICS 0;
 
 ALTER TABLE ONLY app.ui_settings REPLICA IDENTITY FULL;
 
-ALTER TABLE app.ui_settings OWNER TO sessionkeep_owner;
+ALTER TABLE app.ui_settings OWNER TO sessionbase_owner;
 
--- Name: TABLE ui_settings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE ui_settings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON TABLE app.ui_settings IS 'How the user has set up the app: one JSON document a profile.';
 
--- Name: COLUMN ui_settings.profile_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN ui_settings.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.ui_settings.profile_id IS 'The profile whose settings they are';
 
--- Name: COLUMN ui_settings.settings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN ui_settings.settings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.ui_settings.settings IS 'The document, as the app writes it';
 
--- Name: COLUMN ui_settings.revision; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN ui_settings.revision; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.ui_settings.revision IS '1, 2, 3 …: moves at every save and patch';
 
--- Name: COLUMN ui_settings.updated_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN ui_settings.updated_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.ui_settings.updated_at IS 'When it was last saved or patched';
 
--- Name: CONSTRAINT profile_id_length ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT profile_id_length ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT profile_id_length ON app.ui_settings IS 'The profile id must have 1 to 200 bytes';
 
--- Name: CONSTRAINT revision_starts_at_one ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT revision_starts_at_one ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT revision_starts_at_one ON app.ui_settings IS 'Revisions are numbered from 1';
 
--- Name: CONSTRAINT settings_is_object ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT settings_is_object ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT settings_is_object ON app.ui_settings IS 'settings must be a JSON object';
 
--- Name: CONSTRAINT settings_known_types ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT settings_known_types ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT settings_known_types ON app.ui_settings IS 'Known settings must have their type: lastSessionPath a text; ruleInspector, sessionExplorer and
 timelinePreferences objects; bookmarks and timelinePreferences.filters arrays;
 timelinePreferences.sortOrder and searchQuery texts; or null';
 
--- Name: CONSTRAINT settings_size ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT settings_size ON ui_settings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT settings_size ON app.ui_settings IS 'settings may have 1 MiB at most';
 
--- Name: ui_settings; Type: VIEW; Schema: api; Owner: sessionkeep_owner
+-- Name: ui_settings; Type: VIEW; Schema: api; Owner: sessionbase_owner
 
 CREATE VIEW api.ui_settings WITH (security_invoker='true') AS
  SELECT settings,
@@ -637,26 +637,26 @@ CREATE VIEW api.ui_settings WITH (security_invoker='true') AS
     updated_at
    FROM app.ui_settings stored;
 
-ALTER VIEW api.ui_settings OWNER TO sessionkeep_owner;
+ALTER VIEW api.ui_settings OWNER TO sessionbase_owner;
 
--- Name: VIEW ui_settings; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: VIEW ui_settings; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON VIEW api.ui_settings IS 'The profile''s UI settings: one row, or none before the first save
 A guest (no token) gets 403 guest_not_stored: guest settings stay on the device.';
 
--- Name: COLUMN ui_settings.settings; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN ui_settings.settings; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON COLUMN api.ui_settings.settings IS 'The document as the app saved it; keys that sessionkeep does not know are kept';
+COMMENT ON COLUMN api.ui_settings.settings IS 'The document as the app saved it; keys that sessionbase does not know are kept';
 
--- Name: COLUMN ui_settings.revision; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN ui_settings.revision; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.ui_settings.revision IS '1, 2, 3 …: moves at every change; send it as expected_revision to save only over what you read';
 
--- Name: COLUMN ui_settings.updated_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN ui_settings.updated_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.ui_settings.updated_at IS 'When the settings last changed';
 
--- Name: patch_ui_settings(jsonb, bigint); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: patch_ui_settings(jsonb, bigint); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.patch_ui_settings(patch jsonb, expected_revision bigint DEFAULT NULL::bigint) RETURNS api.ui_settings
     LANGUAGE plpgsql
@@ -704,9 +704,9 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.patch_ui_settings(patch jsonb, expected_revision bigint) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.patch_ui_settings(patch jsonb, expected_revision bigint) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION patch_ui_settings(patch jsonb, expected_revision bigint); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION patch_ui_settings(patch jsonb, expected_revision bigint); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.patch_ui_settings(patch jsonb, expected_revision bigint) IS 'Change parts of the profile''s UI settings (RFC 7396 merge patch)
 Two callers that patch different parts at once lose nothing. null removes a key, an array replaces the
@@ -715,7 +715,7 @@ stored one. expected_revision works as in save_ui_settings.
 - patch: The parts to change, in the shape of the settings; null removes a key
 - expected_revision: Change only if the stored revision is this one; null: whatever it is';
 
--- Name: hookify_decisions; Type: TABLE; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.hookify_decisions (
     profile_id text DEFAULT app.profile_id() NOT NULL,
@@ -757,109 +757,109 @@ ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN created_at SET STATISTICS 0;
 ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN previous_hash SET STATISTICS 0;
 ALTER TABLE ONLY app.hookify_decisions ALTER COLUMN row_hash SET STATISTICS 0;
 
-ALTER TABLE app.hookify_decisions OWNER TO sessionkeep_owner;
+ALTER TABLE app.hookify_decisions OWNER TO sessionbase_owner;
 
--- Name: TABLE hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON TABLE app.hookify_decisions IS 'What hookify decided about a piece of content: an audit that is never changed.';
 
--- Name: COLUMN hookify_decisions.profile_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.profile_id IS 'The profile that the decision belongs to';
 
--- Name: COLUMN hookify_decisions."position"; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions."position"; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions."position" IS '1, 2, 3 … in the order made, per profile';
 
--- Name: COLUMN hookify_decisions.id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.id IS 'hook_<uuid>, given by the caller or made here';
 
--- Name: COLUMN hookify_decisions.session_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.session_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.session_id IS 'The session; owned by another service';
 
--- Name: COLUMN hookify_decisions.source; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.source; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.source IS 'timeline, session or manual';
 
--- Name: COLUMN hookify_decisions.content_hash; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.content_hash; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.content_hash IS 'SHA-256 (hex) of the content as UTF-8; the content itself is not kept';
 
--- Name: COLUMN hookify_decisions.severity; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.severity; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.severity IS 'none, info, low, medium, high or critical';
 
--- Name: COLUMN hookify_decisions.blocked; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.blocked; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.blocked IS 'Whether the content was blocked';
 
--- Name: COLUMN hookify_decisions.rules; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.rules; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.rules IS 'The rules that matched: [{id, severity}]';
 
--- Name: COLUMN hookify_decisions.message; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.message; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.message IS 'What the user was told';
 
--- Name: COLUMN hookify_decisions.annotations; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.annotations; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.annotations IS 'Notes, in Markdown';
 
--- Name: COLUMN hookify_decisions.created_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.created_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.created_at IS 'When, by the database''s clock';
 
--- Name: COLUMN hookify_decisions.previous_hash; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.previous_hash; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.previous_hash IS 'row_hash of the decision before; 64 zeros for the first';
 
--- Name: COLUMN hookify_decisions.row_hash; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.row_hash; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_decisions.row_hash IS 'SHA-256 (hex) of the other columns, previous_hash among them';
 
--- Name: CONSTRAINT annotations_size ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT annotations_size ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT annotations_size ON app.hookify_decisions IS 'annotations may have 1 MiB at most';
 
--- Name: CONSTRAINT content_hash_is_sha256 ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT content_hash_is_sha256 ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT content_hash_is_sha256 ON app.hookify_decisions IS 'content_hash must be a SHA-256 in 64 lowercase hexadecimal digits';
 
--- Name: CONSTRAINT id_length ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT id_length ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT id_length ON app.hookify_decisions IS 'id must have 1 to 200 bytes';
 
--- Name: CONSTRAINT message_size ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT message_size ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT message_size ON app.hookify_decisions IS 'message may have 64 KiB at most';
 
--- Name: CONSTRAINT profile_id_length ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT profile_id_length ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT profile_id_length ON app.hookify_decisions IS 'The profile id must have 1 to 200 bytes';
 
--- Name: CONSTRAINT rules_shape ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT rules_shape ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT rules_shape ON app.hookify_decisions IS 'rules must be an array of {id, severity}, the severity one of none, info, low, medium, high, critical';
 
--- Name: CONSTRAINT rules_size ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT rules_size ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT rules_size ON app.hookify_decisions IS 'rules may have 1 MiB at most';
 
--- Name: CONSTRAINT session_id_length ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT session_id_length ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT session_id_length ON app.hookify_decisions IS 'session_id must have 1 to 512 bytes';
 
--- Name: CONSTRAINT severity_known ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT severity_known ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT severity_known ON app.hookify_decisions IS 'severity must be none, info, low, medium, high or critical';
 
--- Name: CONSTRAINT source_known ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT source_known ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT source_known ON app.hookify_decisions IS 'source must be timeline, session or manual';
 
--- Name: hookify_decisions; Type: VIEW; Schema: api; Owner: sessionkeep_owner
+-- Name: hookify_decisions; Type: VIEW; Schema: api; Owner: sessionbase_owner
 
 CREATE VIEW api.hookify_decisions WITH (security_invoker='true') AS
  SELECT profile_id,
@@ -878,71 +878,71 @@ CREATE VIEW api.hookify_decisions WITH (security_invoker='true') AS
     row_hash
    FROM app.hookify_decisions decision;
 
-ALTER VIEW api.hookify_decisions OWNER TO sessionkeep_owner;
+ALTER VIEW api.hookify_decisions OWNER TO sessionbase_owner;
 
--- Name: VIEW hookify_decisions; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: VIEW hookify_decisions; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON VIEW api.hookify_decisions IS 'The audit of what hookify decided; never changed
 List a session in the order made with ?session_id=eq.S&order=position. A profile sees its own
 decisions, an auditor everybody''s.';
 
--- Name: COLUMN hookify_decisions.profile_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.profile_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.profile_id IS 'The profile that the decision belongs to';
 
--- Name: COLUMN hookify_decisions."position"; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions."position"; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions."position" IS '1, 2, 3 … in the order made, over all the profile''s sessions';
 
--- Name: COLUMN hookify_decisions.id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.id IS 'The decision''s id, hook_<uuid>';
 
--- Name: COLUMN hookify_decisions.session_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.session_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.session_id IS 'The session that the content belongs to';
 
--- Name: COLUMN hookify_decisions.source; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.source; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.source IS 'Where the content came from: timeline, session or manual';
 
--- Name: COLUMN hookify_decisions.content_hash; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.content_hash; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.content_hash IS 'SHA-256 (hex) of the content as UTF-8; the content itself is not kept';
 
--- Name: COLUMN hookify_decisions.severity; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.severity; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.severity IS 'The gravest finding: none, info, low, medium, high or critical';
 
--- Name: COLUMN hookify_decisions.blocked; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.blocked; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.blocked IS 'Whether the content was blocked';
 
--- Name: COLUMN hookify_decisions.rules; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.rules; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.rules IS 'The rules that matched: an array of {id, severity}';
 
--- Name: COLUMN hookify_decisions.message; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.message; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.message IS 'What the user was told, or null';
 
--- Name: COLUMN hookify_decisions.annotations; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.annotations; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.annotations IS 'Notes in Markdown, or null';
 
--- Name: COLUMN hookify_decisions.created_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.created_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.created_at IS 'When the decision was recorded';
 
--- Name: COLUMN hookify_decisions.previous_hash; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.previous_hash; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.previous_hash IS 'row_hash of the profile''s decision before; 64 zeros for the first';
 
--- Name: COLUMN hookify_decisions.row_hash; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.row_hash; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.hookify_decisions.row_hash IS 'SHA-256 (hex) over the decision and previous_hash: a link of the chain';
 
--- Name: record_hookify_decision(text, text, text, boolean, jsonb, text, text, text, text, text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: record_hookify_decision(text, text, text, boolean, jsonb, text, text, text, text, text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text DEFAULT NULL::text, content_hash text DEFAULT NULL::text, message text DEFAULT NULL::text, annotations text DEFAULT NULL::text, id text DEFAULT NULL::text) RETURNS api.hookify_decisions
     LANGUAGE plpgsql
@@ -1017,7 +1017,7 @@ begin
           null, 'Ask whoever runs the database; verify_hookify_decisions tells where it breaks'
         );
       end if;
-      perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+      perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
       -- The chain's end, moved by the trigger, has gone back with this block. ON CONFLICT DO
       -- NOTHING would have left it ahead of the rows.
       select pg_catalog.array_remove(array[
@@ -1057,9 +1057,9 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text) IS 'Record what hookify decided about a piece of content
 Give the content, which is hashed and not kept, or its content_hash. Of each rule only id and severity
@@ -1068,7 +1068,7 @@ content under the same id is refused with 409 id_taken.
 
 - content: The content that was checked; hashed, not kept. Give it or content_hash';
 
--- Name: tool_events; Type: TABLE; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.tool_events (
     profile_id text DEFAULT app.profile_id() NOT NULL,
@@ -1119,133 +1119,133 @@ ALTER TABLE ONLY app.tool_events ALTER COLUMN latency_ms SET STATISTICS 0;
 
 ALTER TABLE ONLY app.tool_events REPLICA IDENTITY FULL;
 
-ALTER TABLE app.tool_events OWNER TO sessionkeep_owner;
+ALTER TABLE app.tool_events OWNER TO sessionbase_owner;
 
--- Name: TABLE tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON TABLE app.tool_events IS 'What the chat''s tools did: one row a tool run.';
 
--- Name: COLUMN tool_events.profile_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.profile_id IS 'The profile that the event belongs to';
 
--- Name: COLUMN tool_events.id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.id IS 'tool_<uuid>, given by the caller or made here';
 
--- Name: COLUMN tool_events.session_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.session_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.session_id IS 'The session; owned by another service';
 
--- Name: COLUMN tool_events.thread_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.thread_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.thread_id IS 'The chat thread; owned by another service';
 
--- Name: COLUMN tool_events.tool_call_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.tool_call_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.tool_call_id IS 'The model provider''s id of the call; not unique across sessions';
 
--- Name: COLUMN tool_events.tool_name; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.tool_name; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.tool_name IS 'Which tool ran';
 
--- Name: COLUMN tool_events.status; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.status; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.status IS 'pending, executing, succeeded or failed';
 
--- Name: COLUMN tool_events.arguments; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.arguments; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.arguments IS 'What the tool was called with';
 
--- Name: COLUMN tool_events.result; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.result; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.result IS 'What it gave, once finished';
 
--- Name: COLUMN tool_events.error; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.error; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.error IS 'Why it failed';
 
--- Name: COLUMN tool_events.context_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.context_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.context_events IS 'The timeline events that it looked at';
 
--- Name: COLUMN tool_events.started_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.started_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.started_at IS 'When it was recorded, by the database''s clock';
 
--- Name: COLUMN tool_events.completed_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.completed_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.completed_at IS 'When it finished, by the database''s clock';
 
--- Name: COLUMN tool_events.latency_ms; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.latency_ms; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_events.latency_ms IS 'completed_at - started_at, in milliseconds';
 
--- Name: CONSTRAINT arguments_size ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT arguments_size ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT arguments_size ON app.tool_events IS 'arguments may have 1 MiB at most';
 
--- Name: CONSTRAINT completed_at_iff_finished ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT completed_at_iff_finished ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT completed_at_iff_finished ON app.tool_events IS 'completed_at is there exactly when the event has finished';
 
--- Name: CONSTRAINT completed_at_not_before_started_at ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT completed_at_not_before_started_at ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT completed_at_not_before_started_at ON app.tool_events IS 'An event cannot finish before it started';
 
--- Name: CONSTRAINT context_events_shape ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT context_events_shape ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT context_events_shape ON app.tool_events IS 'context_events must be an array of {eventIndex, displayIndex, eventId?, eventType, summary}';
 
--- Name: CONSTRAINT context_events_size ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT context_events_size ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT context_events_size ON app.tool_events IS 'context_events may have 1 MiB at most';
 
--- Name: CONSTRAINT error_only_when_failed ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT error_only_when_failed ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT error_only_when_failed ON app.tool_events IS 'error is only for an event that failed';
 
--- Name: CONSTRAINT error_size ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT error_size ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT error_size ON app.tool_events IS 'error may have 64 KiB at most';
 
--- Name: CONSTRAINT id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT id_length ON app.tool_events IS 'id must have 1 to 200 bytes';
 
--- Name: CONSTRAINT profile_id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT profile_id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT profile_id_length ON app.tool_events IS 'The profile id must have 1 to 200 bytes';
 
--- Name: CONSTRAINT result_only_when_finished ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT result_only_when_finished ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT result_only_when_finished ON app.tool_events IS 'result is only for an event that succeeded or failed';
 
--- Name: CONSTRAINT result_size ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT result_size ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT result_size ON app.tool_events IS 'result may have 8 MiB at most';
 
--- Name: CONSTRAINT session_id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT session_id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT session_id_length ON app.tool_events IS 'session_id must have 1 to 512 bytes';
 
--- Name: CONSTRAINT status_known ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT status_known ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT status_known ON app.tool_events IS 'status must be pending, executing, succeeded or failed';
 
--- Name: CONSTRAINT thread_id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT thread_id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT thread_id_length ON app.tool_events IS 'thread_id must have 1 to 512 bytes';
 
--- Name: CONSTRAINT tool_call_id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT tool_call_id_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT tool_call_id_length ON app.tool_events IS 'tool_call_id must have 1 to 512 bytes';
 
--- Name: CONSTRAINT tool_name_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT tool_name_length ON tool_events; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT tool_name_length ON app.tool_events IS 'tool_name must have 1 to 200 bytes';
 
--- Name: tool_events; Type: VIEW; Schema: api; Owner: sessionkeep_owner
+-- Name: tool_events; Type: VIEW; Schema: api; Owner: sessionbase_owner
 
 CREATE VIEW api.tool_events WITH (security_invoker='true') AS
  SELECT id,
@@ -1263,67 +1263,67 @@ CREATE VIEW api.tool_events WITH (security_invoker='true') AS
     latency_ms
    FROM app.tool_events event;
 
-ALTER VIEW api.tool_events OWNER TO sessionkeep_owner;
+ALTER VIEW api.tool_events OWNER TO sessionbase_owner;
 
--- Name: VIEW tool_events; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: VIEW tool_events; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON VIEW api.tool_events IS 'The tool runs of the profile''s chats
 List a session in the app''s order with ?session_id=eq.S&order=started_at,id.';
 
--- Name: COLUMN tool_events.id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.id IS 'The event''s id, tool_<uuid>';
 
--- Name: COLUMN tool_events.session_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.session_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.session_id IS 'The session that the chat belongs to';
 
--- Name: COLUMN tool_events.thread_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.thread_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.thread_id IS 'The chat thread, or null';
 
--- Name: COLUMN tool_events.tool_call_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.tool_call_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.tool_call_id IS 'The model provider''s id of the call, or null; not unique across sessions';
 
--- Name: COLUMN tool_events.tool_name; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.tool_name; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.tool_name IS 'Which tool ran, for example get_timeline_event';
 
--- Name: COLUMN tool_events.status; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.status; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.status IS 'pending, executing, succeeded or failed; the last two are final';
 
--- Name: COLUMN tool_events.arguments; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.arguments; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.arguments IS 'What the tool was called with: any JSON';
 
--- Name: COLUMN tool_events.result; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.result; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.result IS 'What the tool gave: any JSON; null until finished';
 
--- Name: COLUMN tool_events.error; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.error; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.error IS 'Why the tool failed; null unless failed';
 
--- Name: COLUMN tool_events.context_events; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.context_events; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.context_events IS 'The timeline events that the tool looked at:
 an array of {eventIndex, displayIndex, eventId?, eventType, summary}, or null';
 
--- Name: COLUMN tool_events.started_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.started_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.started_at IS 'When the event was recorded';
 
--- Name: COLUMN tool_events.completed_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.completed_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.completed_at IS 'When it succeeded or failed; null before';
 
--- Name: COLUMN tool_events.latency_ms; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.latency_ms; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_events.latency_ms IS 'completed_at - started_at in milliseconds; null before it finished';
 
--- Name: record_tool_event(text, text, jsonb, text, text, text, text, jsonb); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: record_tool_event(text, text, jsonb, text, text, text, text, jsonb); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.record_tool_event(session_id text, tool_name text, arguments jsonb, id text DEFAULT NULL::text, thread_id text DEFAULT NULL::text, tool_call_id text DEFAULT NULL::text, status text DEFAULT 'executing'::text, context_events jsonb DEFAULT NULL::jsonb) RETURNS api.tool_events
     LANGUAGE plpgsql
@@ -1375,7 +1375,7 @@ begin
   end;
 
   if inserted = 0 then
-    perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+    perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
     select * into strict stored
     from app.tool_events as event
     where event.profile_id = me and event.id = event_id;
@@ -1421,15 +1421,15 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb) IS 'Record that a tool run has started
 Gives the stored event. Repeating the call with the same id and content gives it again; other content
 under the same id is refused with 409 id_taken.';
 
--- Name: save_ui_settings(jsonb, bigint); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: save_ui_settings(jsonb, bigint); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.save_ui_settings(settings jsonb, expected_revision bigint DEFAULT NULL::bigint) RETURNS api.ui_settings
     LANGUAGE plpgsql
@@ -1472,9 +1472,9 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.save_ui_settings(settings jsonb, expected_revision bigint) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.save_ui_settings(settings jsonb, expected_revision bigint) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION save_ui_settings(settings jsonb, expected_revision bigint); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION save_ui_settings(settings jsonb, expected_revision bigint); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.save_ui_settings(settings jsonb, expected_revision bigint) IS 'Replace the profile''s UI settings
 With expected_revision, only if the stored revision is that one (0: nothing is stored yet); else 409
@@ -1483,7 +1483,7 @@ stale_revision, with the stored revision and settings in details.
 - expected_revision: Save only if the stored revision is this one, 0 if nothing is
   stored; null: whatever it is';
 
--- Name: session_context(text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: session_context(text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.session_context(session_id text) RETURNS jsonb
     LANGUAGE sql STABLE
@@ -1549,9 +1549,9 @@ CREATE FUNCTION api.session_context(session_id text) RETURNS jsonb
   )
 $$;
 
-ALTER FUNCTION api.session_context(session_id text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.session_context(session_id text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION session_context(session_id text); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION session_context(session_id text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.session_context(session_id text) IS 'What the chat prompt needs to know of a session, in one snapshot
 An object of session_id, binding (or null), misalignments (those not dismissed, oldest first),
@@ -1559,7 +1559,7 @@ unfinished_tool_events (oldest first) and counts by status; rows have the column
 
 - session_id: The session to tell of';
 
--- Name: session_repo_bindings; Type: TABLE; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.session_repo_bindings (
     profile_id text DEFAULT app.profile_id() NOT NULL,
@@ -1579,49 +1579,49 @@ ALTER TABLE ONLY app.session_repo_bindings ALTER COLUMN updated_at SET STATISTIC
 
 ALTER TABLE ONLY app.session_repo_bindings REPLICA IDENTITY FULL;
 
-ALTER TABLE app.session_repo_bindings OWNER TO sessionkeep_owner;
+ALTER TABLE app.session_repo_bindings OWNER TO sessionbase_owner;
 
--- Name: TABLE session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON TABLE app.session_repo_bindings IS 'Which repository a session works on: one a session.';
 
--- Name: COLUMN session_repo_bindings.profile_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.session_repo_bindings.profile_id IS 'The profile that it belongs to';
 
--- Name: COLUMN session_repo_bindings.session_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.session_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.session_repo_bindings.session_id IS 'The session; owned by another service';
 
--- Name: COLUMN session_repo_bindings.asset_path; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.asset_path; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.session_repo_bindings.asset_path IS 'The session''s asset';
 
--- Name: COLUMN session_repo_bindings.root_dir; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.root_dir; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.session_repo_bindings.root_dir IS 'The root folder of the repository';
 
--- Name: COLUMN session_repo_bindings.updated_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.updated_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.session_repo_bindings.updated_at IS 'When it was last set';
 
--- Name: CONSTRAINT asset_path_length ON session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT asset_path_length ON session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT asset_path_length ON app.session_repo_bindings IS 'asset_path must have 1 to 4096 bytes';
 
--- Name: CONSTRAINT profile_id_length ON session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT profile_id_length ON session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT profile_id_length ON app.session_repo_bindings IS 'The profile id must have 1 to 200 bytes';
 
--- Name: CONSTRAINT root_dir_length ON session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT root_dir_length ON session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT root_dir_length ON app.session_repo_bindings IS 'root_dir must have 1 to 4096 bytes';
 
--- Name: CONSTRAINT session_id_length ON session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT session_id_length ON session_repo_bindings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT session_id_length ON app.session_repo_bindings IS 'session_id must have 1 to 512 bytes';
 
--- Name: session_repo_bindings; Type: VIEW; Schema: api; Owner: sessionkeep_owner
+-- Name: session_repo_bindings; Type: VIEW; Schema: api; Owner: sessionbase_owner
 
 CREATE VIEW api.session_repo_bindings WITH (security_invoker='true') AS
  SELECT session_id,
@@ -1630,30 +1630,30 @@ CREATE VIEW api.session_repo_bindings WITH (security_invoker='true') AS
     updated_at
    FROM app.session_repo_bindings binding;
 
-ALTER VIEW api.session_repo_bindings OWNER TO sessionkeep_owner;
+ALTER VIEW api.session_repo_bindings OWNER TO sessionbase_owner;
 
--- Name: VIEW session_repo_bindings; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: VIEW session_repo_bindings; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON VIEW api.session_repo_bindings IS 'Which repository each session works on
 Clear a session''s with DELETE and ?session_id=eq.S, which is quiet where there is none.';
 
--- Name: COLUMN session_repo_bindings.session_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.session_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.session_repo_bindings.session_id IS 'The session; it has one binding at most';
 
--- Name: COLUMN session_repo_bindings.asset_path; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.asset_path; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.session_repo_bindings.asset_path IS 'The session''s asset';
 
--- Name: COLUMN session_repo_bindings.root_dir; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.root_dir; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.session_repo_bindings.root_dir IS 'The root folder of the repository';
 
--- Name: COLUMN session_repo_bindings.updated_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.updated_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.session_repo_bindings.updated_at IS 'When the binding was last set';
 
--- Name: set_session_repo_binding(text, text, text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: set_session_repo_binding(text, text, text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.set_session_repo_binding(session_id text, asset_path text, root_dir text) RETURNS api.session_repo_bindings
     LANGUAGE plpgsql
@@ -1691,14 +1691,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.set_session_repo_binding(session_id text, asset_path text, root_dir text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.set_session_repo_binding(session_id text, asset_path text, root_dir text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION set_session_repo_binding(session_id text, asset_path text, root_dir text); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION set_session_repo_binding(session_id text, asset_path text, root_dir text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.set_session_repo_binding(session_id text, asset_path text, root_dir text) IS 'Say which repository a session works on
 Replaces the binding that the session has. updated_at moves at each call.';
 
--- Name: toggle_todo(uuid); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: toggle_todo(uuid); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.toggle_todo(id uuid) RETURNS api.todos
     LANGUAGE plpgsql
@@ -1721,14 +1721,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.toggle_todo(id uuid) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.toggle_todo(id uuid) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION toggle_todo(id uuid); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION toggle_todo(id uuid); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.toggle_todo(id uuid) IS 'Turn a todo from open to done, or back
 Gives the todo as it is then. Two toggles at once both count.';
 
--- Name: transition_misalignment(text, text, text, text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: transition_misalignment(text, text, text, text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.transition_misalignment(session_id text, id text, to_status text, expected_status text DEFAULT NULL::text) RETURNS api.misalignments
     LANGUAGE plpgsql
@@ -1795,9 +1795,9 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.transition_misalignment(session_id text, id text, to_status text, expected_status text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.transition_misalignment(session_id text, id text, to_status text, expected_status text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION transition_misalignment(session_id text, id text, to_status text, expected_status text); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION transition_misalignment(session_id text, id text, to_status text, expected_status text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.transition_misalignment(session_id text, id text, to_status text, expected_status text) IS 'Acknowledge, dismiss or re-open a misalignment
 Legal: open to acknowledged, dismissed; acknowledged to dismissed, open; dismissed to acknowledged,
@@ -1807,7 +1807,7 @@ status is that one. The answer''s previous_status is the status before.
 - to_status: The status to enter: open, acknowledged or dismissed
 - expected_status: Move only if the stored status is this one; null: whatever it is';
 
--- Name: transition_tool_event(text, text, jsonb, text, jsonb, text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: transition_tool_event(text, text, jsonb, text, jsonb, text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.transition_tool_event(id text, to_status text, result jsonb DEFAULT NULL::jsonb, error text DEFAULT NULL::text, context_events jsonb DEFAULT NULL::jsonb, expected_status text DEFAULT NULL::text) RETURNS api.tool_events
     LANGUAGE plpgsql
@@ -1868,7 +1868,7 @@ begin
     end if;
     -- The repeat of a finished event's own status: the first completion stays as it is.
     if finished and stored_status = transition_tool_event.to_status then
-      perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+      perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
       exit;
     end if;
     if stored_status <> transition_tool_event.expected_status then
@@ -1894,9 +1894,9 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text) IS 'Move a tool event to another status, by its id
 Legal: pending to executing, succeeded, failed; executing to succeeded, failed. The status that a
@@ -1907,7 +1907,7 @@ Context events replace the stored ones; without any, those stay.
 - to_status: The status to enter: executing, succeeded or failed
 - expected_status: Move only if the stored status is this one; null: whatever it is';
 
--- Name: transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status text, session_id text DEFAULT NULL::text, result jsonb DEFAULT NULL::jsonb, error text DEFAULT NULL::text, context_events jsonb DEFAULT NULL::jsonb, expected_status text DEFAULT NULL::text) RETURNS SETOF api.tool_events
     LANGUAGE plpgsql
@@ -1966,9 +1966,9 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text) IS 'Move a tool event to another status, by the model provider''s id of the call
 Takes the newest unfinished event with that call id, else the newest; session_id narrows the search.
@@ -1978,7 +1978,7 @@ Gives an array of the stored event, or an empty one where there is none. Rules a
 - session_id: Look in this session only; null: in all of them
 - expected_status: Move only if the stored status is this one; null: whatever it is';
 
--- Name: txid(record); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: txid(record); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.txid(record) RETURNS text
     LANGUAGE plpgsql
@@ -1986,22 +1986,22 @@ CREATE FUNCTION api.txid(record) RETURNS text
     AS $$
 begin
   -- A repeat has a transaction too, if only for its locks, but no stream will ever name it.
-  if pg_catalog.current_setting('sessionkeep.unchanged', true) = 'true' then
+  if pg_catalog.current_setting('sessionbase.unchanged', true) = 'true' then
     return null;
   end if;
   return pg_catalog.pg_current_xact_id_if_assigned()::xid::text;
 end
 $$;
 
-ALTER FUNCTION api.txid(record) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.txid(record) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION txid(record); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION txid(record); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.txid(record) IS 'The transaction of the request, as a replication stream names it; null where nothing was written
 A computed column of every row that a write returns: ask for it with ?select=*,txid. A repeat that
 found all as it should be has written nothing: then there is no transaction to wait for.';
 
--- Name: verify_hookify_decisions(text); Type: FUNCTION; Schema: api; Owner: sessionkeep_owner
+-- Name: verify_hookify_decisions(text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
 CREATE FUNCTION api.verify_hookify_decisions(INOUT profile_id text DEFAULT NULL::text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -2083,9 +2083,9 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION api.verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text); Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) IS 'Check that no decision of a profile was changed, removed or moved
 Walks the profile''s hash chain and names the first row that does not fit. Without profile_id: the
@@ -2100,7 +2100,7 @@ was rewritten from start to end.
 - first_bad_id: Its id; null if all fit, or if it is missing at the end
 - problem: What is wrong with it, in words; null if all fit';
 
--- Name: actor(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: actor(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.actor() RETURNS text
     LANGUAGE sql STABLE
@@ -2108,19 +2108,19 @@ CREATE FUNCTION app.actor() RETURNS text
     AS $$
   select coalesce(
     nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::json ->> 'sub',
-    nullif(pg_catalog.current_setting('sessionkeep.actor', true), ''),
+    nullif(pg_catalog.current_setting('sessionbase.actor', true), ''),
     session_user::text
   )
 $$;
 
-ALTER FUNCTION app.actor() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.actor() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION actor(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION actor(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.actor() IS 'Who makes a change, for the logs: the profile of the token; for a DBA the setting
-sessionkeep.actor (the importer says ''import'') or else the login. A token always wins.';
+sessionbase.actor (the importer says ''import'') or else the login. A token always wins.';
 
--- Name: chain_hookify_decision(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: chain_hookify_decision(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.chain_hookify_decision() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2153,14 +2153,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.chain_hookify_decision() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.chain_hookify_decision() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION chain_hookify_decision(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION chain_hookify_decision(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.chain_hookify_decision() IS 'Trigger: gives a new decision its place in the profile''s chain.
 SECURITY DEFINER so that no client role may write the chain''s end.';
 
--- Name: check_request(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: check_request(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.check_request() RETURNS void
     LANGUAGE plpgsql
@@ -2188,15 +2188,15 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.check_request() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.check_request() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION check_request(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION check_request(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.check_request() IS 'PostgREST runs it before every request (db-pre-request): a token without a profile is refused, a
 guest who wants settings is told that nothing is kept for guests, and the planner''s estimates, which
 know no row-level security, are not given away.';
 
--- Name: guard_misalignment(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: guard_misalignment(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.guard_misalignment() RETURNS trigger
     LANGUAGE plpgsql
@@ -2222,14 +2222,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.guard_misalignment() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.guard_misalignment() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION guard_misalignment(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION guard_misalignment(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.guard_misalignment() IS 'Trigger: refuses an illegal transition, whoever tries, keeps the previous status and moves
 updated_at.';
 
--- Name: guard_tool_event(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: guard_tool_event(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.guard_tool_event() RETURNS trigger
     LANGUAGE plpgsql
@@ -2282,14 +2282,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.guard_tool_event() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.guard_tool_event() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION guard_tool_event(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION guard_tool_event(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.guard_tool_event() IS 'Trigger: refuses an illegal transition and any change of a finished event, whoever tries, and sets
 the completion time.';
 
--- Name: hookify_decision_hash(app.hookify_decisions); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decision_hash(app.hookify_decisions); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -2322,14 +2322,14 @@ CREATE FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) RETURN
   )
 $$;
 
-ALTER FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION hookify_decision_hash(decision app.hookify_decisions); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION hookify_decision_hash(decision app.hookify_decisions); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) IS 'SHA-256 (hex) over a decision''s columns and the hash of the one before it: the link of the chain.
 The columns go in as one JSON array, so that no two rows can give the same text.';
 
--- Name: is_legal_misalignment_transition(text, text); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: is_legal_misalignment_transition(text, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.is_legal_misalignment_transition(from_status text, to_status text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -2346,13 +2346,13 @@ CREATE FUNCTION app.is_legal_misalignment_transition(from_status text, to_status
   )
 $$;
 
-ALTER FUNCTION app.is_legal_misalignment_transition(from_status text, to_status text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.is_legal_misalignment_transition(from_status text, to_status text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION is_legal_misalignment_transition(from_status text, to_status text); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION is_legal_misalignment_transition(from_status text, to_status text); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.is_legal_misalignment_transition(from_status text, to_status text) IS 'The state machine of a misalignment. From null: the statuses that one may be ingested with.';
 
--- Name: is_legal_tool_event_transition(text, text); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: is_legal_tool_event_transition(text, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.is_legal_tool_event_transition(from_status text, to_status text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -2369,13 +2369,13 @@ CREATE FUNCTION app.is_legal_tool_event_transition(from_status text, to_status t
   )
 $$;
 
-ALTER FUNCTION app.is_legal_tool_event_transition(from_status text, to_status text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.is_legal_tool_event_transition(from_status text, to_status text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION is_legal_tool_event_transition(from_status text, to_status text); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION is_legal_tool_event_transition(from_status text, to_status text); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.is_legal_tool_event_transition(from_status text, to_status text) IS 'The state machine of a tool event. From null: the statuses that an event may be recorded with.';
 
--- Name: json_merge_patch(jsonb, jsonb); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: json_merge_patch(jsonb, jsonb); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.json_merge_patch(target jsonb, patch jsonb) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -2410,13 +2410,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.json_merge_patch(target jsonb, patch jsonb) OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.json_merge_patch(target jsonb, patch jsonb) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION json_merge_patch(target jsonb, patch jsonb); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION json_merge_patch(target jsonb, patch jsonb); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.json_merge_patch(target jsonb, patch jsonb) IS 'Apply a JSON merge patch as RFC 7396, section 2, says.';
 
--- Name: log_misalignment_transition(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: log_misalignment_transition(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.log_misalignment_transition() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2440,14 +2440,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.log_misalignment_transition() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.log_misalignment_transition() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION log_misalignment_transition(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION log_misalignment_transition(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.log_misalignment_transition() IS 'Trigger: logs the status that a misalignment enters.
 SECURITY DEFINER so that no client role needs INSERT on the log, and none can forge an entry.';
 
--- Name: log_tool_event_transition(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: log_tool_event_transition(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.log_tool_event_transition() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2467,14 +2467,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.log_tool_event_transition() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.log_tool_event_transition() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION log_tool_event_transition(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION log_tool_event_transition(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.log_tool_event_transition() IS 'Trigger: logs the status that an event enters.
 SECURITY DEFINER so that no client role needs INSERT on the log, and none can forge an entry.';
 
--- Name: raise_error(integer, text, text, jsonb, text); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: raise_error(integer, text, text, jsonb, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.raise_error(status integer, code text, message text, details jsonb DEFAULT NULL::jsonb, hint text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
@@ -2499,15 +2499,15 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION raise_error(status integer, code text, message text, details jsonb, hint text); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION raise_error(status integer, code text, message text, details jsonb, hint text); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) IS 'Raise an error that PostgREST turns into this HTTP status and a body with all four keys.
 The text of a caller only ever gets into the JSON body: PostgREST 12 would copy the message of a
 PTxyz error into the status line unescaped.';
 
--- Name: refuse_bulk_change(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: refuse_bulk_change(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.refuse_bulk_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -2524,14 +2524,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.refuse_bulk_change() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.refuse_bulk_change() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION refuse_bulk_change(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION refuse_bulk_change(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.refuse_bulk_change() IS 'Trigger of the tables that clients write directly: a forgotten filter must not cost a profile all
 its rows. PostgREST takes PATCH and DELETE without one as meant for every row.';
 
--- Name: refuse_change(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: refuse_change(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -2543,13 +2543,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.refuse_change() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.refuse_change() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION refuse_change(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION refuse_change(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.refuse_change() IS 'Trigger of append-only tables: refuses UPDATE, DELETE and TRUNCATE, whoever tries.';
 
--- Name: refuse_row(text, text, text, jsonb); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: refuse_row(text, text, text, jsonb); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.refuse_row(table_name text, constraint_name text, column_name text, context jsonb DEFAULT '{}'::jsonb) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -2584,14 +2584,14 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.refuse_row(table_name text, constraint_name text, column_name text, context jsonb) OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.refuse_row(table_name text, constraint_name text, column_name text, context jsonb) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION refuse_row(table_name text, constraint_name text, column_name text, context jsonb); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION refuse_row(table_name text, constraint_name text, column_name text, context jsonb); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.refuse_row(table_name text, constraint_name text, column_name text, context jsonb) IS 'Tell a caller which constraint its row breaks, in the words of the comment on that constraint.
 A constraint whose name ends in _size gives 413 payload_too_large, any other 400 invalid_argument.';
 
--- Name: refuse_stale_ui_settings(bigint); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: refuse_stale_ui_settings(bigint); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.refuse_stale_ui_settings(expected_revision bigint) RETURNS void
     LANGUAGE plpgsql
@@ -2617,13 +2617,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.refuse_stale_ui_settings(expected_revision bigint) OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.refuse_stale_ui_settings(expected_revision bigint) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION refuse_stale_ui_settings(expected_revision bigint); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION refuse_stale_ui_settings(expected_revision bigint); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.refuse_stale_ui_settings(expected_revision bigint) IS 'Tell a caller that its revision is not the stored one, and what is stored. Revision 0: nothing.';
 
--- Name: revise_ui_settings(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: revise_ui_settings(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.revise_ui_settings() RETURNS trigger
     LANGUAGE plpgsql
@@ -2638,13 +2638,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.revise_ui_settings() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.revise_ui_settings() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION revise_ui_settings(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION revise_ui_settings(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.revise_ui_settings() IS 'Trigger: every change, whoever makes it, is a new revision.';
 
--- Name: start_misalignment(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: start_misalignment(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.start_misalignment() RETURNS trigger
     LANGUAGE plpgsql
@@ -2656,13 +2656,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.start_misalignment() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.start_misalignment() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION start_misalignment(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION start_misalignment(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.start_misalignment() IS 'Trigger: a new misalignment was last changed when it was created.';
 
--- Name: touch_session_repo_binding(); Type: FUNCTION; Schema: app; Owner: sessionkeep_owner
+-- Name: touch_session_repo_binding(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.touch_session_repo_binding() RETURNS trigger
     LANGUAGE plpgsql
@@ -2676,13 +2676,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION app.touch_session_repo_binding() OWNER TO sessionkeep_owner;
+ALTER FUNCTION app.touch_session_repo_binding() OWNER TO sessionbase_owner;
 
--- Name: FUNCTION touch_session_repo_binding(); Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION touch_session_repo_binding(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.touch_session_repo_binding() IS 'Trigger: updated_at moves at each set, even if nothing else changes.';
 
--- Name: misalignment_transitions; Type: TABLE; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignment_transitions; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.misalignment_transitions (
     profile_id text NOT NULL,
@@ -2704,53 +2704,53 @@ ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN to_status SET STATIST
 ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN changed_at SET STATISTICS 0;
 ALTER TABLE ONLY app.misalignment_transitions ALTER COLUMN changed_by SET STATISTICS 0;
 
-ALTER TABLE app.misalignment_transitions OWNER TO sessionkeep_owner;
+ALTER TABLE app.misalignment_transitions OWNER TO sessionbase_owner;
 
--- Name: TABLE misalignment_transitions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE misalignment_transitions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON TABLE app.misalignment_transitions IS 'Every status that a misalignment entered: append-only, written by a trigger.';
 
--- Name: COLUMN misalignment_transitions.profile_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignment_transitions.profile_id IS 'The profile of the misalignment';
 
--- Name: COLUMN misalignment_transitions.session_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.session_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignment_transitions.session_id IS 'The session of the misalignment';
 
--- Name: COLUMN misalignment_transitions.misalignment_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.misalignment_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignment_transitions.misalignment_id IS 'The misalignment';
 
--- Name: COLUMN misalignment_transitions.number; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.number; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignment_transitions.number IS '1, 2, 3 … for each misalignment';
 
--- Name: COLUMN misalignment_transitions.from_status; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.from_status; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignment_transitions.from_status IS 'The status before; null at the start';
 
--- Name: COLUMN misalignment_transitions.to_status; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.to_status; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignment_transitions.to_status IS 'The status entered';
 
--- Name: COLUMN misalignment_transitions.changed_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.changed_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignment_transitions.changed_at IS 'When';
 
--- Name: COLUMN misalignment_transitions.changed_by; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.changed_by; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.misalignment_transitions.changed_by IS 'Who: a profile or a database login';
 
--- Name: CONSTRAINT from_status_unless_first ON misalignment_transitions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT from_status_unless_first ON misalignment_transitions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT from_status_unless_first ON app.misalignment_transitions IS 'Only the first entry has no status before it';
 
--- Name: CONSTRAINT number_starts_at_one ON misalignment_transitions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT number_starts_at_one ON misalignment_transitions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT number_starts_at_one ON app.misalignment_transitions IS 'Transitions are numbered from 1';
 
--- Name: misalignment_transitions; Type: VIEW; Schema: api; Owner: sessionkeep_owner
+-- Name: misalignment_transitions; Type: VIEW; Schema: api; Owner: sessionbase_owner
 
 CREATE VIEW api.misalignment_transitions WITH (security_invoker='true') AS
  SELECT profile_id,
@@ -2763,46 +2763,46 @@ CREATE VIEW api.misalignment_transitions WITH (security_invoker='true') AS
     changed_by
    FROM app.misalignment_transitions entry;
 
-ALTER VIEW api.misalignment_transitions OWNER TO sessionkeep_owner;
+ALTER VIEW api.misalignment_transitions OWNER TO sessionbase_owner;
 
--- Name: VIEW misalignment_transitions; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: VIEW misalignment_transitions; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON VIEW api.misalignment_transitions IS 'Every status that a misalignment entered, when and by whom
 A profile sees its own, an auditor everybody''s.';
 
--- Name: COLUMN misalignment_transitions.profile_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.profile_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignment_transitions.profile_id IS 'The profile that the misalignment belongs to';
 
--- Name: COLUMN misalignment_transitions.session_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.session_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignment_transitions.session_id IS 'The session that the misalignment belongs to';
 
--- Name: COLUMN misalignment_transitions.misalignment_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.misalignment_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignment_transitions.misalignment_id IS 'The misalignment';
 
--- Name: COLUMN misalignment_transitions.number; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.number; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignment_transitions.number IS '1, 2, 3 … for each misalignment, in the order made';
 
--- Name: COLUMN misalignment_transitions.from_status; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.from_status; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignment_transitions.from_status IS 'The status before; null at the start';
 
--- Name: COLUMN misalignment_transitions.to_status; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.to_status; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignment_transitions.to_status IS 'The status entered';
 
--- Name: COLUMN misalignment_transitions.changed_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.changed_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignment_transitions.changed_at IS 'When';
 
--- Name: COLUMN misalignment_transitions.changed_by; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN misalignment_transitions.changed_by; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.misalignment_transitions.changed_by IS 'Who: a profile or a database login';
 
--- Name: tool_event_transitions; Type: TABLE; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_event_transitions; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.tool_event_transitions (
     profile_id text NOT NULL,
@@ -2818,37 +2818,37 @@ ALTER TABLE ONLY app.tool_event_transitions ALTER COLUMN to_status SET STATISTIC
 ALTER TABLE ONLY app.tool_event_transitions ALTER COLUMN changed_at SET STATISTICS 0;
 ALTER TABLE ONLY app.tool_event_transitions ALTER COLUMN changed_by SET STATISTICS 0;
 
-ALTER TABLE app.tool_event_transitions OWNER TO sessionkeep_owner;
+ALTER TABLE app.tool_event_transitions OWNER TO sessionbase_owner;
 
--- Name: TABLE tool_event_transitions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE tool_event_transitions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON TABLE app.tool_event_transitions IS 'Every status that a tool event entered: append-only, written by a trigger.';
 
--- Name: COLUMN tool_event_transitions.profile_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_event_transitions.profile_id IS 'The profile of the event';
 
--- Name: COLUMN tool_event_transitions.tool_event_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.tool_event_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_event_transitions.tool_event_id IS 'The event';
 
--- Name: COLUMN tool_event_transitions.from_status; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.from_status; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_event_transitions.from_status IS 'The status before; null at the start';
 
--- Name: COLUMN tool_event_transitions.to_status; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.to_status; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_event_transitions.to_status IS 'The status entered';
 
--- Name: COLUMN tool_event_transitions.changed_at; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.changed_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_event_transitions.changed_at IS 'When';
 
--- Name: COLUMN tool_event_transitions.changed_by; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.changed_by; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.tool_event_transitions.changed_by IS 'Who: a profile, "import", or a database login';
 
--- Name: tool_event_transitions; Type: VIEW; Schema: api; Owner: sessionkeep_owner
+-- Name: tool_event_transitions; Type: VIEW; Schema: api; Owner: sessionbase_owner
 
 CREATE VIEW api.tool_event_transitions WITH (security_invoker='true') AS
  SELECT profile_id,
@@ -2859,38 +2859,38 @@ CREATE VIEW api.tool_event_transitions WITH (security_invoker='true') AS
     changed_by
    FROM app.tool_event_transitions entry;
 
-ALTER VIEW api.tool_event_transitions OWNER TO sessionkeep_owner;
+ALTER VIEW api.tool_event_transitions OWNER TO sessionbase_owner;
 
--- Name: VIEW tool_event_transitions; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: VIEW tool_event_transitions; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON VIEW api.tool_event_transitions IS 'Every status that a tool event entered, when and by whom
 A profile sees its own, an auditor everybody''s.';
 
--- Name: COLUMN tool_event_transitions.profile_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.profile_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_event_transitions.profile_id IS 'The profile that the event belongs to';
 
--- Name: COLUMN tool_event_transitions.tool_event_id; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.tool_event_id; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_event_transitions.tool_event_id IS 'The event';
 
--- Name: COLUMN tool_event_transitions.from_status; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.from_status; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_event_transitions.from_status IS 'The status before; null at the start';
 
--- Name: COLUMN tool_event_transitions.to_status; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.to_status; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_event_transitions.to_status IS 'The status entered';
 
--- Name: COLUMN tool_event_transitions.changed_at; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.changed_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_event_transitions.changed_at IS 'When';
 
--- Name: COLUMN tool_event_transitions.changed_by; Type: COMMENT; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN tool_event_transitions.changed_by; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON COLUMN api.tool_event_transitions.changed_by IS 'Who: a profile, "import" for a legacy file, or a database login';
 
--- Name: hookify_chains; Type: TABLE; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_chains; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.hookify_chains (
     profile_id text NOT NULL,
@@ -2902,26 +2902,26 @@ CREATE TABLE app.hookify_chains (
 ALTER TABLE ONLY app.hookify_chains ALTER COLUMN length SET STATISTICS 0;
 ALTER TABLE ONLY app.hookify_chains ALTER COLUMN head_hash SET STATISTICS 0;
 
-ALTER TABLE app.hookify_chains OWNER TO sessionkeep_owner;
+ALTER TABLE app.hookify_chains OWNER TO sessionbase_owner;
 
--- Name: TABLE hookify_chains; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE hookify_chains; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON TABLE app.hookify_chains IS 'The end of each profile''s chain of decisions. Its row lock puts concurrent decisions in one order;
 its length and hash show that the newest rows were not cut off.';
 
--- Name: COLUMN hookify_chains.profile_id; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_chains.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_chains.profile_id IS 'The profile whose chain it is';
 
--- Name: COLUMN hookify_chains.length; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_chains.length; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_chains.length IS 'How many decisions the chain has';
 
--- Name: COLUMN hookify_chains.head_hash; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_chains.head_hash; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON COLUMN app.hookify_chains.head_hash IS 'row_hash of the newest decision; 64 zeros before the first';
 
--- Name: api_files; Type: TABLE; Schema: ops; Owner: sessionkeep_owner
+-- Name: api_files; Type: TABLE; Schema: ops; Owner: sessionbase_owner
 
 CREATE TABLE ops.api_files (
     file text NOT NULL,
@@ -2930,25 +2930,25 @@ CREATE TABLE ops.api_files (
     CONSTRAINT sha256_is_hex CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text))
 );
 
-ALTER TABLE ops.api_files OWNER TO sessionkeep_owner;
+ALTER TABLE ops.api_files OWNER TO sessionbase_owner;
 
--- Name: TABLE api_files; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: TABLE api_files; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON TABLE ops.api_files IS 'The files of sql/api that schema api was last made from.';
 
--- Name: COLUMN api_files.file; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN api_files.file; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.api_files.file IS 'The file''s path below sql/.';
 
--- Name: COLUMN api_files.sha256; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN api_files.sha256; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.api_files.sha256 IS 'SHA-256 of the file''s bytes, in hex.';
 
--- Name: COLUMN api_files.applied_at; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN api_files.applied_at; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.api_files.applied_at IS 'When schema api was brought to what it says.';
 
--- Name: migrations; Type: TABLE; Schema: ops; Owner: sessionkeep_owner
+-- Name: migrations; Type: TABLE; Schema: ops; Owner: sessionbase_owner
 
 CREATE TABLE ops.migrations (
     version integer NOT NULL,
@@ -2964,778 +2964,778 @@ CREATE TABLE ops.migrations (
     CONSTRAINT version_is_positive CHECK ((version > 0))
 );
 
-ALTER TABLE ops.migrations OWNER TO sessionkeep_owner;
+ALTER TABLE ops.migrations OWNER TO sessionbase_owner;
 
--- Name: TABLE migrations; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: TABLE migrations; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON TABLE ops.migrations IS 'One row for each applied file of sql/migrations.';
 
--- Name: COLUMN migrations.version; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN migrations.version; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.migrations.version IS 'The number that the file''s name starts with.';
 
--- Name: COLUMN migrations.name; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN migrations.name; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.migrations.name IS 'The rest of the file''s name, without .sql.';
 
--- Name: COLUMN migrations.sha256; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN migrations.sha256; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.migrations.sha256 IS 'SHA-256 of the file''s bytes, in hex.';
 
--- Name: COLUMN migrations.chain; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN migrations.chain; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.migrations.chain IS 'SHA-256 of the previous row''s chain followed by this row''s sha256 (both in hex): it shows an edit of the history.';
 
--- Name: COLUMN migrations.applied_by; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN migrations.applied_by; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.migrations.applied_by IS 'The login that ran it.';
 
--- Name: COLUMN migrations.applied_at; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN migrations.applied_at; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.migrations.applied_at IS 'When its transaction began.';
 
--- Name: COLUMN migrations.duration_ms; Type: COMMENT; Schema: ops; Owner: sessionkeep_owner
+-- Name: COLUMN migrations.duration_ms; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.migrations.duration_ms IS 'How long its statements took, in milliseconds.';
 
--- Name: hookify_chains hookify_chains_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_chains hookify_chains_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.hookify_chains
     ADD CONSTRAINT hookify_chains_pkey PRIMARY KEY (profile_id);
 
--- Name: hookify_decisions hookify_decisions_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions hookify_decisions_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.hookify_decisions
     ADD CONSTRAINT hookify_decisions_pkey PRIMARY KEY (profile_id, id);
 
--- Name: misalignment_transitions misalignment_transitions_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignment_transitions misalignment_transitions_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.misalignment_transitions
     ADD CONSTRAINT misalignment_transitions_pkey PRIMARY KEY (profile_id, session_id, misalignment_id, number);
 
--- Name: misalignments misalignments_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments misalignments_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.misalignments
     ADD CONSTRAINT misalignments_pkey PRIMARY KEY (profile_id, session_id, id);
 
--- Name: hookify_decisions position_unique; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions position_unique; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.hookify_decisions
     ADD CONSTRAINT position_unique UNIQUE (profile_id, "position");
 
--- Name: session_repo_bindings session_repo_bindings_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings session_repo_bindings_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.session_repo_bindings
     ADD CONSTRAINT session_repo_bindings_pkey PRIMARY KEY (profile_id, session_id);
 
--- Name: todos todos_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: todos todos_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.todos
     ADD CONSTRAINT todos_pkey PRIMARY KEY (profile_id, id);
 
--- Name: tool_event_transitions tool_event_transitions_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_event_transitions tool_event_transitions_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.tool_event_transitions
     ADD CONSTRAINT tool_event_transitions_pkey PRIMARY KEY (profile_id, tool_event_id, to_status);
 
--- Name: tool_events tool_events_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events tool_events_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.tool_events
     ADD CONSTRAINT tool_events_pkey PRIMARY KEY (profile_id, id);
 
--- Name: ui_settings ui_settings_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: ui_settings ui_settings_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.ui_settings
     ADD CONSTRAINT ui_settings_pkey PRIMARY KEY (profile_id);
 
--- Name: api_files api_files_pkey; Type: CONSTRAINT; Schema: ops; Owner: sessionkeep_owner
+-- Name: api_files api_files_pkey; Type: CONSTRAINT; Schema: ops; Owner: sessionbase_owner
 
 ALTER TABLE ONLY ops.api_files
     ADD CONSTRAINT api_files_pkey PRIMARY KEY (file);
 
--- Name: migrations migrations_pkey; Type: CONSTRAINT; Schema: ops; Owner: sessionkeep_owner
+-- Name: migrations migrations_pkey; Type: CONSTRAINT; Schema: ops; Owner: sessionbase_owner
 
 ALTER TABLE ONLY ops.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
 
--- Name: hookify_decisions_by_session; Type: INDEX; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions_by_session; Type: INDEX; Schema: app; Owner: sessionbase_owner
 
 CREATE INDEX hookify_decisions_by_session ON app.hookify_decisions USING btree (profile_id, session_id, "position");
 
--- Name: misalignments_by_session; Type: INDEX; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments_by_session; Type: INDEX; Schema: app; Owner: sessionbase_owner
 
 CREATE INDEX misalignments_by_session ON app.misalignments USING btree (profile_id, session_id, created_at, id);
 
--- Name: todos_by_age; Type: INDEX; Schema: app; Owner: sessionkeep_owner
+-- Name: todos_by_age; Type: INDEX; Schema: app; Owner: sessionbase_owner
 
 CREATE INDEX todos_by_age ON app.todos USING btree (profile_id, created_at, id);
 
--- Name: tool_events_by_session; Type: INDEX; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events_by_session; Type: INDEX; Schema: app; Owner: sessionbase_owner
 
 CREATE INDEX tool_events_by_session ON app.tool_events USING btree (profile_id, session_id, started_at, id);
 
--- Name: tool_events_by_tool_call; Type: INDEX; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events_by_tool_call; Type: INDEX; Schema: app; Owner: sessionbase_owner
 
 CREATE INDEX tool_events_by_tool_call ON app.tool_events USING btree (profile_id, tool_call_id, started_at) WHERE (tool_call_id IS NOT NULL);
 
--- Name: hookify_decisions append_only; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app.hookify_decisions FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
 
--- Name: misalignment_transitions append_only; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignment_transitions append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app.misalignment_transitions FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
 
--- Name: tool_event_transitions append_only; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_event_transitions append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app.tool_event_transitions FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
 
--- Name: hookify_decisions chain; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions chain; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER chain BEFORE INSERT ON app.hookify_decisions FOR EACH ROW EXECUTE FUNCTION app.chain_hookify_decision();
 
--- Name: misalignments guard_transition; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments guard_transition; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER guard_transition BEFORE UPDATE ON app.misalignments FOR EACH ROW EXECUTE FUNCTION app.guard_misalignment();
 
--- Name: tool_events guard_transition; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events guard_transition; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER guard_transition BEFORE UPDATE ON app.tool_events FOR EACH ROW EXECUTE FUNCTION app.guard_tool_event();
 
--- Name: misalignments log_start; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments log_start; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER log_start AFTER INSERT ON app.misalignments FOR EACH ROW EXECUTE FUNCTION app.log_misalignment_transition();
 
--- Name: tool_events log_start; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events log_start; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER log_start AFTER INSERT ON app.tool_events REFERENCING NEW TABLE AS started FOR EACH STATEMENT EXECUTE FUNCTION app.log_tool_event_transition();
 
--- Name: misalignments log_transition; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments log_transition; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER log_transition AFTER UPDATE OF status ON app.misalignments FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION app.log_misalignment_transition();
 
--- Name: tool_events log_transition; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events log_transition; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER log_transition AFTER UPDATE OF status ON app.tool_events FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION app.log_tool_event_transition();
 
--- Name: session_repo_bindings refuse_bulk_change; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings refuse_bulk_change; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER refuse_bulk_change AFTER DELETE ON app.session_repo_bindings REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_bulk_change('session_id');
 
--- Name: todos refuse_bulk_change; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: todos refuse_bulk_change; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER refuse_bulk_change AFTER UPDATE ON app.todos REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_bulk_change('id');
 
--- Name: ui_settings revise; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: ui_settings revise; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER revise BEFORE UPDATE ON app.ui_settings FOR EACH ROW EXECUTE FUNCTION app.revise_ui_settings();
 
--- Name: misalignments start; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments start; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER start BEFORE INSERT ON app.misalignments FOR EACH ROW EXECUTE FUNCTION app.start_misalignment();
 
--- Name: session_repo_bindings touch; Type: TRIGGER; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings touch; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER touch BEFORE UPDATE ON app.session_repo_bindings FOR EACH ROW EXECUTE FUNCTION app.touch_session_repo_binding();
 
--- Name: misalignment_transitions misalignment_exists; Type: FK CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignment_transitions misalignment_exists; Type: FK CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.misalignment_transitions
     ADD CONSTRAINT misalignment_exists FOREIGN KEY (profile_id, session_id, misalignment_id) REFERENCES app.misalignments(profile_id, session_id, id);
 
--- Name: CONSTRAINT misalignment_exists ON misalignment_transitions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT misalignment_exists ON misalignment_transitions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT misalignment_exists ON app.misalignment_transitions IS 'A log row belongs to a misalignment';
 
--- Name: tool_event_transitions tool_event_exists; Type: FK CONSTRAINT; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_event_transitions tool_event_exists; Type: FK CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.tool_event_transitions
     ADD CONSTRAINT tool_event_exists FOREIGN KEY (profile_id, tool_event_id) REFERENCES app.tool_events(profile_id, id);
 
--- Name: CONSTRAINT tool_event_exists ON tool_event_transitions; Type: COMMENT; Schema: app; Owner: sessionkeep_owner
+-- Name: CONSTRAINT tool_event_exists ON tool_event_transitions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON CONSTRAINT tool_event_exists ON app.tool_event_transitions IS 'A log row belongs to an event';
 
--- Name: session_repo_bindings delete_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings delete_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY delete_own ON app.session_repo_bindings FOR DELETE TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: todos delete_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: todos delete_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY delete_own ON app.todos FOR DELETE TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: hookify_chains; Type: ROW SECURITY; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_chains; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE app.hookify_chains ENABLE ROW LEVEL SECURITY;
 
--- Name: hookify_decisions; Type: ROW SECURITY; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE app.hookify_decisions ENABLE ROW LEVEL SECURITY;
 
--- Name: hookify_decisions insert_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions insert_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY insert_own ON app.hookify_decisions FOR INSERT TO authenticated WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: misalignments insert_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments insert_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY insert_own ON app.misalignments FOR INSERT TO authenticated WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: session_repo_bindings insert_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings insert_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY insert_own ON app.session_repo_bindings FOR INSERT TO authenticated WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: todos insert_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: todos insert_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY insert_own ON app.todos FOR INSERT TO authenticated WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: tool_events insert_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events insert_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY insert_own ON app.tool_events FOR INSERT TO authenticated WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: ui_settings insert_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: ui_settings insert_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY insert_own ON app.ui_settings FOR INSERT TO authenticated WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: misalignment_transitions; Type: ROW SECURITY; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignment_transitions; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE app.misalignment_transitions ENABLE ROW LEVEL SECURITY;
 
--- Name: misalignments; Type: ROW SECURITY; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE app.misalignments ENABLE ROW LEVEL SECURITY;
 
--- Name: hookify_chains select_all; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_chains select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_all ON app.hookify_chains FOR SELECT TO auditor USING (true);
 
--- Name: hookify_decisions select_all; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_all ON app.hookify_decisions FOR SELECT TO auditor USING (true);
 
--- Name: misalignment_transitions select_all; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignment_transitions select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_all ON app.misalignment_transitions FOR SELECT TO auditor USING (true);
 
--- Name: misalignments select_all; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
-CREATE POLICY select_all ON app.misalignments FOR SELECT TO sessionkeep_replicator USING (true);
+CREATE POLICY select_all ON app.misalignments FOR SELECT TO sessionbase_replicator USING (true);
 
--- Name: session_repo_bindings select_all; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
-CREATE POLICY select_all ON app.session_repo_bindings FOR SELECT TO sessionkeep_replicator USING (true);
+CREATE POLICY select_all ON app.session_repo_bindings FOR SELECT TO sessionbase_replicator USING (true);
 
--- Name: todos select_all; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: todos select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
-CREATE POLICY select_all ON app.todos FOR SELECT TO sessionkeep_replicator USING (true);
+CREATE POLICY select_all ON app.todos FOR SELECT TO sessionbase_replicator USING (true);
 
--- Name: tool_event_transitions select_all; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_event_transitions select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_all ON app.tool_event_transitions FOR SELECT TO auditor USING (true);
 
--- Name: tool_events select_all; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
-CREATE POLICY select_all ON app.tool_events FOR SELECT TO sessionkeep_replicator USING (true);
+CREATE POLICY select_all ON app.tool_events FOR SELECT TO sessionbase_replicator USING (true);
 
--- Name: ui_settings select_all; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: ui_settings select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
-CREATE POLICY select_all ON app.ui_settings FOR SELECT TO sessionkeep_replicator USING (true);
+CREATE POLICY select_all ON app.ui_settings FOR SELECT TO sessionbase_replicator USING (true);
 
--- Name: hookify_chains select_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_chains select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.hookify_chains FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: hookify_decisions select_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: hookify_decisions select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.hookify_decisions FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: misalignment_transitions select_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignment_transitions select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.misalignment_transitions FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: misalignments select_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.misalignments FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: session_repo_bindings select_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.session_repo_bindings FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: todos select_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: todos select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.todos FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: tool_event_transitions select_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_event_transitions select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.tool_event_transitions FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: tool_events select_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.tool_events FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: ui_settings select_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: ui_settings select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.ui_settings FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: session_repo_bindings; Type: ROW SECURITY; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE app.session_repo_bindings ENABLE ROW LEVEL SECURITY;
 
--- Name: todos; Type: ROW SECURITY; Schema: app; Owner: sessionkeep_owner
+-- Name: todos; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE app.todos ENABLE ROW LEVEL SECURITY;
 
--- Name: tool_event_transitions; Type: ROW SECURITY; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_event_transitions; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE app.tool_event_transitions ENABLE ROW LEVEL SECURITY;
 
--- Name: tool_events; Type: ROW SECURITY; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE app.tool_events ENABLE ROW LEVEL SECURITY;
 
--- Name: ui_settings; Type: ROW SECURITY; Schema: app; Owner: sessionkeep_owner
+-- Name: ui_settings; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE app.ui_settings ENABLE ROW LEVEL SECURITY;
 
--- Name: misalignments update_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: misalignments update_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY update_own ON app.misalignments FOR UPDATE TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id))) WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: session_repo_bindings update_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: session_repo_bindings update_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY update_own ON app.session_repo_bindings FOR UPDATE TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id))) WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: todos update_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: todos update_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY update_own ON app.todos FOR UPDATE TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id))) WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: tool_events update_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: tool_events update_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY update_own ON app.tool_events FOR UPDATE TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id))) WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: ui_settings update_own; Type: POLICY; Schema: app; Owner: sessionkeep_owner
+-- Name: ui_settings update_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY update_own ON app.ui_settings FOR UPDATE TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id))) WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
--- Name: api_files; Type: ROW SECURITY; Schema: ops; Owner: sessionkeep_owner
+-- Name: api_files; Type: ROW SECURITY; Schema: ops; Owner: sessionbase_owner
 
 ALTER TABLE ops.api_files ENABLE ROW LEVEL SECURITY;
 
--- Name: migrations; Type: ROW SECURITY; Schema: ops; Owner: sessionkeep_owner
+-- Name: migrations; Type: ROW SECURITY; Schema: ops; Owner: sessionbase_owner
 
 ALTER TABLE ops.migrations ENABLE ROW LEVEL SECURITY;
 
--- Name: SCHEMA api; Type: ACL; Schema: -; Owner: sessionkeep_owner
+-- Name: SCHEMA api; Type: ACL; Schema: -; Owner: sessionbase_owner
 
 GRANT USAGE ON SCHEMA api TO anon;
 GRANT USAGE ON SCHEMA api TO authenticated;
 GRANT USAGE ON SCHEMA api TO auditor;
 
--- Name: SCHEMA app; Type: ACL; Schema: -; Owner: sessionkeep_owner
+-- Name: SCHEMA app; Type: ACL; Schema: -; Owner: sessionbase_owner
 
 GRANT USAGE ON SCHEMA app TO anon;
 GRANT USAGE ON SCHEMA app TO authenticated;
 GRANT USAGE ON SCHEMA app TO auditor;
-GRANT USAGE ON SCHEMA app TO sessionkeep_replicator;
+GRANT USAGE ON SCHEMA app TO sessionbase_replicator;
 
--- Name: FUNCTION must_hold(holds boolean, table_name text, constraint_name text); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION assert_check(holds boolean, table_name text, constraint_name text); Type: ACL; Schema: app; Owner: sessionbase_owner
 
-REVOKE ALL ON FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) FROM PUBLIC;
-GRANT ALL ON FUNCTION app.must_hold(holds boolean, table_name text, constraint_name text) TO authenticated;
+REVOKE ALL ON FUNCTION app.assert_check(holds boolean, table_name text, constraint_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.assert_check(holds boolean, table_name text, constraint_name text) TO authenticated;
 
--- Name: FUNCTION profile_id(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION profile_id(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.profile_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.profile_id() TO authenticated;
 GRANT ALL ON FUNCTION app.profile_id() TO auditor;
 
--- Name: TABLE todos; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE todos; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT,DELETE ON TABLE app.todos TO authenticated;
-GRANT SELECT ON TABLE app.todos TO sessionkeep_replicator;
+GRANT SELECT ON TABLE app.todos TO sessionbase_replicator;
 
--- Name: COLUMN todos.id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN todos.id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(id) ON TABLE app.todos TO authenticated;
 
--- Name: COLUMN todos.text; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN todos.text; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(text),UPDATE(text) ON TABLE app.todos TO authenticated;
 
--- Name: COLUMN todos.completed; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN todos.completed; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(completed),UPDATE(completed) ON TABLE app.todos TO authenticated;
 
--- Name: TABLE todos; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: TABLE todos; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE api.todos TO authenticated;
 
--- Name: COLUMN todos.id; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN todos.id; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT INSERT(id) ON TABLE api.todos TO authenticated;
 
--- Name: COLUMN todos.text; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN todos.text; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT INSERT(text),UPDATE(text) ON TABLE api.todos TO authenticated;
 
--- Name: COLUMN todos.completed; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: COLUMN todos.completed; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT INSERT(completed),UPDATE(completed) ON TABLE api.todos TO authenticated;
 
--- Name: FUNCTION delete_todo(id uuid); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION delete_todo(id uuid); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.delete_todo(id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.delete_todo(id uuid) TO authenticated;
 
--- Name: TABLE misalignments; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE misalignments; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE app.misalignments TO authenticated;
-GRANT SELECT ON TABLE app.misalignments TO sessionkeep_replicator;
+GRANT SELECT ON TABLE app.misalignments TO sessionbase_replicator;
 
--- Name: COLUMN misalignments.session_id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.session_id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(session_id) ON TABLE app.misalignments TO authenticated;
 
--- Name: COLUMN misalignments.id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(id) ON TABLE app.misalignments TO authenticated;
 
--- Name: COLUMN misalignments.rule_id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.rule_id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(rule_id),UPDATE(rule_id) ON TABLE app.misalignments TO authenticated;
 
--- Name: COLUMN misalignments.title; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.title; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(title),UPDATE(title) ON TABLE app.misalignments TO authenticated;
 
--- Name: COLUMN misalignments.summary; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.summary; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(summary),UPDATE(summary) ON TABLE app.misalignments TO authenticated;
 
--- Name: COLUMN misalignments.severity; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.severity; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(severity),UPDATE(severity) ON TABLE app.misalignments TO authenticated;
 
--- Name: COLUMN misalignments.status; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.status; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(status),UPDATE(status) ON TABLE app.misalignments TO authenticated;
 
--- Name: COLUMN misalignments.event_range; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.event_range; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(event_range),UPDATE(event_range) ON TABLE app.misalignments TO authenticated;
 
--- Name: COLUMN misalignments.evidence; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN misalignments.evidence; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(evidence),UPDATE(evidence) ON TABLE app.misalignments TO authenticated;
 
--- Name: TABLE misalignments; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: TABLE misalignments; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE api.misalignments TO authenticated;
 
--- Name: FUNCTION ingest_misalignments(session_id text, candidates jsonb); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION ingest_misalignments(session_id text, candidates jsonb); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) TO authenticated;
 
--- Name: TABLE ui_settings; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE ui_settings; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE app.ui_settings TO authenticated;
-GRANT SELECT ON TABLE app.ui_settings TO sessionkeep_replicator;
+GRANT SELECT ON TABLE app.ui_settings TO sessionbase_replicator;
 
--- Name: COLUMN ui_settings.settings; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN ui_settings.settings; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(settings),UPDATE(settings) ON TABLE app.ui_settings TO authenticated;
 
--- Name: TABLE ui_settings; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: TABLE ui_settings; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE api.ui_settings TO authenticated;
 
--- Name: FUNCTION patch_ui_settings(patch jsonb, expected_revision bigint); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION patch_ui_settings(patch jsonb, expected_revision bigint); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.patch_ui_settings(patch jsonb, expected_revision bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.patch_ui_settings(patch jsonb, expected_revision bigint) TO authenticated;
 
--- Name: TABLE hookify_decisions; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE hookify_decisions; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE app.hookify_decisions TO authenticated;
 GRANT SELECT ON TABLE app.hookify_decisions TO auditor;
 
--- Name: COLUMN hookify_decisions.id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(id) ON TABLE app.hookify_decisions TO authenticated;
 
--- Name: COLUMN hookify_decisions.session_id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.session_id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(session_id) ON TABLE app.hookify_decisions TO authenticated;
 
--- Name: COLUMN hookify_decisions.source; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.source; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(source) ON TABLE app.hookify_decisions TO authenticated;
 
--- Name: COLUMN hookify_decisions.content_hash; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.content_hash; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(content_hash) ON TABLE app.hookify_decisions TO authenticated;
 
--- Name: COLUMN hookify_decisions.severity; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.severity; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(severity) ON TABLE app.hookify_decisions TO authenticated;
 
--- Name: COLUMN hookify_decisions.blocked; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.blocked; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(blocked) ON TABLE app.hookify_decisions TO authenticated;
 
--- Name: COLUMN hookify_decisions.rules; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.rules; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(rules) ON TABLE app.hookify_decisions TO authenticated;
 
--- Name: COLUMN hookify_decisions.message; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.message; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(message) ON TABLE app.hookify_decisions TO authenticated;
 
--- Name: COLUMN hookify_decisions.annotations; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN hookify_decisions.annotations; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(annotations) ON TABLE app.hookify_decisions TO authenticated;
 
--- Name: TABLE hookify_decisions; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: TABLE hookify_decisions; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE api.hookify_decisions TO authenticated;
 GRANT SELECT ON TABLE api.hookify_decisions TO auditor;
 
--- Name: FUNCTION record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text) TO authenticated;
 
--- Name: TABLE tool_events; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE tool_events; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE app.tool_events TO authenticated;
-GRANT SELECT ON TABLE app.tool_events TO sessionkeep_replicator;
+GRANT SELECT ON TABLE app.tool_events TO sessionbase_replicator;
 
--- Name: COLUMN tool_events.id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(id) ON TABLE app.tool_events TO authenticated;
 
--- Name: COLUMN tool_events.session_id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.session_id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(session_id) ON TABLE app.tool_events TO authenticated;
 
--- Name: COLUMN tool_events.thread_id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.thread_id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(thread_id) ON TABLE app.tool_events TO authenticated;
 
--- Name: COLUMN tool_events.tool_call_id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.tool_call_id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(tool_call_id) ON TABLE app.tool_events TO authenticated;
 
--- Name: COLUMN tool_events.tool_name; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.tool_name; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(tool_name) ON TABLE app.tool_events TO authenticated;
 
--- Name: COLUMN tool_events.status; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.status; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(status),UPDATE(status) ON TABLE app.tool_events TO authenticated;
 
--- Name: COLUMN tool_events.arguments; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.arguments; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(arguments) ON TABLE app.tool_events TO authenticated;
 
--- Name: COLUMN tool_events.result; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.result; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT UPDATE(result) ON TABLE app.tool_events TO authenticated;
 
--- Name: COLUMN tool_events.error; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.error; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT UPDATE(error) ON TABLE app.tool_events TO authenticated;
 
--- Name: COLUMN tool_events.context_events; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN tool_events.context_events; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(context_events),UPDATE(context_events) ON TABLE app.tool_events TO authenticated;
 
--- Name: TABLE tool_events; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: TABLE tool_events; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE api.tool_events TO authenticated;
 
--- Name: FUNCTION record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb) TO authenticated;
 
--- Name: FUNCTION save_ui_settings(settings jsonb, expected_revision bigint); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION save_ui_settings(settings jsonb, expected_revision bigint); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.save_ui_settings(settings jsonb, expected_revision bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.save_ui_settings(settings jsonb, expected_revision bigint) TO authenticated;
 
--- Name: FUNCTION session_context(session_id text); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION session_context(session_id text); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.session_context(session_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.session_context(session_id text) TO authenticated;
 
--- Name: TABLE session_repo_bindings; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE session_repo_bindings; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT,DELETE ON TABLE app.session_repo_bindings TO authenticated;
-GRANT SELECT ON TABLE app.session_repo_bindings TO sessionkeep_replicator;
+GRANT SELECT ON TABLE app.session_repo_bindings TO sessionbase_replicator;
 
--- Name: COLUMN session_repo_bindings.session_id; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.session_id; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(session_id) ON TABLE app.session_repo_bindings TO authenticated;
 
--- Name: COLUMN session_repo_bindings.asset_path; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.asset_path; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(asset_path),UPDATE(asset_path) ON TABLE app.session_repo_bindings TO authenticated;
 
--- Name: COLUMN session_repo_bindings.root_dir; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: COLUMN session_repo_bindings.root_dir; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT INSERT(root_dir),UPDATE(root_dir) ON TABLE app.session_repo_bindings TO authenticated;
 
--- Name: TABLE session_repo_bindings; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: TABLE session_repo_bindings; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT SELECT,DELETE ON TABLE api.session_repo_bindings TO authenticated;
 
--- Name: FUNCTION set_session_repo_binding(session_id text, asset_path text, root_dir text); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION set_session_repo_binding(session_id text, asset_path text, root_dir text); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.set_session_repo_binding(session_id text, asset_path text, root_dir text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.set_session_repo_binding(session_id text, asset_path text, root_dir text) TO authenticated;
 
--- Name: FUNCTION toggle_todo(id uuid); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION toggle_todo(id uuid); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.toggle_todo(id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.toggle_todo(id uuid) TO authenticated;
 
--- Name: FUNCTION transition_misalignment(session_id text, id text, to_status text, expected_status text); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION transition_misalignment(session_id text, id text, to_status text, expected_status text); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.transition_misalignment(session_id text, id text, to_status text, expected_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.transition_misalignment(session_id text, id text, to_status text, expected_status text) TO authenticated;
 
--- Name: FUNCTION transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text) TO authenticated;
 
--- Name: FUNCTION transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text) TO authenticated;
 
--- Name: FUNCTION txid(record); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION txid(record); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.txid(record) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.txid(record) TO authenticated;
 
--- Name: FUNCTION verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text); Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: FUNCTION verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text); Type: ACL; Schema: api; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) TO authenticated;
 GRANT ALL ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, OUT valid boolean, OUT checked bigint, OUT head_hash text, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) TO auditor;
 
--- Name: FUNCTION actor(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION actor(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.actor() FROM PUBLIC;
 
--- Name: FUNCTION chain_hookify_decision(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION chain_hookify_decision(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.chain_hookify_decision() FROM PUBLIC;
 
--- Name: FUNCTION check_request(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION check_request(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.check_request() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.check_request() TO anon;
 GRANT ALL ON FUNCTION app.check_request() TO authenticated;
 GRANT ALL ON FUNCTION app.check_request() TO auditor;
 
--- Name: FUNCTION guard_misalignment(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION guard_misalignment(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.guard_misalignment() FROM PUBLIC;
 
--- Name: FUNCTION guard_tool_event(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION guard_tool_event(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.guard_tool_event() FROM PUBLIC;
 
--- Name: FUNCTION hookify_decision_hash(decision app.hookify_decisions); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION hookify_decision_hash(decision app.hookify_decisions); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) TO authenticated;
 GRANT ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) TO auditor;
 
--- Name: FUNCTION is_legal_misalignment_transition(from_status text, to_status text); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION is_legal_misalignment_transition(from_status text, to_status text); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.is_legal_misalignment_transition(from_status text, to_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.is_legal_misalignment_transition(from_status text, to_status text) TO authenticated;
 
--- Name: FUNCTION is_legal_tool_event_transition(from_status text, to_status text); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION is_legal_tool_event_transition(from_status text, to_status text); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.is_legal_tool_event_transition(from_status text, to_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.is_legal_tool_event_transition(from_status text, to_status text) TO authenticated;
 
--- Name: FUNCTION json_merge_patch(target jsonb, patch jsonb); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION json_merge_patch(target jsonb, patch jsonb); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.json_merge_patch(target jsonb, patch jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.json_merge_patch(target jsonb, patch jsonb) TO authenticated;
 
--- Name: FUNCTION log_misalignment_transition(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION log_misalignment_transition(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.log_misalignment_transition() FROM PUBLIC;
 
--- Name: FUNCTION log_tool_event_transition(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION log_tool_event_transition(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.log_tool_event_transition() FROM PUBLIC;
 
--- Name: FUNCTION raise_error(status integer, code text, message text, details jsonb, hint text); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION raise_error(status integer, code text, message text, details jsonb, hint text); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) TO anon;
 GRANT ALL ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) TO authenticated;
 GRANT ALL ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) TO auditor;
 
--- Name: FUNCTION refuse_bulk_change(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION refuse_bulk_change(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.refuse_bulk_change() FROM PUBLIC;
 
--- Name: FUNCTION refuse_change(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION refuse_change(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.refuse_change() FROM PUBLIC;
 
--- Name: FUNCTION refuse_row(table_name text, constraint_name text, column_name text, context jsonb); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION refuse_row(table_name text, constraint_name text, column_name text, context jsonb); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.refuse_row(table_name text, constraint_name text, column_name text, context jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.refuse_row(table_name text, constraint_name text, column_name text, context jsonb) TO authenticated;
 
--- Name: FUNCTION refuse_stale_ui_settings(expected_revision bigint); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION refuse_stale_ui_settings(expected_revision bigint); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.refuse_stale_ui_settings(expected_revision bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.refuse_stale_ui_settings(expected_revision bigint) TO authenticated;
 
--- Name: FUNCTION revise_ui_settings(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION revise_ui_settings(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.revise_ui_settings() FROM PUBLIC;
 
--- Name: FUNCTION start_misalignment(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION start_misalignment(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.start_misalignment() FROM PUBLIC;
 
--- Name: FUNCTION touch_session_repo_binding(); Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: FUNCTION touch_session_repo_binding(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.touch_session_repo_binding() FROM PUBLIC;
 
--- Name: TABLE misalignment_transitions; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE misalignment_transitions; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE app.misalignment_transitions TO authenticated;
 GRANT SELECT ON TABLE app.misalignment_transitions TO auditor;
 
--- Name: TABLE misalignment_transitions; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: TABLE misalignment_transitions; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE api.misalignment_transitions TO authenticated;
 GRANT SELECT ON TABLE api.misalignment_transitions TO auditor;
 
--- Name: TABLE tool_event_transitions; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE tool_event_transitions; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE app.tool_event_transitions TO authenticated;
 GRANT SELECT ON TABLE app.tool_event_transitions TO auditor;
 
--- Name: TABLE tool_event_transitions; Type: ACL; Schema: api; Owner: sessionkeep_owner
+-- Name: TABLE tool_event_transitions; Type: ACL; Schema: api; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE api.tool_event_transitions TO authenticated;
 GRANT SELECT ON TABLE api.tool_event_transitions TO auditor;
 
--- Name: TABLE hookify_chains; Type: ACL; Schema: app; Owner: sessionkeep_owner
+-- Name: TABLE hookify_chains; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE app.hookify_chains TO authenticated;
 GRANT SELECT ON TABLE app.hookify_chains TO auditor;

@@ -22,11 +22,11 @@ import psycopg
 import pytest
 from pytest_pgtap.pgtap import Runner
 
-from sessionkeep.paths import PROJECT_DIR
-from sessionkeep.stack import manage, state
-from sessionkeep.stack.token import make_claims, sign
+from sessionbase.paths import PROJECT_DIR
+from sessionbase.stack import manage, state
+from sessionbase.stack.token import make_claims, sign
 
-DATA_DIR_VARIABLE = "SESSIONKEEP_TEST_DATA_DIR"
+DATA_DIR_VARIABLE = "SESSIONBASE_TEST_DATA_DIR"
 PGTAP = PROJECT_DIR / "node_modules/@electric-sql/pglite-pgtap/dist/pgtap.tar.gz"
 
 
@@ -43,9 +43,9 @@ class Stack:
     @classmethod
     def of(cls, data_dir: Path) -> "Stack":
         """Read it from a data directory."""
-        facts, secrets = state.require(data_dir)
-        uri = state.dba_uri(facts, secrets)
-        return cls(data_dir, facts.rest_url, facts.admin_url, uri, secrets.jwt_secret)
+        stack_config, secrets = state.require(data_dir)
+        uri = state.dba_uri(stack_config, secrets)
+        return cls(data_dir, stack_config.rest_url, stack_config.admin_url, uri, secrets.jwt_secret)
 
 
 class TokenFor(Protocol):
@@ -67,17 +67,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def bring_up(data_dir: Path, **wishes: object) -> manage.UpReport:
+def bring_up(data_dir: Path, **options: object) -> manage.UpReport:
     """Bring a stack up on free ports."""
     ports = {"port": free_port(), "admin_port": free_port()}
-    return manage.up(data_dir, manage.Wishes(**{**ports, **wishes}))  # type: ignore[arg-type]
+    return manage.up(data_dir, manage.UpOptions(**{**ports, **options}))  # type: ignore[arg-type]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the stack, once a run: in the controller, before the workers are."""
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
-    folder = Path(tempfile.mkdtemp(prefix="sessionkeep-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     os.environ[DATA_DIR_VARIABLE] = str(folder / "data")
     config.add_cleanup(lambda: shutil.rmtree(folder))
     bring_up(folder / "data")
@@ -95,7 +95,7 @@ def _load_pgtap(stack: Stack) -> None:
         connection.execute("create schema tap; grant usage on schema tap to public")
         connection.execute("set local search_path = tap")
         connection.execute(functions)
-        connection.execute((Path(__file__).parent / "sql/helpers.sql").read_bytes())
+        connection.execute((Path(__file__).parent / "support/helpers.sql").read_bytes())
 
 
 @pytest.fixture(scope="session")
@@ -186,7 +186,7 @@ def guest(client_for: Callable[[str | None], httpx.Client]) -> httpx.Client:
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """Yield a data directory that does not exist yet; its stack is deleted afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="sessionkeep-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     yield folder / "data"
     if (folder / "data" / "stack.json").exists():
         manage.delete_data(folder / "data")

@@ -3,7 +3,7 @@
 grant usage on schema api to anon, authenticated, auditor;
 
 comment on schema api is
-'sessionkeep
+'sessionbase
 The records of an AI-session viewer: tool events, decisions, misalignments, todos, repo bindings and
 UI settings. Send a JWT whose claims are "role" and "sub" (the profile) as "Authorization: Bearer".';
 
@@ -17,7 +17,7 @@ set search_path = ''
 as $$
 begin
   -- A repeat has a transaction too, if only for its locks, but no stream will ever name it.
-  if pg_catalog.current_setting('sessionkeep.unchanged', true) = 'true' then
+  if pg_catalog.current_setting('sessionbase.unchanged', true) = 'true' then
     return null;
   end if;
   return pg_catalog.pg_current_xact_id_if_assigned()::xid::text;

@@ -125,7 +125,7 @@ begin
   end;
 
   if inserted = 0 then
-    perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+    perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
     select * into strict stored
     from app.tool_events as event
     where event.profile_id = me and event.id = event_id;
@@ -246,7 +246,7 @@ begin
     end if;
     -- The repeat of a finished event's own status: the first completion stays as it is.
     if finished and stored_status = transition_tool_event.to_status then
-      perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+      perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
       exit;
     end if;
     if stored_status <> transition_tool_event.expected_status then

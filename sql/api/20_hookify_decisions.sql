@@ -131,7 +131,7 @@ begin
           null, 'Ask whoever runs the database; verify_hookify_decisions tells where it breaks'
         );
       end if;
-      perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+      perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
       -- The chain's end, moved by the trigger, has gone back with this block. ON CONFLICT DO
       -- NOTHING would have left it ahead of the rows.
       select pg_catalog.array_remove(array[

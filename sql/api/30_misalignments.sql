@@ -184,7 +184,7 @@ begin
   end;
 
   if not changed then
-    perform pg_catalog.set_config('sessionkeep.unchanged', 'true', true);
+    perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
   end if;
   return query
   select misalignment.*

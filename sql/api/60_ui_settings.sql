@@ -12,7 +12,7 @@ comment on view api.ui_settings is
 'The profile''s UI settings: one row, or none before the first save
 A guest (no token) gets 403 guest_not_stored: guest settings stay on the device.';
 comment on column api.ui_settings.settings is
-'The document as the app saved it; keys that sessionkeep does not know are kept';
+'The document as the app saved it; keys that sessionbase does not know are kept';
 comment on column api.ui_settings.revision is
 '1, 2, 3 …: moves at every change; send it as expected_revision to save only over what you read';
 comment on column api.ui_settings.updated_at is 'When the settings last changed';

@@ -18,7 +18,7 @@ select
     )
     when namespace.nspname = 'ops' then 'drop policy: only the owner reads the ledger'
     else 'create policy … to ROLE using (profile_id = (select app.profile_id()))'
-  end as how_to_mend
+  end as remediation
 from pg_catalog.pg_class as class
 inner join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
 cross join lateral (

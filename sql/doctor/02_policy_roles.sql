@@ -7,7 +7,7 @@ select
   'holds for every role (public)' as what,
   pg_catalog.format(
     'alter policy %I on %s to authenticated', policy.polname, policy.polrelid::regclass
-  ) as how_to_mend
+  ) as remediation
 from pg_catalog.pg_policy as policy
 inner join pg_catalog.pg_class as class on class.oid = policy.polrelid
 where class.relnamespace::regnamespace::text in ('app', 'api', 'ops')

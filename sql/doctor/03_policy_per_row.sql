@@ -38,7 +38,7 @@ select
   'error' as level,
   pg_catalog.format('policy %I on %s', policy.polname, policy.polrelid::regclass) as object,
   pg_catalog.format('evaluates the identity for each row in %s', stripped.kind) as what,
-  'write it as a scalar subselect: profile_id = (select app.profile_id())' as how_to_mend
+  'write it as a scalar subselect: profile_id = (select app.profile_id())' as remediation
 from stripped
 inner join pg_catalog.pg_policy as policy on policy.oid = stripped.oid
 where stripped.text !~ '\([^()]*\)'

@@ -7,7 +7,7 @@ select distinct
   'is compared by a policy, and no index leads with it' as what,
   pg_catalog.format(
     'create index concurrently on %s (%I)', policy.polrelid::regclass, attribute.attname
-  ) as how_to_mend
+  ) as remediation
 from pg_catalog.pg_policy as policy
 inner join pg_catalog.pg_class as class on class.oid = policy.polrelid
 inner join pg_catalog.pg_depend as depend

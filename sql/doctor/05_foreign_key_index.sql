@@ -16,7 +16,7 @@ select
       inner join pg_catalog.pg_attribute as attribute
         on attribute.attrelid = fk.conrelid and attribute.attnum = key.attnum
     )
-  ) as how_to_mend
+  ) as remediation
 from pg_catalog.pg_constraint as fk
 where fk.contype = 'f'
   and fk.connamespace::regnamespace::text in ('app', 'api', 'ops')

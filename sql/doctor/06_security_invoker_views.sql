@@ -15,7 +15,7 @@ select
       'alter view %I.%I set (security_invoker = true)', namespace.nspname, class.relname
     )
     else 'move it to a schema that no client role may use'
-  end as how_to_mend
+  end as remediation
 from pg_catalog.pg_class as class
 inner join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
 where namespace.nspname in ('app', 'api', 'ops')

@@ -9,7 +9,7 @@ select
   pg_catalog.format(
     'alter routine %s set search_path = '''', and qualify the names in it',
     routine.oid::regprocedure
-  ) as how_to_mend
+  ) as remediation
 from pg_catalog.pg_proc as routine
 where routine.pronamespace::regnamespace::text in ('app', 'api', 'ops')
   and routine.prokind in ('f', 'p')

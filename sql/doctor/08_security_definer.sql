@@ -13,7 +13,7 @@ select
   pg_catalog.format('function %s', routine.oid::regprocedure) as object,
   'is SECURITY DEFINER and not on the list of those that may be' as what,
   pg_catalog.format('alter routine %s security invoker', routine.oid::regprocedure)
-    as how_to_mend
+    as remediation
 from pg_catalog.pg_proc as routine
 where routine.pronamespace::regnamespace::text in ('app', 'api', 'ops')
   and routine.prosecdef

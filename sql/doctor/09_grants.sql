@@ -4,7 +4,7 @@
 -- since the app's calls that need it fail.
 with allowed (roles, privileges, object, columns) as (
   values
-    ('anon, authenticated, auditor, sessionkeep_replicator', 'usage', 'schema app', null),
+    ('anon, authenticated, auditor, sessionbase_replicator', 'usage', 'schema app', null),
     ('anon, authenticated, auditor', 'usage', 'schema api', null),
     -- Every request: who is asking, and what a refusal says.
     ('anon, authenticated, auditor', 'execute', 'app.check_request()', null),
@@ -12,7 +12,7 @@ with allowed (roles, privileges, object, columns) as (
       'app.raise_error(integer,text,text,jsonb,text)', null),
     ('authenticated, auditor', 'execute', 'app.profile_id()', null),
     ('authenticated', 'execute', 'app.refuse_row(text,text,text,jsonb)', null),
-    ('authenticated', 'execute', 'app.must_hold(boolean,text,text)', null),
+    ('authenticated', 'execute', 'app.assert_check(boolean,text,text)', null),
     ('authenticated', 'execute', 'api.txid(record)', null),
     -- Tool events.
     ('authenticated', 'select', 'app.tool_events', null),
@@ -79,11 +79,11 @@ with allowed (roles, privileges, object, columns) as (
     -- A session at once.
     ('authenticated', 'execute', 'api.session_context(text)', null),
     -- Replication: the published tables, and nothing else.
-    ('sessionkeep_replicator', 'select', 'app.tool_events', null),
-    ('sessionkeep_replicator', 'select', 'app.misalignments', null),
-    ('sessionkeep_replicator', 'select', 'app.todos', null),
-    ('sessionkeep_replicator', 'select', 'app.session_repo_bindings', null),
-    ('sessionkeep_replicator', 'select', 'app.ui_settings', null)
+    ('sessionbase_replicator', 'select', 'app.tool_events', null),
+    ('sessionbase_replicator', 'select', 'app.misalignments', null),
+    ('sessionbase_replicator', 'select', 'app.todos', null),
+    ('sessionbase_replicator', 'select', 'app.session_repo_bindings', null),
+    ('sessionbase_replicator', 'select', 'app.ui_settings', null)
 ),
 
 expected as (
@@ -150,7 +150,7 @@ actual as (
   cross join lateral pg_catalog.aclexplode(acl.entries) as entry
   where entry.grantee = 0
     or entry.grantee::regrole::text in (
-      'anon', 'authenticated', 'auditor', 'authenticator', 'sessionkeep_replicator'
+      'anon', 'authenticated', 'auditor', 'authenticator', 'sessionbase_replicator'
     )
   group by entry.grantee, entry.privilege_type, acl.object, acl.column_name
 ),
@@ -212,7 +212,7 @@ select
     else pg_catalog.format(
       'revoke %s on %s from %s', named.privilege, named.object, named.grantee
     )
-  end as how_to_mend
+  end as remediation
 from named
 where named.grantable or named.is_allowed <> named.is_granted
 order by level, object, what

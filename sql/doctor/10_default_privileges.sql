@@ -10,20 +10,20 @@ with granted as (
     entry.privilege_type
   from pg_catalog.pg_default_acl as defaults
   cross join lateral pg_catalog.aclexplode(defaults.defaclacl) as entry
-  where defaults.defaclrole::regrole::text = 'sessionkeep_owner'
+  where defaults.defaclrole::regrole::text = 'sessionbase_owner'
     and entry.grantee <> defaults.defaclrole
 )
 
 select
   'error' as level,
-  'default privileges of sessionkeep_owner' as object,
+  'default privileges of sessionbase_owner' as object,
   'public may execute every new function' as what,
-  'as sessionkeep_owner: alter default privileges revoke execute on functions from public'
-    as how_to_mend
+  'as sessionbase_owner: alter default privileges revoke execute on functions from public'
+    as remediation
 where not exists (
   select
   from pg_catalog.pg_default_acl as defaults
-  where defaults.defaclrole::regrole::text = 'sessionkeep_owner'
+  where defaults.defaclrole::regrole::text = 'sessionbase_owner'
     and defaults.defaclnamespace = 0
     and defaults.defaclobjtype = 'f'
     and not exists (
@@ -35,7 +35,7 @@ where not exists (
 union all
 select
   'error',
-  'default privileges of sessionkeep_owner',
+  'default privileges of sessionbase_owner',
   pg_catalog.format(
     '%s gets %s on each new %s%s',
     case when granted.grantee = 0 then 'public' else granted.grantee::regrole::text end,
@@ -50,7 +50,7 @@ select
       else ''
     end
   ),
-  'as sessionkeep_owner: alter default privileges … revoke it; grant object by object'
+  'as sessionbase_owner: alter default privileges … revoke it; grant object by object'
 from granted
 -- PostgreSQL's own default, which a stored entry repeats, and the rows above for functions.
 where not (granted.defaclobjtype = 'T' and granted.grantee = 0)

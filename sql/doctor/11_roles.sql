@@ -5,19 +5,19 @@
 -- a warning, since a JWT that names that role gets it.
 with ours (name, may_log_in, may_replicate) as (
   values
-    ('sessionkeep_owner', false, false),
+    ('sessionbase_owner', false, false),
     ('anon', false, false),
     ('authenticated', false, false),
     ('auditor', false, false),
     ('authenticator', true, false),
-    ('sessionkeep_replicator', true, true)
+    ('sessionbase_replicator', true, true)
 )
 
 select
   'error' as level,
   pg_catalog.format('role %I', ours.name) as object,
   'is missing' as what,
-  'a role-creating login runs sql/roles.sql' as how_to_mend
+  'a role-creating login runs sql/roles.sql' as remediation
 from ours
 where not exists (select from pg_catalog.pg_roles as role where role.rolname = ours.name)
 union all
@@ -52,7 +52,7 @@ where membership.member::regrole::text = 'authenticator'
 union all
 select
   case
-    when ours.name = 'authenticator' and parent.rolname <> 'sessionkeep_owner' then 'warning'
+    when ours.name = 'authenticator' and parent.rolname <> 'sessionbase_owner' then 'warning'
     else 'error'
   end,
   pg_catalog.format('role %I', ours.name),

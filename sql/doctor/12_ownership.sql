@@ -20,7 +20,7 @@ with owned as (
 wrong as (
   select owned.classid, owned.oid, owned.owner
   from owned
-  where owned.owner::regrole::text <> 'sessionkeep_owner'
+  where owned.owner::regrole::text <> 'sessionbase_owner'
   union
   select shared.classid, shared.objid, shared.refobjid
   from pg_catalog.pg_shdepend as shared
@@ -33,7 +33,7 @@ wrong as (
       where database.datname = pg_catalog.current_database()
     )
     and role.rolname in (
-      'anon', 'authenticated', 'auditor', 'authenticator', 'sessionkeep_replicator'
+      'anon', 'authenticated', 'auditor', 'authenticator', 'sessionbase_replicator'
     )
 )
 
@@ -41,6 +41,6 @@ select
   'error' as level,
   pg_catalog.pg_describe_object(wrong.classid, wrong.oid, 0) as object,
   pg_catalog.format('belongs to %s', wrong.owner::regrole) as what,
-  'alter … owner to sessionkeep_owner' as how_to_mend
+  'alter … owner to sessionbase_owner' as remediation
 from wrong
 order by object

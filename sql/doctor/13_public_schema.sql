@@ -1,5 +1,5 @@
 -- An object in public, or a client role that may make one
--- Nothing of sessionkeep lives in public. What is there belongs to another application, or is a
+-- Nothing of sessionbase lives in public. What is there belongs to another application, or is a
 -- trial that was forgotten; members of extensions are left out. A client role that may create
 -- objects there could put one in the way of somebody else's search_path.
 with member (classid, oid) as (
@@ -28,7 +28,7 @@ select
   'warning' as level,
   pg_catalog.pg_describe_object(found.classid, found.oid, 0) as object,
   'is in public' as what,
-  'move it to a schema of its own, or drop it' as how_to_mend
+  'move it to a schema of its own, or drop it' as remediation
 from found
 where (found.classid, found.oid) not in (select member.classid, member.oid from member)
 union all
@@ -40,7 +40,7 @@ select
 from pg_catalog.pg_roles as role
 inner join pg_catalog.pg_namespace as namespace on namespace.nspname = 'public'
 where role.rolname in (
-  'anon', 'authenticated', 'auditor', 'authenticator', 'sessionkeep_replicator'
+  'anon', 'authenticated', 'auditor', 'authenticator', 'sessionbase_replicator'
 )
 and pg_catalog.has_schema_privilege(role.oid, namespace.oid, 'create')
 order by object, what

@@ -6,7 +6,7 @@ select
   shown.object,
   'has no comment: OpenAPI shows a bare name' as what,
   pg_catalog.format('comment on %s is ''…'', in its file under sql/api', shown.object)
-    as how_to_mend
+    as remediation
 from (
   select
     pg_catalog.format('schema %I', namespace.nspname) as object,

@@ -5,7 +5,7 @@ select
   'error' as level,
   pg_catalog.format('index %s', index.indexrelid::regclass) as object,
   'is invalid' as what,
-  pg_catalog.format('reindex index concurrently %s', index.indexrelid::regclass) as how_to_mend
+  pg_catalog.format('reindex index concurrently %s', index.indexrelid::regclass) as remediation
 from pg_catalog.pg_index as index
 inner join pg_catalog.pg_class as class on class.oid = index.indrelid
 where class.relnamespace::regnamespace::text in ('app', 'api', 'ops')

@@ -14,7 +14,7 @@ select
       else 'alter table %s alter constraint %I enforced, or drop and add it again'
     end,
     con.conrelid::regclass, con.conname
-  ) as how_to_mend
+  ) as remediation
 from pg_catalog.pg_constraint as con
 where con.connamespace::regnamespace::text in ('app', 'api', 'ops')
   and con.conrelid <> 0

@@ -25,7 +25,7 @@ select
   'error' as level,
   pg_catalog.format('trigger %I on %s', needed.trigger_name, needed.table_name) as object,
   'is missing' as what,
-  'create it again as sql/migrations/ has it' as how_to_mend
+  'create it again as sql/migrations/ has it' as remediation
 from needed
 where not exists (
   select

@@ -1,17 +1,17 @@
 -- A publication that live sync or writing trips over
 -- A replication client such as Electric needs whole old rows, so each table of the publication
--- sessionkeep has a full replica identity. And a table with such an identity and a generated column
+-- sessionbase has a full replica identity. And a table with such an identity and a generated column
 -- refuses every UPDATE while any publication that it is in leaves generated columns out: a
 -- publication FOR ALL TABLES, made for a replica, stops the app.
 select
   'error' as level,
   pg_catalog.format('publication %I', publication.pubname) as object,
   pg_catalog.format('has %s, whose replica identity is not full', class.oid::regclass) as what,
-  pg_catalog.format('alter table %s replica identity full', class.oid::regclass) as how_to_mend
+  pg_catalog.format('alter table %s replica identity full', class.oid::regclass) as remediation
 from pg_catalog.pg_publication as publication
 cross join lateral pg_catalog.pg_get_publication_tables(publication.pubname) as published
 inner join pg_catalog.pg_class as class on class.oid = published.relid
-where publication.pubname = 'sessionkeep'
+where publication.pubname = 'sessionbase'
   and class.relreplident <> 'f'
 union all
 select

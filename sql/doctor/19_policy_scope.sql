@@ -29,7 +29,7 @@ select
   pg_catalog.format('policy %I on %s', policy.polname, policy.polrelid::regclass) as object,
   pg_catalog.format('does not keep %s to the caller''s own profile', expression.kind) as what,
   'begin the condition with profile_id = (select app.profile_id()), and add to it with AND only'
-    as how_to_mend
+    as remediation
 from expression
 inner join pg_catalog.pg_policy as policy on policy.oid = expression.oid
 where expression.for_clients

@@ -6,8 +6,8 @@ alter default privileges revoke execute on functions from public;
 
 create schema app;
 comment on schema app is
-'The data of sessionkeep: tables, constraints, policies, triggers. Not exposed over HTTP.';
-grant usage on schema app to anon, authenticated, auditor, sessionkeep_replicator;
+'The data of sessionbase: tables, constraints, policies, triggers. Not exposed over HTTP.';
+grant usage on schema app to anon, authenticated, auditor, sessionbase_replicator;
 
 create function app.raise_error(
   status integer, code text, message text, details jsonb default null, hint text default null
@@ -72,13 +72,13 @@ set search_path = ''
 as $$
   select coalesce(
     nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::json ->> 'sub',
-    nullif(pg_catalog.current_setting('sessionkeep.actor', true), ''),
+    nullif(pg_catalog.current_setting('sessionbase.actor', true), ''),
     session_user::text
   )
 $$;
 comment on function app.actor() is
 'Who makes a change, for the logs: the profile of the token; for a DBA the setting
-sessionkeep.actor (the importer says ''import'') or else the login. A token always wins.';
+sessionbase.actor (the importer says ''import'') or else the login. A token always wins.';
 
 create function app.check_request() returns void
 language plpgsql
@@ -157,23 +157,23 @@ comment on function app.refuse_row(text, text, text, jsonb) is
 A constraint whose name ends in _size gives 413 payload_too_large, any other 400 invalid_argument.';
 grant execute on function app.refuse_row(text, text, text, jsonb) to authenticated;
 
-create function app.must_hold(holds boolean, table_name text, constraint_name text) returns boolean
+create function app.assert_check(holds boolean, table_name text, constraint_name text) returns boolean
 language plpgsql
 immutable -- What it returns depends on `holds` alone.
 security invoker
 set search_path = ''
 as $$
 begin
-  if not must_hold.holds then
-    perform app.refuse_row(must_hold.table_name, must_hold.constraint_name, '');
+  if not assert_check.holds then
+    perform app.refuse_row(assert_check.table_name, assert_check.constraint_name, '');
   end if;
   return true;
 end
 $$;
-comment on function app.must_hold(boolean, text, text) is
+comment on function app.assert_check(boolean, text, text) is
 'For the CHECKs of a table that clients write without a function: refuses a row in the words of the
 constraint, as the functions of the other tables do.';
-grant execute on function app.must_hold(boolean, text, text) to authenticated;
+grant execute on function app.assert_check(boolean, text, text) to authenticated;
 
 create function app.refuse_change() returns trigger
 language plpgsql

@@ -10,7 +10,7 @@ create table app.todos (
   constraint profile_id_length check (octet_length(profile_id) between 1 and 200),
   -- Blank is what JavaScript's trim() leaves nothing of.
   constraint text_not_blank check (
-    app.must_hold(
+    app.assert_check(
       btrim(
         text,
         e' \t\n\x0b\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff'
@@ -20,7 +20,7 @@ create table app.todos (
     )
   ),
   constraint text_size check (
-    app.must_hold(octet_length(text) <= 65536, 'todos', 'text_size')
+    app.assert_check(octet_length(text) <= 65536, 'todos', 'text_size')
   )
 );
 comment on table app.todos is 'What the user means to do: one list a profile.';

@@ -43,24 +43,24 @@ select is_empty(
 );
 select is_empty(
   $$ select schema, name from our_relations
-     where relowner <> 'sessionkeep_owner'::regrole
+     where relowner <> 'sessionbase_owner'::regrole
      union all
-     select 'function', name from our_functions where proowner <> 'sessionkeep_owner'::regrole $$,
-  'sessionkeep_owner owns every table, view and function'
+     select 'function', name from our_functions where proowner <> 'sessionbase_owner'::regrole $$,
+  'sessionbase_owner owns every table, view and function'
 );
 select set_eq(
   $$ select rolname::text, rolcanlogin, rolinherit, rolsuper or rolbypassrls or rolcreaterole or rolcreatedb
      from pg_roles
      where rolname in (
-       'sessionkeep_owner', 'sessionkeep_replicator', 'anon', 'authenticated', 'auditor', 'authenticator'
+       'sessionbase_owner', 'sessionbase_replicator', 'anon', 'authenticated', 'auditor', 'authenticator'
      ) $$,
   $$ values
     ('anon', false, false, false),
     ('auditor', false, false, false),
     ('authenticated', false, false, false),
     ('authenticator', true, false, false),
-    ('sessionkeep_owner', false, false, false),
-    ('sessionkeep_replicator', false, false, false) $$,
+    ('sessionbase_owner', false, false, false),
+    ('sessionbase_replicator', false, false, false) $$,
   'authenticator alone may log in; no role inherits, bypasses row-level security or makes roles'
 );
 select set_eq(
@@ -71,7 +71,7 @@ select set_eq(
 select is_empty(
   $$ select member::regrole from pg_auth_members
      where member in (
-       'anon'::regrole, 'authenticated'::regrole, 'auditor'::regrole, 'sessionkeep_replicator'::regrole
+       'anon'::regrole, 'authenticated'::regrole, 'auditor'::regrole, 'sessionbase_replicator'::regrole
      ) $$,
   'no client role is a member of another role'
 );
@@ -84,7 +84,7 @@ select set_eq(
   array[
     'api anon USAGE', 'api auditor USAGE', 'api authenticated USAGE',
     'app anon USAGE', 'app auditor USAGE', 'app authenticated USAGE',
-    'app sessionkeep_replicator USAGE'
+    'app sessionbase_replicator USAGE'
   ],
   'clients may enter app and api, the replicator app, nobody ops, and nobody may create in them'
 );
@@ -145,7 +145,7 @@ select is_empty(
 select is_empty(
   $$ select tablename, policyname from pg_policies
      where schemaname = 'app' and policyname like '%\_all' and (
-       cmd <> 'SELECT' or qual <> 'true' or roles not in ('{auditor}', '{sessionkeep_replicator}')
+       cmd <> 'SELECT' or qual <> 'true' or roles not in ('{auditor}', '{sessionbase_replicator}')
      ) $$,
   'only an auditor and the replicator see the rows of all, and only to read them'
 );
@@ -162,27 +162,27 @@ select set_eq(
     'misalignment_transitions select authenticated',
     'misalignments insert authenticated',
     'misalignments select authenticated',
-    'misalignments select sessionkeep_replicator',
+    'misalignments select sessionbase_replicator',
     'misalignments update authenticated',
     'session_repo_bindings delete authenticated',
     'session_repo_bindings insert authenticated',
     'session_repo_bindings select authenticated',
-    'session_repo_bindings select sessionkeep_replicator',
+    'session_repo_bindings select sessionbase_replicator',
     'session_repo_bindings update authenticated',
     'todos delete authenticated',
     'todos insert authenticated',
     'todos select authenticated',
-    'todos select sessionkeep_replicator',
+    'todos select sessionbase_replicator',
     'todos update authenticated',
     'tool_event_transitions select auditor',
     'tool_event_transitions select authenticated',
     'tool_events insert authenticated',
     'tool_events select authenticated',
-    'tool_events select sessionkeep_replicator',
+    'tool_events select sessionbase_replicator',
     'tool_events update authenticated',
     'ui_settings insert authenticated',
     'ui_settings select authenticated',
-    'ui_settings select sessionkeep_replicator',
+    'ui_settings select sessionbase_replicator',
     'ui_settings update authenticated'
   ],
   'these are the policies, and there is no other'
@@ -213,19 +213,19 @@ select set_eq(
     'app.misalignment_transitions auditor select',
     'app.misalignment_transitions authenticated select',
     'app.misalignments authenticated select',
-    'app.misalignments sessionkeep_replicator select',
+    'app.misalignments sessionbase_replicator select',
     'app.session_repo_bindings authenticated delete',
     'app.session_repo_bindings authenticated select',
-    'app.session_repo_bindings sessionkeep_replicator select',
+    'app.session_repo_bindings sessionbase_replicator select',
     'app.todos authenticated delete',
     'app.todos authenticated select',
-    'app.todos sessionkeep_replicator select',
+    'app.todos sessionbase_replicator select',
     'app.tool_event_transitions auditor select',
     'app.tool_event_transitions authenticated select',
     'app.tool_events authenticated select',
-    'app.tool_events sessionkeep_replicator select',
+    'app.tool_events sessionbase_replicator select',
     'app.ui_settings authenticated select',
-    'app.ui_settings sessionkeep_replicator select'
+    'app.ui_settings sessionbase_replicator select'
   ],
   'on whole tables and views clients may read, and delete where that is plain CRUD: nothing else'
 );
@@ -347,14 +347,14 @@ select set_eq(
     'app.json_merge_patch authenticated',
     'app.profile_id auditor authenticated',
     'app.raise_error anon auditor authenticated',
-    'app.must_hold authenticated',
+    'app.assert_check authenticated',
     'app.refuse_row authenticated',
     'app.refuse_stale_ui_settings authenticated'
   ],
   'of the functions behind them, clients may execute these, which run with the client''s rights'
 );
 
-set local role sessionkeep_owner;
+set local role sessionbase_owner;
 create function app.made_later() returns integer language sql immutable set search_path = '' as 'select 1';
 select as_dba();
 select ok(
@@ -386,12 +386,12 @@ select is(
   refusal('select app.profile_id()'), '401 no_profile The token names no profile',
   'a DBA has no profile by default'
 );
-set local sessionkeep.actor = 'import';
+set local sessionbase.actor = 'import';
 select is(app.actor(), 'import', 'a DBA may say as what it acts');
 set local request.jwt.claims = '{"sub": "profile-of-the-token"}';
 select is(app.actor(), 'profile-of-the-token', 'but where there is a token, it says who acts');
 select as_dba();
-set local sessionkeep.actor = '';
+set local sessionbase.actor = '';
 select is(app.actor(), session_user::text, 'else it is the login');
 
 select is(

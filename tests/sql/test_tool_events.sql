@@ -407,7 +407,7 @@ from unnest(array[
   $$ select app.profile_id() $$
 ]) as statement;
 
-select authenticate_as('somebody', 'sessionkeep_replicator');
+select authenticate_as('somebody', 'sessionbase_replicator');
 select set_has(
   'select profile_id, id from app.tool_events',
   $$ values ('alice', 'shared'), ('bob', 'shared') $$,

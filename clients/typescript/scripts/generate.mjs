@@ -1,17 +1,17 @@
 // Writes src/generated/database.ts from the OpenAPI document of a running stack:
-//   SESSIONKEEP_REST_URL=… SESSIONKEEP_TOKEN=… npm run generate
+//   SESSIONBASE_REST_URL=… SESSIONBASE_TOKEN=… npm run generate
 // `--print` prints it instead (the tests compare). The document of PostgREST says nothing of nulls
 // in a view and nothing of what a function returns; src/rows.ts adds both.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const TARGET = fileURLToPath(new URL('../src/generated/database.ts', import.meta.url));
-const url = process.env.SESSIONKEEP_REST_URL ?? 'http://127.0.0.1:3000';
-const token = process.env.SESSIONKEEP_TOKEN;
+const url = process.env.SESSIONBASE_REST_URL ?? 'http://127.0.0.1:3000';
+const token = process.env.SESSIONBASE_TOKEN;
 
 if (!token) {
   console.error(
-    'Set SESSIONKEEP_TOKEN, for example: SESSIONKEEP_TOKEN=$(sessionkeep token --profile p)',
+    'Set SESSIONBASE_TOKEN, for example: SESSIONBASE_TOKEN=$(sessionbase token --profile p)',
   );
   process.exit(1);
 }

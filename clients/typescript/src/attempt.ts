@@ -1,4 +1,4 @@
-import { SessionkeepError } from './errors.js';
+import { SessionbaseError } from './errors.js';
 import type { Settings } from './settings.js';
 import type { TokenSource } from './token.js';
 
@@ -12,7 +12,7 @@ const NOTHING_SENT_CODES = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'];
 const TOKEN_REFUSED_CODES = ['PGRST301', 'PGRST303'];
 
 /** What happened on the way of one call. */
-export interface Journey {
+export interface RetryState {
   /** Whether an attempt without an answer, or with a gateway's, may have been carried out. */
   mayHaveHappened: boolean;
   /** Why there was no answer at all in the end. */
@@ -28,7 +28,7 @@ export function fetchOf(
   settings: Settings,
   tokens: TokenSource | null,
   repeatable: boolean,
-  journey: Journey,
+  retryState: RetryState,
 ): typeof fetch {
   return async (input, init) => {
     let tokenRefused = false;
@@ -43,17 +43,17 @@ export function fetchOf(
         }
         if (!RETRIED_STATUSES.includes(answer.response.status)) return answer.response;
         const nothingDone = NOTHING_DONE_CODES.includes(answer.code);
-        if (!nothingDone) journey.mayHaveHappened = true;
+        if (!nothingDone) retryState.mayHaveHappened = true;
         if (last || !(repeatable || nothingDone)) return answer.response;
       } catch (error) {
         if (error instanceof TokenError) {
-          journey.failure = error.cause;
+          retryState.failure = error.cause;
           throw error;
         }
         const nothingSent = NOTHING_SENT_CODES.includes(socketCode(error));
-        if (!nothingSent) journey.mayHaveHappened = true;
+        if (!nothingSent) retryState.mayHaveHappened = true;
         if (last || !(repeatable || nothingSent)) {
-          journey.failure = unreachable(settings, error, journey.mayHaveHappened, repeatable);
+          retryState.failure = unreachable(settings, error, retryState.mayHaveHappened, repeatable);
           throw error;
         }
       }
@@ -119,19 +119,19 @@ function unreachable(
   cause: unknown,
   mayHaveHappened: boolean,
   repeatable: boolean,
-): SessionkeepError {
+): SessionbaseError {
   const timedOut = cause instanceof Error && cause.name === 'TimeoutError';
   const why = timedOut
     ? `in ${settings.timeoutMs} ms`
     : socketCode(cause) || 'the connection failed';
-  return new SessionkeepError(`sessionkeep at ${settings.restUrl} does not answer (${why})`, {
+  return new SessionbaseError(`sessionbase at ${settings.restUrl} does not answer (${why})`, {
     code: 'unreachable',
     status: 0,
     details: { mayHaveHappened },
     hint:
       mayHaveHappened && !repeatable
         ? 'The call may have been carried out, and is not safe to repeat: read before you try again'
-        : 'Check that it runs (sessionkeep status), and the address',
+        : 'Check that it runs (sessionbase status), and the address',
     cause,
   });
 }

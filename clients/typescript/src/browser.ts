@@ -1,3 +1,3 @@
-// What a browser gets for `sessionkeep`: no module that holds a secret or makes a token.
-export { SessionkeepError } from './errors.js';
+// What a browser gets for `sessionbase`: no module that holds a secret or makes a token.
+export { SessionbaseError } from './errors.js';
 export * as guestSettings from './guestSettings.js';

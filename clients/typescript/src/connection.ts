@@ -1,6 +1,6 @@
 import { PostgrestClient } from '@supabase/postgrest-js';
-import { fetchOf, type Journey } from './attempt.js';
-import { fromAnswer, SessionkeepError } from './errors.js';
+import { fetchOf, type RetryState } from './attempt.js';
+import { fromAnswer, SessionbaseError } from './errors.js';
 import type { Database } from './generated/database.js';
 import type { Answers } from './rows.js';
 import { complete, type Configuration, type Settings } from './settings.js';
@@ -21,7 +21,7 @@ interface SendOptions<Data> {
   /** Whether a second time does no harm. */
   repeatable: boolean;
   /** What an error means after an attempt that may have been carried out; undefined: the error. */
-  recover?: (error: SessionkeepError) => Promise<Data | undefined>;
+  recover?: (error: SessionbaseError) => Promise<Data | undefined>;
 }
 
 /** The columns to ask a write for: all, and the transaction. The types know the first only. */
@@ -46,7 +46,7 @@ export class Connection {
   as(profileId: string | null | undefined): Connection {
     if (profileId === this.profileId) return this;
     if (this.fixed) {
-      throw new SessionkeepError(`These modules act for ${this.profileId}, not for ${profileId}`, {
+      throw new SessionbaseError(`These modules act for ${this.profileId}, not for ${profileId}`, {
         code: 'wrong_profile',
         status: 0,
       });
@@ -54,22 +54,22 @@ export class Connection {
     return new Connection(this.settings, profileId || null);
   }
 
-  /** Carry out one request; a failure becomes a SessionkeepError. */
+  /** Carry out one request; a failure becomes a SessionbaseError. */
   async send<Data>(
     build: (client: Client) => PromiseLike<Outcome>,
     options: SendOptions<Data>,
   ): Promise<Data> {
-    const journey: Journey = { mayHaveHappened: false, failure: null };
+    const retryState: RetryState = { mayHaveHappened: false, failure: null };
     const client: Client = new PostgrestClient(this.settings.restUrl, {
       schema: 'api',
-      fetch: fetchOf(this.settings, this.tokens, options.repeatable, journey),
+      fetch: fetchOf(this.settings, this.tokens, options.repeatable, retryState),
       retry: false,
     });
     const { data, error, status } = await build(client);
     if (!error) return data as Data;
-    if (journey.failure) throw journey.failure;
+    if (retryState.failure) throw retryState.failure;
     const failure = fromAnswer(error, status);
-    if (journey.mayHaveHappened && options.recover) {
+    if (retryState.mayHaveHappened && options.recover) {
       const recovered = await options.recover(failure);
       if (recovered !== undefined) return recovered;
     }
@@ -95,7 +95,7 @@ export class Connection {
   /**
    * Read a whole list, page by page, ordered by `keys`, which tell rows apart together. A page has
    * 1000 rows; a shorter one is the last. A server with a lower limit of its own (`db-max-rows`, which
-   * sessionkeep does not set) would cut the list: nothing in its answer tells, unless rows are counted.
+   * sessionbase does not set) would cut the list: nothing in its answer tells, unless rows are counted.
    */
   async list<Row, Key extends keyof Row & string>(
     keys: readonly [Key] | readonly [Key, Key],
@@ -134,7 +134,7 @@ function rowsAfter<Row, Key extends keyof Row & string>(
 let configured: Configuration = {};
 let shared: Connection | null = null;
 
-/** Say how to reach sessionkeep, for all modules; replaces what was said before. */
+/** Say how to reach sessionbase, for all modules; replaces what was said before. */
 export function configure(configuration: Configuration): void {
   configured = configuration;
   shared = null;

@@ -1,6 +1,6 @@
 /** What a call of this package fails with. */
-export class SessionkeepError extends Error {
-  override readonly name = 'SessionkeepError';
+export class SessionbaseError extends Error {
+  override readonly name = 'SessionbaseError';
   /**
    * A stable word: the server's (`not_found`, `illegal_transition`, `stale_revision`, …: see
    * docs/errors.md), PostgREST's or PostgreSQL's own code, or one of this package:
@@ -36,16 +36,16 @@ export class SessionkeepError extends Error {
 export function fromAnswer(
   body: { message: string; code?: string | null; details?: unknown; hint?: string | null },
   status: number,
-): SessionkeepError {
+): SessionbaseError {
   if (!body.code) {
     // Not PostgREST's: a proxy's page, for example.
-    return new SessionkeepError(`sessionkeep answered with status ${status}`, {
+    return new SessionbaseError(`sessionbase answered with status ${status}`, {
       code: `http_${status}`,
       status,
       details: body.message,
     });
   }
-  return new SessionkeepError(body.message, {
+  return new SessionbaseError(body.message, {
     code: body.code,
     status,
     details: parsed(body.details),

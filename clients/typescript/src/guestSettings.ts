@@ -3,7 +3,7 @@
 /** Whether the settings are saved; if not, why: the quota is full, or there is no storage. */
 export type GuestSaveOutcome = { saved: true } | { saved: false; reason: 'quota' | 'unavailable' };
 
-const KEY = 'sessionkeep-guest-settings';
+const KEY = 'sessionbase-guest-settings';
 
 /**
  * Save a guest's settings on the device. `saved` is true only if they could be read back; tell the

@@ -1,6 +1,6 @@
 export * as chatToolEvents from './chatToolEvents.js';
 export { configure } from './connection.js';
-export { SessionkeepError } from './errors.js';
+export { SessionbaseError } from './errors.js';
 export { forProfile } from './forProfile.js';
 export type { ProfileModules } from './forProfile.js';
 export * as guestSettings from './guestSettings.js';

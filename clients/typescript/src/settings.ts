@@ -1,10 +1,10 @@
-import { SessionkeepError } from './errors.js';
+import { SessionbaseError } from './errors.js';
 
-/** How to reach sessionkeep. What is left out comes from the environment. */
+/** How to reach sessionbase. What is left out comes from the environment. */
 export interface Configuration {
-  /** PostgREST's address. Environment: `SESSIONKEEP_REST_URL`. */
+  /** PostgREST's address. Environment: `SESSIONBASE_REST_URL`. */
   restUrl?: string;
-  /** The secret that tokens are signed with; for a server only. Environment: `SESSIONKEEP_JWT_SECRET`. */
+  /** The secret that tokens are signed with; for a server only. Environment: `SESSIONBASE_JWT_SECRET`. */
   jwtSecret?: string;
   /** Gives a token for a profile, instead of the secret. Asked again before the token expires. */
   tokenProvider?: (profileId: string) => string | Promise<string>;
@@ -23,12 +23,12 @@ export type Settings = Required<Omit<Configuration, 'jwtSecret' | 'tokenProvider
 /** Complete `configuration` from the environment; `not_configured` where something is missing. */
 export function complete(configuration: Configuration): Settings {
   const environment = process.env;
-  const restUrl = configuration.restUrl ?? environment['SESSIONKEEP_REST_URL'];
+  const restUrl = configuration.restUrl ?? environment['SESSIONBASE_REST_URL'];
   const { tokenProvider } = configuration;
-  const jwtSecret = configuration.jwtSecret ?? environment['SESSIONKEEP_JWT_SECRET'];
-  if (!restUrl) throw missing('SESSIONKEEP_REST_URL', 'restUrl');
+  const jwtSecret = configuration.jwtSecret ?? environment['SESSIONBASE_JWT_SECRET'];
+  if (!restUrl) throw missing('SESSIONBASE_REST_URL', 'restUrl');
   if (!tokenProvider && !jwtSecret) {
-    throw missing('SESSIONKEEP_JWT_SECRET', 'jwtSecret or tokenProvider');
+    throw missing('SESSIONBASE_JWT_SECRET', 'jwtSecret or tokenProvider');
   }
   const settings: Settings = {
     restUrl: restUrl.replace(/\/+$/, ''),
@@ -42,9 +42,9 @@ export function complete(configuration: Configuration): Settings {
   return settings;
 }
 
-function missing(variable: string, option: string): SessionkeepError {
-  return new SessionkeepError(
-    `sessionkeep is not configured: set ${variable}, or call configure({${option}})`,
+function missing(variable: string, option: string): SessionbaseError {
+  return new SessionbaseError(
+    `sessionbase is not configured: set ${variable}, or call configure({${option}})`,
     { code: 'not_configured', status: 0 },
   );
 }

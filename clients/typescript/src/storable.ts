@@ -1,4 +1,4 @@
-import { SessionkeepError } from './errors.js';
+import { SessionbaseError } from './errors.js';
 
 // U+0000, and halves of a surrogate pair without the other: JSON can carry them, PostgreSQL can't keep them.
 const NOT_STORABLE = /[\u0000\p{Surrogate}]/u;
@@ -59,5 +59,5 @@ function refuseText(text: string, path: string): never {
 }
 
 function refuse(message: string, field: string, hint: string): never {
-  throw new SessionkeepError(message, { code: 'not_storable', status: 0, details: { field }, hint });
+  throw new SessionbaseError(message, { code: 'not_storable', status: 0, details: { field }, hint });
 }

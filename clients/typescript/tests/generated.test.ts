@@ -11,7 +11,7 @@ import { jwtSecret, ownProfile, restUrl } from './support/stack.js';
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
 const committed = readFileSync(join(root, 'src/generated/database.ts'), 'utf8');
-const copy = mkdtempSync(join(tmpdir(), 'sessionkeep-types-'));
+const copy = mkdtempSync(join(tmpdir(), 'sessionbase-types-'));
 afterAll(() => rmSync(copy, { recursive: true }));
 
 describe('the types of the database', () => {
@@ -25,7 +25,7 @@ describe('the types of the database', () => {
       process.execPath,
       [join(root, 'scripts/generate.mjs'), '--print'],
       {
-        env: { ...process.env, SESSIONKEEP_REST_URL: restUrl, SESSIONKEEP_TOKEN: token },
+        env: { ...process.env, SESSIONBASE_REST_URL: restUrl, SESSIONBASE_TOKEN: token },
       },
     );
     expect(stdout).toBe(committed);

@@ -20,8 +20,8 @@ function instance(profileId: string): (call: string, ...input: unknown[]) => Pro
   const child: ChildProcess = fork(new URL('./support/instance.mjs', import.meta.url), {
     env: {
       ...process.env,
-      SESSIONKEEP_REST_URL: restUrl,
-      SESSIONKEEP_JWT_SECRET: jwtSecret,
+      SESSIONBASE_REST_URL: restUrl,
+      SESSIONBASE_JWT_SECRET: jwtSecret,
       UI_SETTINGS_PROFILE_ID: profileId,
     },
   });
@@ -75,9 +75,9 @@ async function freePort(): Promise<string> {
 
 describe('a restart of the stack', () => {
   test('costs the calls in the middle nothing but time', async () => {
-    const command = process.env['SESSIONKEEP_COMMAND'];
-    if (!command) throw new Error('Set SESSIONKEEP_COMMAND to the command of the Python package');
-    const folder = mkdtempSync(join(tmpdir(), 'sessionkeep-ts-'));
+    const command = process.env['SESSIONBASE_COMMAND'];
+    if (!command) throw new Error('Set SESSIONBASE_COMMAND to the command of the Python package');
+    const folder = mkdtempSync(join(tmpdir(), 'sessionbase-ts-'));
     const dataDir = ['--data-dir', join(folder, 'data')];
     const ports = ['--port', await freePort(), '--admin-port', await freePort()];
     cleaning.push(() => rmSync(folder, { recursive: true }));

@@ -1,30 +1,30 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectionFor } from '../src/connection.js';
-import * as sessionkeep from '../src/index.js';
+import * as sessionbase from '../src/index.js';
 import { ownModules, ownProfile, jwtSecret, restUrl } from './support/stack.js';
 
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const profile = ownProfile();
-const { chatToolEvents, hookifyDecisions, misalignments, todosStore } = sessionkeep;
-const { sessionRepoBindings, uiSettingsStore, sessionContext } = sessionkeep;
+const { chatToolEvents, hookifyDecisions, misalignments, todosStore } = sessionbase;
+const { sessionRepoBindings, uiSettingsStore, sessionContext } = sessionbase;
 
-beforeAll(() => sessionkeep.configure({ restUrl, jwtSecret, profileId: profile }));
-afterAll(() => sessionkeep.configure({}));
+beforeAll(() => sessionbase.configure({ restUrl, jwtSecret, profileId: profile }));
+afterAll(() => sessionbase.configure({}));
 
-const failure = (call: Promise<unknown>): Promise<sessionkeep.SessionkeepError> =>
+const failure = (call: Promise<unknown>): Promise<sessionbase.SessionbaseError> =>
   call.then(
     () => expect.fail('the call should have failed'),
     (error: unknown) => {
-      expect(error).toBeInstanceOf(sessionkeep.SessionkeepError);
-      return error as sessionkeep.SessionkeepError;
+      expect(error).toBeInstanceOf(sessionbase.SessionbaseError);
+      return error as sessionbase.SessionbaseError;
     },
   );
 
 describe('the exports', () => {
   test('are the names of the issue and no others', () => {
     const names = Object.fromEntries(
-      Object.entries(sessionkeep)
+      Object.entries(sessionbase)
         .filter(([, value]) => typeof value === 'object')
         .map(([name, module]) => [name, Object.keys(module).sort()]),
     );
@@ -61,7 +61,7 @@ describe('the exports', () => {
 
   test('are what forProfile gives for one user too, and some more', async () => {
     const { guestSettings: _, ...modules } = Object.fromEntries(
-      Object.entries(sessionkeep).filter(([, value]) => typeof value === 'object'),
+      Object.entries(sessionbase).filter(([, value]) => typeof value === 'object'),
     );
     // Not of the app: for collections, and the repository's functions by their own names.
     const more: Record<string, string[]> = {
@@ -261,7 +261,7 @@ describe('misalignments', () => {
 
   test('a new one is stored with its status, and lists longer than a call or a page are whole', async () => {
     const owner = ownProfile();
-    const { misalignments: own } = sessionkeep.forProfile(owner, { restUrl, jwtSecret });
+    const { misalignments: own } = sessionbase.forProfile(owner, { restUrl, jwtSecret });
     const record = { sessionId: 's', ruleId: 'r', title: 't', summary: 's' };
     expect((await own.upsertMisalignment({ ...record, status: 'acknowledged' })).status).toBe(
       'acknowledged',

@@ -12,7 +12,7 @@ import { jwtSecret, ownProfile, restUrl } from './support/stack.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
-const project = mkdtempSync(join(tmpdir(), 'sessionkeep-pack-'));
+const project = mkdtempSync(join(tmpdir(), 'sessionbase-pack-'));
 const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   devDependencies: Record<string, string>;
 };
@@ -52,8 +52,8 @@ describe('the packed package in an empty Vite and TypeScript project', () => {
     const { stdout } = await run(process.execPath, [join(project, 'server/server.js')], {
       env: {
         ...process.env,
-        SESSIONKEEP_REST_URL: restUrl,
-        SESSIONKEEP_JWT_SECRET: jwtSecret,
+        SESSIONBASE_REST_URL: restUrl,
+        SESSIONBASE_JWT_SECRET: jwtSecret,
         UI_SETTINGS_PROFILE_ID: ownProfile(),
       },
     });
@@ -78,7 +78,7 @@ describe('the packed package in an empty Vite and TypeScript project', () => {
     const bundle = readdirSync(assets)
       .map((file) => readFileSync(join(assets, file), 'utf8'))
       .join('\n');
-    expect(bundle).toContain('sessionkeep-guest-settings');
+    expect(bundle).toContain('sessionbase-guest-settings');
     for (const word of [
       'jwtSecret',
       'JWT_SECRET',
@@ -92,9 +92,9 @@ describe('the packed package in an empty Vite and TypeScript project', () => {
   });
 
   test.each([
-    ['listTodos', 'sessionkeep/todosStore'],
-    ['forProfile', 'sessionkeep'],
-    ['configure', 'sessionkeep'],
+    ['listTodos', 'sessionbase/todosStore'],
+    ['forProfile', 'sessionbase'],
+    ['configure', 'sessionbase'],
   ])('refuses to bundle %s of %s for a browser', async (name, from) => {
     const entry = join(project, `src/${name}.ts`);
     writeFileSync(entry, `import { ${name} } from '${from}';\nconsole.log(${name});\n`);
@@ -112,7 +112,7 @@ describe('the packed package in an empty Vite and TypeScript project', () => {
   });
 });
 
-const executablePath = process.env['SESSIONKEEP_CHROMIUM'];
+const executablePath = process.env['SESSIONBASE_CHROMIUM'];
 
 describe.skipIf(!executablePath)('guestSettings in headless Chromium', () => {
   let server: Server;
@@ -159,7 +159,7 @@ describe.skipIf(!executablePath)('guestSettings in headless Chromium', () => {
     expect(await page.evaluate('guestSettings.loadGuestSettings()')).toEqual({
       bookmarks: [1, 'é'],
     });
-    await page.evaluate('localStorage.setItem("sessionkeep-guest-settings", "{damaged")');
+    await page.evaluate('localStorage.setItem("sessionbase-guest-settings", "{damaged")');
     expect(await page.evaluate('loadGuestSettings()')).toBeNull();
   });
 

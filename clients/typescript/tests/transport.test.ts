@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { decodeJwt, SignJWT } from 'jose';
 import { afterEach, describe, expect, test } from 'vitest';
-import { configure, forProfile, type SessionkeepError, todosStore } from '../src/index.js';
+import { configure, forProfile, type SessionbaseError, todosStore } from '../src/index.js';
 import { type Fate, jwtSecret, ownProfile, proxy, restUrl } from './support/stack.js';
 
 const closing: (() => Promise<void>)[] = [];
@@ -25,7 +25,7 @@ async function through(...fates: Fate[]) {
 const failure = (call: Promise<unknown>) =>
   call.then(
     () => expect.fail('the call should have failed'),
-    (error: unknown) => error as SessionkeepError,
+    (error: unknown) => error as SessionbaseError,
   );
 
 describe('a call that is safe to repeat', () => {
@@ -51,11 +51,11 @@ describe('a call that is safe to repeat', () => {
     expect(await failure(gone.todosStore.listTodos())).toMatchObject({
       code: 'unreachable',
       status: 0,
-      message: expect.stringContaining('sessionkeep at http://127.0.0.1:9 does not answer'),
+      message: expect.stringContaining('sessionbase at http://127.0.0.1:9 does not answer'),
     });
     const { modules, seen } = await through(...Array<Fate>(20).fill(503));
     expect(await failure(modules.todosStore.listTodos())).toMatchObject({
-      message: 'sessionkeep answered with status 503',
+      message: 'sessionbase answered with status 503',
       code: 'http_503',
       status: 503,
     });
@@ -178,7 +178,7 @@ test('a server that does not answer in time is left', async () => {
     retries: 1,
   });
   expect((await failure(modules.todosStore.listTodos())).message).toBe(
-    `sessionkeep at http://127.0.0.1:${port} does not answer (in 100 ms)`,
+    `sessionbase at http://127.0.0.1:${port} does not answer (in 100 ms)`,
   );
 });
 
@@ -257,15 +257,15 @@ describe('the configuration', () => {
       process.env['UI_SETTINGS_PROFILE_ID'] = ownProfile();
       expect(await todosStore.listTodos()).toEqual([]);
       configure({});
-      delete process.env['SESSIONKEEP_JWT_SECRET'];
+      delete process.env['SESSIONBASE_JWT_SECRET'];
       expect((await failure(todosStore.listTodos())).message).toBe(
-        'sessionkeep is not configured: set SESSIONKEEP_JWT_SECRET, or call configure({jwtSecret or tokenProvider})',
+        'sessionbase is not configured: set SESSIONBASE_JWT_SECRET, or call configure({jwtSecret or tokenProvider})',
       );
-      delete process.env['SESSIONKEEP_REST_URL'];
+      delete process.env['SESSIONBASE_REST_URL'];
       expect(await failure(todosStore.listTodos())).toMatchObject({
         code: 'not_configured',
         message:
-          'sessionkeep is not configured: set SESSIONKEEP_REST_URL, or call configure({restUrl})',
+          'sessionbase is not configured: set SESSIONBASE_REST_URL, or call configure({restUrl})',
       });
     } finally {
       Object.assign(process.env, kept);

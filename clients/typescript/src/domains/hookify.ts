@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Connection, WRITTEN } from '../connection.js';
-import { SessionkeepError } from '../errors.js';
+import { SessionbaseError } from '../errors.js';
 import { type HookifyDecisionRow, isoTime, present } from '../rows.js';
 import { requireStorable } from '../storable.js';
 import { type WithTxid, withTxid } from '../withTxid.js';
@@ -95,7 +95,7 @@ export function hookify(connection: Connection) {
 
 /** Always throws: an audit is never cleared. In tests, use a session or profile of their own. */
 export async function clearHookifyDecisions(): Promise<never> {
-  throw new SessionkeepError('Hookify decisions are an audit and cannot be cleared', {
+  throw new SessionbaseError('Hookify decisions are an audit and cannot be cleared', {
     code: 'append_only',
     status: 0,
     hint: 'Give each test a session or a profile of its own',

@@ -1,5 +1,5 @@
 import { type Connection, WRITTEN } from '../connection.js';
-import { SessionkeepError } from '../errors.js';
+import { SessionbaseError } from '../errors.js';
 import { isoTime, type MisalignmentRow, only, present, type Repeated } from '../rows.js';
 import { requireStorable } from '../storable.js';
 import { type WithTxid, withTxid } from '../withTxid.js';
@@ -209,12 +209,12 @@ export function misalignmentRecord(row: MisalignmentRow): MisalignmentRecord {
 
 /** The server counts candidates in its call; the caller counts them in all. */
 function countedFrom(start: number, error: unknown): unknown {
-  if (start === 0 || !(error instanceof SessionkeepError)) return error;
+  if (start === 0 || !(error instanceof SessionbaseError)) return error;
   const details = error.details as { index?: unknown } | null;
   if (typeof details?.index !== 'number') return error;
   const index = start + details.index;
   const message = error.message.replace(/^Candidate \d+/, `Candidate ${index}`);
-  return new SessionkeepError(message, { ...error, details: { ...details, index }, cause: error });
+  return new SessionbaseError(message, { ...error, details: { ...details, index }, cause: error });
 }
 
 /** The candidate in the column names of the view. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Connection, WRITTEN } from '../connection.js';
-import { SessionkeepError } from '../errors.js';
+import { SessionbaseError } from '../errors.js';
 import { isoTime, only, type TodoRow, type Written } from '../rows.js';
 import { requireStorable } from '../storable.js';
 import type { Todo, TodoChanges, TodoDraft } from '../todo.js';
@@ -39,7 +39,7 @@ export function todos(connection: Connection) {
     requireStorable({ id, ...changes });
     requireUuid(id);
     if (changes.text === undefined && changes.completed === undefined) {
-      throw new SessionkeepError('Give text or completed, or both', {
+      throw new SessionbaseError('Give text or completed, or both', {
         code: 'invalid_argument',
         status: 0,
       });
@@ -136,7 +136,7 @@ export function todos(connection: Connection) {
       async deleteTodoRecord(id: string): Promise<WithTxid<Todo>> {
         const deleted = await remove(id);
         if (deleted) return deleted;
-        throw new SessionkeepError('The todo is deleted, but its transaction is not known', {
+        throw new SessionbaseError('The todo is deleted, but its transaction is not known', {
           code: 'unreachable',
           status: 0,
           hint: 'An attempt without an answer deleted it; the stream brings the deletion',
@@ -165,6 +165,6 @@ function requireUuid(id: string): void {
   if (!UUID.test(id)) throw notFound();
 }
 
-function notFound(): SessionkeepError {
-  return new SessionkeepError('Todo not found', { code: 'not_found', status: 404 });
+function notFound(): SessionbaseError {
+  return new SessionbaseError('Todo not found', { code: 'not_found', status: 404 });
 }

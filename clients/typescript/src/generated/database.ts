@@ -323,7 +323,7 @@ export type Database = {
         Row: {
           /** 1, 2, 3 …: moves at every change; send it as expected_revision to save only over what you read */
           revision: number | null;
-          /** The document as the app saved it; keys that sessionkeep does not know are kept */
+          /** The document as the app saved it; keys that sessionbase does not know are kept */
           settings: unknown;
           /** When the settings last changed */
           updated_at: string | null;

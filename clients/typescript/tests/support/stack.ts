@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { forProfile } from '../../src/index.js';
 
-export const restUrl = needed('SESSIONKEEP_REST_URL');
-export const jwtSecret = needed('SESSIONKEEP_JWT_SECRET');
+export const restUrl = needed('SESSIONBASE_REST_URL');
+export const jwtSecret = needed('SESSIONBASE_JWT_SECRET');
 
 function needed(name: string): string {
   const value = process.env[name];

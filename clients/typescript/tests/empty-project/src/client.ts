@@ -1,11 +1,11 @@
-import { guestSettings, SessionkeepError } from 'sessionkeep';
-import { todosCollectionOptions } from 'sessionkeep/todos-collection';
-import { loadGuestSettings, saveGuestSettings } from 'sessionkeep/guest-settings';
+import { guestSettings, SessionbaseError } from 'sessionbase';
+import { todosCollectionOptions } from 'sessionbase/todos-collection';
+import { loadGuestSettings, saveGuestSettings } from 'sessionbase/guest-settings';
 
 // For the tests in a browser, and so that the bundler keeps them.
 Object.assign(globalThis, {
   guestSettings,
-  SessionkeepError,
+  SessionbaseError,
   loadGuestSettings,
   saveGuestSettings,
 });

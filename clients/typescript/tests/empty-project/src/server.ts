@@ -1,11 +1,11 @@
-import { configure, forProfile, SessionkeepError } from 'sessionkeep';
-import { insertChatToolEvent, listChatToolEvents } from 'sessionkeep/chatToolEvents';
-import { listHookifyDecisions } from 'sessionkeep/hookifyDecisions';
-import { listMisalignments } from 'sessionkeep/misalignments';
-import { sessionContext } from 'sessionkeep/sessionContext';
-import { listSessionRepoBindings } from 'sessionkeep/sessionRepoBindings';
-import { addTodo, listTodos, toggleTodoRecord, type Todo } from 'sessionkeep/todosStore';
-import { loadUiSettings, saveUiSettings } from 'sessionkeep/uiSettingsStore';
+import { configure, forProfile, SessionbaseError } from 'sessionbase';
+import { insertChatToolEvent, listChatToolEvents } from 'sessionbase/chatToolEvents';
+import { listHookifyDecisions } from 'sessionbase/hookifyDecisions';
+import { listMisalignments } from 'sessionbase/misalignments';
+import { sessionContext } from 'sessionbase/sessionContext';
+import { listSessionRepoBindings } from 'sessionbase/sessionRepoBindings';
+import { addTodo, listTodos, toggleTodoRecord, type Todo } from 'sessionbase/todosStore';
+import { loadUiSettings, saveUiSettings } from 'sessionbase/uiSettingsStore';
 
 interface Settings {
   lastSessionPath: string | null;
@@ -33,6 +33,6 @@ console.log(
     ],
     settings: [settings, await loadUiSettings<Settings>('empty-project')],
     executing: (await sessionContext('s')).counts.toolEvents.executing,
-    refused: refused instanceof SessionkeepError && refused.message,
+    refused: refused instanceof SessionbaseError && refused.message,
   }),
 );

@@ -1,0 +1,1 @@
+"""`sessionbase doctor`: what is wrong with a database's roles, grants, policies and objects."""

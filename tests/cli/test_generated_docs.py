@@ -1,0 +1,129 @@
+"""The generated documents say what the running system says, and say it of everything."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+import psycopg
+import pytest
+
+from conftest import Stack
+from sessionbase.errors import SessionbaseError
+from sessionbase.generate import api_functions, api_reference, graphviz, states, tables
+from sessionbase.generate.documents import GENERATORS
+from sessionbase.generate.live import Live, of_data_dir
+from sessionbase.paths import PROJECT_DIR
+from sessionbase.stack.token import Role
+
+pytest_plugins = ["support.sql_folder"]
+
+
+@pytest.fixture(scope="module")
+def live(stack: Stack) -> Live:
+    return of_data_dir(stack.data_dir)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generated_document_is_current(name: str, live: Live) -> None:
+    for path, text in GENERATORS[name](live).items():
+        file = PROJECT_DIR / path
+        assert file.exists(), f"{path} is missing: run scripts/generate {name}"
+        assert file.read_text(encoding="utf-8") == text, f"stale: run scripts/generate {name}"
+
+
+def test_a_document_is_the_same_whenever_it_is_made(live: Live) -> None:
+    assert tables.generate(live) == tables.generate(live)
+    assert states.generate(live) == states.generate(live)
+    assert api_reference.generate(live) == api_reference.generate(live)
+
+
+def described(openapi: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each thing that OpenAPI lists, and what it says of it."""
+    for path, operations in openapi["paths"].items():
+        for verb, operation in operations.items():
+            yield f"{verb} {path}", operation.get("summary", "")
+    for view, definition in openapi["definitions"].items():
+        yield view, definition.get("description", "")
+        for column, schema in definition["properties"].items():
+            yield f"{view}.{column}", schema.get("description", "").split("Note:\n")[0].strip()
+    for key in openapi["parameters"]:
+        if "." not in key:
+            yield f"parameter {key}", api_reference.SHARED.get(key, "")
+
+
+@pytest.mark.parametrize("role", Role)
+def test_openapi_lists_nothing_without_a_description(role: Role, live: Live) -> None:
+    told = dict(described(live.openapi(role)))
+    assert len(told) > 20
+    assert [name for name, text in told.items() if not text] == []
+
+
+def test_every_parameter_of_every_function_has_a_description(live: Live) -> None:
+    parameters = [
+        (function.name, parameter)
+        for function in api_functions.read_functions(live)
+        for parameter in [*function.inputs, *function.outputs]
+    ]
+    assert len(parameters) > 40
+    assert [(name, p.name) for name, p in parameters if not p.description] == []
+
+
+def test_a_comment_on_a_parameter_that_is_not_there_is_refused(
+    live: Live, empty_database: str
+) -> None:
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("create schema api")
+        connection.execute("create function api.f(a text) returns text return a")
+        connection.execute("comment on function api.f is E'Echo\\n\\n- b: What to say'")
+    with pytest.raises(SessionbaseError, match=r"api\.f tells of parameters it lacks: b"):
+        api_functions.read_functions(replace(live, db_uri=empty_database))
+
+
+def test_the_reference_names_every_endpoint_of_every_role(live: Live) -> None:
+    page = api_reference.generate(live)["docs/api.md"]
+    paths = {path for role in Role for path in live.openapi(role)["paths"]} - {"/"}
+    assert len(paths) > 15
+    assert {path for path in paths if f"`{path}`" not in page} == set()
+    assert "`PATCH /todos`" in page
+    assert "`DELETE /todos`" not in page, "nobody may: there is delete_todo"
+
+
+def test_the_picture_of_the_tables_names_every_column_and_key(live: Live) -> None:
+    picture = tables.generate(live)["docs/img/tables.svg"]
+    texts = {element.text for element in ElementTree.fromstring(picture).iter() if element.text}
+    found = tables.read_tables(live)
+    assert {table.name for table in found} >= {"tool_events", "todos", "ui_settings"}
+    names = {table.name for table in found} | {c.name for table in found for c in table.columns}
+    assert names <= texts
+    assert picture.count('class="edge"') == sum(len(table.references) for table in found) > 0
+
+
+def test_foreign_keys_run_straight_between_neighbours_so_that_none_cross(live: Live) -> None:
+    found = tables.stacks(tables.read_tables(live))
+    neighbours = {(below.name, above.name) for stack in found for above, below in pairwise(stack)}
+    keys = {(t.name, parent) for stack in found for t in stack for parent in t.references}
+    assert keys <= neighbours
+
+
+def test_the_state_machines_are_those_that_the_guards_enforce(live: Live) -> None:
+    assert set(states.moves(live, "tool_events", "is_legal_tool_event_transition")) == {
+        (None, "pending"),
+        (None, "executing"),
+        ("pending", "executing"),
+        ("pending", "succeeded"),
+        ("pending", "failed"),
+        ("executing", "succeeded"),
+        ("executing", "failed"),
+    }
+    three = ["open", "acknowledged", "dismissed"]
+    assert set(states.moves(live, "misalignments", "is_legal_misalignment_transition")) == {
+        *((None, status) for status in three),
+        *((one, other) for one in three for other in three if one != other),
+    }
+
+
+def test_what_graphviz_finds_wrong_is_told() -> None:
+    with pytest.raises(SessionbaseError, match="syntax error"):
+        graphviz.to_svg("digraph {", "dot")

@@ -1,0 +1,345 @@
+"""The runner's history: migrations are applied once, in order, and never edited."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from sessionbase.errors import SessionbaseError
+from sessionbase.migrate.runner import parse_lock_timeout, pending, status
+
+if TYPE_CHECKING:
+    from sql_folder import Folder
+
+pytest_plugins = ["support.sql_folder"]
+
+FIRST = "create schema app;\ncreate table app.notes (id int primary key);\n"
+SECOND = "alter table app.notes add column text text;\n"
+
+
+def catalogue(folder: Folder) -> list[tuple[Any, ...]]:
+    """Return every schema and relation of the folder's database that PostgreSQL did not bring."""
+    return folder.fetch(
+        "select nspname, relname from pg_namespace n left join pg_class c on c.relnamespace = n.oid"
+        " where nspname !~ '^pg_|^information_schema$' order by 1, 2"
+    )
+
+
+def two_migrations(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    folder.write("migrations/0002_text.sql", SECOND)
+
+
+def test_new_migrations_are_applied_in_order_and_once(folder: Folder) -> None:
+    two_migrations(folder)
+    report = folder.migrate()
+    assert [(m.version, m.name) for m in report.migrations] == [(1, "notes"), (2, "text")]
+    assert report.roles == "applied"
+    assert folder.migrate().nothing_to_do
+    rows = folder.fetch("select version, name, applied_by, duration_ms >= 0 from ops.migrations")
+    assert sorted(rows) == [(1, "notes", "postgres", True), (2, "text", "postgres", True)]
+
+
+def test_every_object_belongs_to_the_owner_role(folder: Folder) -> None:
+    two_migrations(folder)
+    folder.migrate()
+    owners = folder.fetch(
+        "select distinct relowner::regrole::text from pg_class where relnamespace in"
+        " (select oid from pg_namespace where nspname in ('app', 'api', 'ops'))"
+        " union select nspowner::regrole::text from pg_namespace where nspname in ('app', 'ops')"
+    )
+    assert owners == [("sessionbase_owner",)]
+
+
+def test_the_ledger_is_closed_to_every_client(folder: Folder) -> None:
+    folder.migrate()
+    rows = folder.fetch(
+        "select relname, relrowsecurity, relacl::text from pg_class"
+        " where relnamespace = 'ops'::regnamespace and relkind = 'r' order by 1"
+    )
+    assert [row[:2] for row in rows] == [("api_files", True), ("migrations", True)]
+    assert all(row[2] is None or "=r/" not in row[2] for row in rows)
+
+
+def test_of_twenty_runners_at_once_one_works_and_the_others_find_nothing_to_do(
+    folder: Folder,
+) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST + "select pg_sleep(0.3);\n")
+    folder.write("migrations/0002_text.sql", SECOND)
+    folder.write("api/notes.sql", "create or replace view api.notes as select 1 as id;\n")
+    start = threading.Barrier(20)
+    said: list[str] = []
+
+    def run(_: int) -> bool:
+        start.wait()
+        return folder.migrate(log=said.append).nothing_to_do
+
+    with ThreadPoolExecutor(20) as pool:
+        idle = list(pool.map(run, range(20)))
+    assert sorted(idle) == [False] + [True] * 19
+    assert any("waiting" in line for line in said)
+    assert folder.fetch("select count(*) from ops.migrations") == [(2,)]
+
+
+def test_a_migration_that_fails_names_file_line_and_statement(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    folder.write(
+        "migrations/0002_bad.sql",
+        "-- Größe\ncreate table app.more (id int);\n\ninsert into app.notes\n  select true;\n",
+    )
+    with pytest.raises(SessionbaseError) as refusal:
+        folder.migrate()
+    told = refusal.value.message
+    assert "migrations/0002_bad.sql, line 5:" in told
+    assert "in: insert into app.notes" in told
+    assert 'column "id" is of type integer but expression is of type boolean' in told
+
+
+def test_a_migration_that_fails_leaves_the_database_as_before_that_file(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    folder.migrate()
+    before = catalogue(folder)
+    folder.write("migrations/0002_bad.sql", "create table app.more (id int);\nselect 1 / 0;\n")
+    with pytest.raises(SessionbaseError, match="line 2: division by zero"):
+        folder.migrate()
+    assert catalogue(folder) == before
+    assert pending(folder.uri, folder.path) == ["migrations/0002_bad.sql"]
+    folder.write("migrations/0002_bad.sql", "create table app.more (id int);\n")
+    assert [m.version for m in folder.migrate().migrations] == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("select 1;\nselekt 2;\n", 'line 2: syntax error at or near "selekt"'),
+        ("begin;\nselect 1;\n", "line 1: transaction control"),
+        ("select 1;\ncommit;\n", "line 2: transaction control"),
+        ("set role postgres;\n", "line 1: a change of role"),
+    ],
+)
+def test_a_file_that_could_not_run_is_refused_before_anything_runs(
+    folder: Folder, text: str, why: str
+) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    folder.write("migrations/0002_bad.sql", text)
+    before = catalogue(folder)
+    with pytest.raises(SessionbaseError) as refusal:
+        folder.migrate()
+    assert f"migrations/0002_bad.sql, {why}" in refusal.value.message
+    assert catalogue(folder) == before
+
+
+def test_an_applied_file_that_was_edited_is_refused(folder: Folder) -> None:
+    two_migrations(folder)
+    folder.migrate()
+    folder.write("migrations/0001_notes.sql", FIRST + "-- one more word\n")
+    folder.write("migrations/0003_more.sql", "create table app.more (id int);\n")
+    with pytest.raises(SessionbaseError, match=r"changed after it was applied: 0001_notes\.sql"):
+        folder.migrate()
+    assert status(folder.uri, folder.path).changed == ["0001_notes.sql"]
+    assert folder.fetch("select to_regclass('app.more')") == [(None,)]
+
+
+def test_an_applied_file_that_was_renamed_is_refused(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    folder.migrate()
+    folder.remove("migrations/0001_notes.sql")
+    folder.write("migrations/0001_other.sql", FIRST)
+    with pytest.raises(SessionbaseError, match=r"changed after it was applied: 0001_notes\.sql"):
+        folder.migrate()
+
+
+def test_an_applied_file_that_is_gone_is_refused(folder: Folder) -> None:
+    two_migrations(folder)
+    folder.migrate()
+    folder.remove("migrations/0001_notes.sql")
+    with pytest.raises(SessionbaseError, match=r"gone from migrations/: 0001_notes\.sql"):
+        folder.migrate()
+    assert status(folder.uri, folder.path).missing == ["0001_notes.sql"]
+
+
+def test_a_gap_in_the_numbers_is_refused(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    folder.write("migrations/0003_text.sql", SECOND)
+    with pytest.raises(SessionbaseError, match="no file numbered 0002"):
+        folder.migrate()
+    assert catalogue(folder) == [("public", None)]
+
+
+def test_two_files_with_one_number_are_refused(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    folder.write("migrations/0001_text.sql", SECOND)
+    with pytest.raises(SessionbaseError, match=r"0001_notes\.sql and 0001_text\.sql"):
+        folder.migrate()
+
+
+@pytest.mark.parametrize("name", ["1_notes.sql", "0001-notes.sql", "0001_Notes.sql", "notes.sql"])
+def test_a_file_with_a_bad_name_is_refused(folder: Folder, name: str) -> None:
+    folder.write(f"migrations/{name}", FIRST)
+    with pytest.raises(SessionbaseError, match="not named like a migration"):
+        folder.migrate()
+
+
+def test_a_database_that_is_newer_than_the_folder_is_refused(folder: Folder) -> None:
+    two_migrations(folder)
+    folder.migrate()
+    folder.remove("migrations/0002_text.sql")
+    with pytest.raises(SessionbaseError, match=r"newer than this folder: it has 0002_text\.sql"):
+        folder.migrate()
+
+
+def test_an_edit_of_the_ledger_is_noticed(folder: Folder) -> None:
+    two_migrations(folder)
+    folder.migrate()
+    edited = FIRST + "-- edited\n"
+    folder.write("migrations/0001_notes.sql", edited)
+    sha256 = hashlib.sha256(edited.encode()).hexdigest()
+    with psycopg.connect(folder.uri) as conn:
+        conn.execute("update ops.migrations set sha256 = %s where version = 1", (sha256,))
+    with pytest.raises(SessionbaseError, match=r"ops\.migrations was edited: row 1"):
+        folder.migrate()
+
+
+def test_a_dry_run_tells_the_plan_and_changes_nothing(folder: Folder) -> None:
+    two_migrations(folder)
+    folder.write("api/notes.sql", "create or replace view api.notes as select 1 as id;\n")
+    before = catalogue(folder)
+    report = folder.migrate(dry_run=True)
+    assert [m.version for m in report.migrations] == [1, 2]
+    assert report.api_files == ["api/notes.sql"]
+    assert catalogue(folder) == before == [("public", None)]
+
+
+def test_a_dry_run_refuses_what_a_run_would(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", "create tabel app.notes ();\n")
+    with pytest.raises(SessionbaseError, match=r"0001_notes\.sql, line 1: syntax error"):
+        folder.migrate(dry_run=True)
+
+
+def test_a_migration_that_gets_no_lock_says_what_to_do(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    folder.migrate()
+    folder.write("migrations/0002_text.sql", SECOND)
+    with psycopg.connect(folder.uri) as reader:
+        reader.execute("select from app.notes")
+        with pytest.raises(SessionbaseError) as refusal:
+            folder.migrate(lock_timeout_ms=100)
+    assert "migrations/0002_text.sql, line 1: canceling statement due to lock timeout" in str(
+        refusal.value
+    )
+    assert "--lock-timeout" in str(refusal.value.hint)
+    assert [m.version for m in folder.migrate().migrations] == [2]
+
+
+@pytest.mark.parametrize(("text", "ms"), [("500ms", 500), ("5s", 5000), ("1min", 60_000)])
+def test_a_lock_timeout_is_read_with_its_unit(text: str, ms: int) -> None:
+    assert parse_lock_timeout(text) == ms
+
+
+def test_a_lock_timeout_without_a_unit_is_refused() -> None:
+    with pytest.raises(SessionbaseError, match="no duration"):
+        parse_lock_timeout("5")
+
+
+@pytest.fixture
+def plain_login(db: psycopg.Connection[Any], folder: Folder) -> Iterator[str]:
+    """Yield the name of a new login that is no superuser and has no role."""
+    name = f"login_{uuid.uuid4().hex}"
+    role = sql.Identifier(name)
+    db.execute(sql.SQL("create role {} login password 'try'").format(role))
+    yield name
+    db.execute(sql.SQL("drop role {}").format(role))
+
+
+def test_a_login_that_is_only_a_member_of_the_owner_can_migrate(
+    folder: Folder, plain_login: str, db: psycopg.Connection[Any]
+) -> None:
+    two_migrations(folder)
+    folder.write("api/notes.sql", "create or replace view api.notes as select 1 as id;\n")
+    login = sql.Identifier(plain_login)
+    db.execute(sql.SQL("grant sessionbase_owner to {} with inherit false").format(login))
+    database = sql.Identifier(psycopg.conninfo.conninfo_to_dict(folder.uri)["dbname"])  # type: ignore[arg-type]
+    db.execute(sql.SQL("grant create on database {} to sessionbase_owner").format(database))
+    folder.uri = make_conninfo(folder.uri, user=plain_login, password="try")
+    report = folder.migrate()
+    assert report.roles == "skipped"
+    assert [m.version for m in report.migrations] == [1, 2]
+    assert folder.migrate().nothing_to_do
+    assert status(folder.uri, folder.path).applied[0].applied_by == plain_login
+
+
+def test_a_login_without_the_owner_role_is_refused(folder: Folder, plain_login: str) -> None:
+    two_migrations(folder)
+    folder.uri = make_conninfo(folder.uri, user=plain_login, password="try")
+    with pytest.raises(SessionbaseError, match="not a member of sessionbase_owner"):
+        folder.migrate()
+    assert catalogue(folder) == [("public", None)]
+
+
+def test_a_database_that_the_owner_may_not_write_to_is_named(
+    folder: Folder, plain_login: str, db: psycopg.Connection[Any]
+) -> None:
+    two_migrations(folder)
+    db.execute(sql.SQL("grant sessionbase_owner to {}").format(sql.Identifier(plain_login)))
+    folder.uri = make_conninfo(folder.uri, user=plain_login, password="try")
+    with pytest.raises(SessionbaseError) as refusal:
+        folder.migrate()
+    assert "grant create on database" in str(refusal.value.hint)
+
+
+def run_command(folder: Folder, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sessionbase", "migrate", *arguments]
+    command += ["--db-uri", folder.uri, "--sql-dir", str(folder.path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_says_in_one_line_why_it_refuses(folder: Folder) -> None:
+    folder.write("migrations/0001_notes.sql", "select 1;\nselect nothing;\n")
+    done = run_command(folder)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        'Error: migrations/0001_notes.sql, line 2: column "nothing" does not exist, '
+        "in: select nothing"
+    ]
+
+
+def test_the_command_lists_the_state_of_each_file_for_a_program(folder: Folder) -> None:
+    two_migrations(folder)
+    folder.migrate()
+    folder.write("migrations/0002_text.sql", SECOND + "-- edited\n")
+    folder.write("migrations/0003_more.sql", "create table app.more (id int);\n")
+    folder.remove("migrations/0001_notes.sql")
+    done = run_command(folder, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [row["name"] for row in told["applied"]] == ["notes", "text"]
+    assert told["pending"] == ["0003_more.sql"]
+    assert told["changed"] == ["0002_text.sql"]
+    assert told["missing"] == ["0001_notes.sql"]
+
+
+def test_roles_that_another_login_made_are_left_to_it(
+    folder: Folder, plain_login: str, db: psycopg.Connection[Any]
+) -> None:
+    two_migrations(folder)
+    login = sql.Identifier(plain_login)
+    db.execute(sql.SQL("alter role {} createrole").format(login))
+    db.execute(sql.SQL("grant sessionbase_owner to {} with set false").format(login))
+    folder.uri = make_conninfo(folder.uri, user=plain_login, password="try")
+    with pytest.raises(SessionbaseError, match=r"roles\.sql, line \d+: permission denied"):
+        folder.migrate()
+    db.execute(sql.SQL("grant sessionbase_owner to {} with set true").format(login))
+    with pytest.raises(SessionbaseError, match="may not make the ledger"):
+        folder.migrate()

@@ -1,0 +1,278 @@
+"""Schema api is a projection: it is what the files in sql/api say, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from sessionbase.errors import SessionbaseError
+
+if TYPE_CHECKING:
+    from sql_folder import Folder
+
+pytest_plugins = ["support.sql_folder"]
+
+NOTES = """
+create or replace view api.notes with (security_invoker = true) as select id, text from app.notes;
+comment on view api.notes is 'All notes.';
+comment on column api.notes.text is 'What it says.';
+grant select on api.notes to authenticated;
+"""
+LATEST = """
+create or replace function api.latest(number integer) returns setof api.notes
+language sql stable set search_path = '' as 'select * from api.notes order by id desc limit number';
+comment on function api.latest(integer) is 'The last ones.';
+grant execute on function api.latest(integer) to authenticated, auditor;
+"""
+FIRST = """
+alter default privileges revoke execute on functions from public;
+create schema app;
+create schema api;
+create table app.notes (id int primary key, text text);
+"""
+
+
+@pytest.fixture
+def notes(folder: Folder) -> Folder:
+    """Return a folder, applied, with a view and a function that returns the view's rows."""
+    folder.write("migrations/0001_notes.sql", FIRST)
+    folder.write("api/10_notes.sql", NOTES)
+    folder.write("api/20_latest.sql", LATEST)
+    folder.migrate()
+    return folder
+
+
+def oids(folder: Folder) -> dict[str, int]:
+    return dict(
+        folder.fetch(
+            "select oid::regprocedure::text, oid::int from pg_proc"
+            " where pronamespace = 'api'::regnamespace union all"
+            " select oid::regclass::text, oid::int from pg_class"
+            " where relnamespace = 'api'::regnamespace and relkind = 'v'"
+        )
+    )
+
+
+def may(folder: Folder, role: str, routine: str) -> bool:
+    found = folder.fetch(f"select has_function_privilege('{role}', '{routine}', 'execute')")
+    return bool(found[0][0])
+
+
+def test_a_first_run_creates_what_the_files_define(notes: Folder) -> None:
+    assert set(oids(notes)) == {"api.notes", "api.latest(integer)"}
+
+
+def test_an_unchanged_api_is_left_alone(notes: Folder) -> None:
+    rows = "select xmin::text from pg_proc where pronamespace = 'api'::regnamespace"
+    before = notes.fetch(rows)
+    with psycopg.connect(notes.uri, autocommit=True) as listener:
+        listener.execute("listen pgrst")
+        assert notes.migrate().api is None
+        assert list(listener.notifies(timeout=0.2)) == []
+        notes.write("api/20_latest.sql", LATEST + "-- touched\n")
+        assert notes.migrate().api_files == ["api/10_notes.sql", "api/20_latest.sql"]
+        told = list(listener.notifies(timeout=5, stop_after=1))
+        assert [note.payload for note in told] == ["reload schema"]
+    assert notes.fetch(rows) != before
+
+
+def test_a_changed_body_is_replaced_in_place(notes: Folder) -> None:
+    before = oids(notes)
+    notes.write("api/20_latest.sql", LATEST.replace("desc", "asc"))
+    report = notes.migrate().api
+    assert report is not None
+    assert (report.created, report.recreated, report.dropped) == ([], [], [])
+    assert oids(notes) == before
+
+
+def test_a_migration_is_followed_by_the_whole_projection(notes: Folder) -> None:
+    notes.write("migrations/0002_more.sql", "create table app.more (id int);\n")
+    assert notes.migrate().api is not None
+
+
+def test_a_function_that_no_file_defines_any_more_is_dropped(notes: Folder) -> None:
+    notes.remove("api/20_latest.sql")
+    report = notes.migrate().api
+    assert report is not None
+    assert report.dropped == ["api.latest(integer)"]
+    assert set(oids(notes)) == {"api.notes"}
+
+
+def test_what_a_dba_made_by_hand_in_schema_api_is_dropped(notes: Folder) -> None:
+    with psycopg.connect(notes.uri) as conn:
+        conn.execute("set role sessionbase_owner")
+        conn.execute("create type api.mood as enum ('good')")
+        conn.execute("create view api.mine as select 'good'::api.mood as mood")
+    notes.write("api/20_latest.sql", LATEST + "-- touched\n")
+    report = notes.migrate().api
+    assert report is not None
+    assert report.dropped == ["api.mine", "api.mood"]
+
+
+def test_all_of_schema_api_goes_when_all_files_are_gone(notes: Folder) -> None:
+    notes.remove("api/10_notes.sql")
+    notes.remove("api/20_latest.sql")
+    report = notes.migrate().api
+    assert report is not None
+    assert report.dropped == ["api.latest(integer)", "api.notes"]
+    assert notes.migrate().nothing_to_do
+
+
+def test_a_grant_that_no_file_gives_any_more_is_taken_back(notes: Folder) -> None:
+    assert may(notes, "auditor", "api.latest(integer)")
+    with psycopg.connect(notes.uri) as conn:
+        conn.execute("grant execute on function api.latest(integer) to public")
+        conn.execute("grant select (id) on api.notes to anon")
+    notes.write("api/20_latest.sql", LATEST.replace(", auditor", ""))
+    notes.migrate()
+    assert may(notes, "authenticated", "api.latest(integer)")
+    assert not may(notes, "auditor", "api.latest(integer)")
+    assert notes.fetch("select has_column_privilege('anon', 'api.notes', 'id', 'select')") == [
+        (False,)
+    ]
+
+
+def test_a_comment_that_no_file_makes_any_more_is_gone(notes: Folder) -> None:
+    kept, gone = NOTES.split("comment on column")
+    notes.write("api/10_notes.sql", kept + "grant" + gone.split("grant")[1])
+    notes.migrate()
+    assert notes.fetch(
+        "select obj_description('api.notes'::regclass), col_description('api.notes'::regclass, 2)"
+    ) == [("All notes.", None)]
+
+
+def test_a_view_that_grows_is_replaced_in_place(notes: Folder) -> None:
+    before = oids(notes)
+    notes.write("api/10_notes.sql", NOTES.replace("text from", "text, true as fresh from"))
+    notes.migrate()
+    assert oids(notes) == before
+
+
+def test_a_view_that_loses_a_column_is_made_again_with_what_uses_it(notes: Folder) -> None:
+    before = oids(notes)
+    notes.write("api/10_notes.sql", NOTES.replace("select id, text", "select text, id"))
+    notes.write("api/15_other.sql", "create or replace view api.other as select 1 as one;\n")
+    notes.migrate()
+    other = oids(notes)["api.other"]
+    notes.write("api/10_notes.sql", NOTES.replace("id, text from", "id, upper(text) text from"))
+    report = notes.migrate().api
+    assert report is not None
+    assert report.recreated == ["api.latest(integer)", "api.notes"]
+    assert oids(notes)["api.other"] == other
+    assert oids(notes)["api.notes"] != before["api.notes"]
+    assert may(notes, "authenticated", "api.latest(integer)")
+
+
+def test_a_function_with_another_return_type_is_made_again(notes: Folder) -> None:
+    notes.write(
+        "api/20_latest.sql",
+        "create or replace function api.latest(number integer) returns integer"
+        " language sql stable set search_path = '' as 'select number';\n",
+    )
+    report = notes.migrate().api
+    assert report is not None
+    assert report.recreated == ["api.latest(integer)"]
+    assert notes.fetch("select api.latest(7)") == [(7,)]
+
+
+def test_a_function_with_a_renamed_parameter_is_made_again(notes: Folder) -> None:
+    notes.write("api/20_latest.sql", LATEST.replace("number", "how_many"))
+    report = notes.migrate().api
+    assert report is not None
+    assert report.recreated == ["api.latest(integer)"]
+
+
+def test_a_function_that_changes_its_parameters_leaves_no_overload(notes: Folder) -> None:
+    # `comment on function api.latest` is ambiguous as long as the old one is there.
+    changed = LATEST.replace("number integer", "number integer, since date default null")
+    notes.write("api/20_latest.sql", changed.replace("api.latest(integer)", "api.latest"))
+    report = notes.migrate().api
+    assert report is not None
+    assert report.dropped == ["api.latest(integer)"]
+    assert report.created == ["api.latest(integer,date)"]
+
+
+def test_an_api_file_that_fails_leaves_schema_api_as_before(notes: Folder) -> None:
+    before = oids(notes)
+    notes.write("api/10_notes.sql", NOTES.replace("select id, text", "select text"))
+    notes.write("api/20_latest.sql", LATEST.replace("order by id", "order by nothing"))
+    with pytest.raises(SessionbaseError) as refusal:
+        notes.migrate()
+    assert "api/20_latest.sql, line" in refusal.value.message
+    assert 'column "nothing" does not exist' in refusal.value.message
+    assert oids(notes) == before
+    assert may(notes, "auditor", "api.latest(integer)")
+
+
+def test_a_view_that_still_uses_what_no_file_defines_is_refused(notes: Folder) -> None:
+    one = "create or replace function api.one() returns integer language sql return 1;\n"
+    view = "create or replace view api.ones as select api.one() as one;\n"
+    notes.write("api/30_one.sql", one + view)
+    notes.migrate()
+    before = oids(notes)
+    notes.write("api/30_one.sql", view)
+    with pytest.raises(SessionbaseError) as refusal:
+        notes.migrate()
+    assert "no file in api/ defines api.one(), and api.ones uses it" in refusal.value.message
+    assert oids(notes) == before
+
+
+def test_an_object_outside_that_depends_on_schema_api_is_never_dropped(notes: Folder) -> None:
+    with psycopg.connect(notes.uri) as conn:
+        conn.execute("set role sessionbase_owner")
+        conn.execute("create view app.leaning as select * from api.notes")
+    notes.write("api/10_notes.sql", NOTES.replace("id, text from", "id, 1 as text from"))
+    with pytest.raises(SessionbaseError, match=r"view app\.leaning depends on"):
+        notes.migrate()
+    assert notes.fetch("select count(*) from app.leaning") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "create table api.t (id int);",
+        "create view api.v as select 1 as one;",
+        "create or replace view app.v as select 1 as one;",
+        "create or replace function f() returns int language sql return 1;",
+        "drop view api.notes;",
+        "commit;",
+    ],
+)
+def test_a_statement_that_cannot_be_part_of_a_projection_is_refused(
+    notes: Folder, text: str
+) -> None:
+    before = oids(notes)
+    notes.write("migrations/0002_more.sql", "create table app.more (id int);\n")
+    notes.write("api/30_more.sql", f"-- first line\n{text}\n")
+    with pytest.raises(SessionbaseError, match=r"api/30_more\.sql, line 2: not allowed in api/"):
+        notes.migrate()
+    assert oids(notes) == before
+    assert notes.fetch("select to_regclass('app.more')") == [(None,)]
+
+
+def test_the_projection_yields_to_a_client_and_starts_over(notes: Folder) -> None:
+    notes.write("api/20_latest.sql", LATEST + "-- touched\n")
+    reports: list[Any] = []
+    runner = threading.Thread(target=lambda: reports.append(notes.migrate(lock_timeout_ms=60_000)))
+    with psycopg.connect(notes.uri) as client:
+        client.execute("select from api.notes")
+        runner.start()
+        runner.join(timeout=0.6)
+        assert runner.is_alive()
+        # The view stays usable: no other client queues behind the runner for long.
+        with psycopg.connect(notes.uri) as other:
+            assert other.execute("select count(*) from api.notes").fetchone() == (0,)
+    runner.join(timeout=60)
+    assert reports[0].api_files
+
+
+def test_the_projection_that_gets_no_lock_says_what_to_do(notes: Folder) -> None:
+    notes.write("api/20_latest.sql", LATEST + "-- touched\n")
+    with psycopg.connect(notes.uri) as client:
+        client.execute("select from api.notes")
+        with pytest.raises(SessionbaseError, match="lock timeout") as refusal:
+            notes.migrate(lock_timeout_ms=300)
+    assert "--lock-timeout" in str(refusal.value.hint)

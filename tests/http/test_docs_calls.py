@@ -1,0 +1,89 @@
+"""What README.md and docs/*.md show: pasted into a shell, each call does what its page says."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import Stack, TokenFor
+from sessionbase.paths import PROJECT_DIR
+
+SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# The reader's own server and token, in whose place the test has its own.
+ASSUMED = re.compile(r"^(REST|TOKEN)=.*\n", re.MULTILINE)
+# Each call leaves its body and its status in a file, numbered.
+RECORDING_CURL = """
+curl() {
+  count=$((count + 1))
+  command curl "$@" -o "$RUN/$count.body" -w '%{http_code}' > "$RUN/$count.status"
+}
+count=0
+"""
+
+
+def calls_of(page: Path) -> str:
+    """Give the page's shell blocks that call the server, as one script."""
+    blocks = SHELL_BLOCK.findall(page.read_text(encoding="utf-8"))
+    return ASSUMED.sub("", "\n".join(block for block in blocks if "$REST" in block))
+
+
+def expected_refusals(script: str) -> list[tuple[int, str] | None]:
+    """Give for each call the status and code that the comment right above it names, or None."""
+    expected: list[tuple[int, str] | None] = []
+    named = None
+    for line in script.splitlines():
+        if line.startswith("#"):
+            named = re.search(r"\b(4\d\d) (\w+)", line)
+        elif re.match(r"(curl|call) ", line):
+            expected.append((int(named[1]), named[2]) if named else None)
+            named = None
+    return expected
+
+
+PAGES = [
+    page
+    for page in sorted([PROJECT_DIR / "README.md", *(PROJECT_DIR / "docs").glob("*.md")])
+    if calls_of(page)
+]
+
+
+def test_the_pages_with_calls_are_found() -> None:
+    names = {page.stem for page in PAGES}
+    domains = {"tool-events", "hookify-decisions", "misalignments", "todos"}
+    assert names >= {"README", *domains, "session-repo-bindings", "ui-settings", "session-context"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_call_of_the_page_works_when_pasted(
+    page: Path, stack: Stack, token_for: TokenFor, profile: str, tmp_path: Path
+) -> None:
+    script = calls_of(page)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "LC_ALL": "C.UTF-8",
+        "no_proxy": "*",
+        "REST": stack.rest_url,
+        "TOKEN": token_for(profile),
+        "RUN": str(tmp_path),
+    }
+    done = subprocess.run(
+        ["bash", "-eu", "-c", RECORDING_CURL + script],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = expected_refusals(script)
+    assert len(expected) == len(list(tmp_path.glob("*.status")))
+    for number, refusal in enumerate(expected, 1):
+        status = int((tmp_path / f"{number}.status").read_text())
+        body = (tmp_path / f"{number}.body").read_text() if status != 204 else ""
+        if refusal:
+            assert (status, json.loads(body)["code"]) == refusal, f"call {number}: {body}"
+        else:
+            assert status in {200, 201, 204}, f"call {number}: {body}"

@@ -1,0 +1,523 @@
+"""Hookify decisions over HTTP: recorded once, listed in order, and a chain that shows tampering."""
+
+import hashlib
+import itertools
+import json
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from conftest import ClientFor
+from support.concurrency import at_once
+from support.refusals import refused
+
+DECISION = {
+    "session_id": "s1",
+    "source": "timeline",
+    "severity": "high",
+    "blocked": True,
+    "rules": [{"id": "no-rm-rf", "severity": "high"}],
+}
+
+
+def record(client: httpx.Client, **fields: Any) -> httpx.Response:
+    if "content_hash" not in fields:
+        fields.setdefault("content", "rm -rf /")
+    return client.post("/rpc/record_hookify_decision", json={**DECISION, **fields})
+
+
+def verify(client: httpx.Client, **arguments: str) -> dict[str, Any]:
+    answer = client.get("/rpc/verify_hookify_decisions", params=arguments)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def tamper(db: psycopg.Connection[Any], *statements: str, **values: Any) -> None:
+    """Write as a superuser whose session fires no triggers; others' sessions are as ever."""
+    with db.transaction():
+        db.execute("set local session_replication_role = replica")
+        for statement in statements:
+            db.execute(statement, values)
+
+
+@pytest.fixture
+def chain_of_five(client: httpx.Client) -> list[dict[str, Any]]:
+    return [record(client, id=f"hook_{number}").json() for number in range(1, 6)]
+
+
+def test_a_decision_is_answered_whole_and_listed(client: httpx.Client, profile: str) -> None:
+    answer = record(client, message="That deletes everything", annotations="**Never**")
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    assert made["id"].startswith("hook_")
+    assert made["profile_id"] == profile
+    assert made["position"] == 1
+    assert made["previous_hash"] == "0" * 64
+    assert {name: made[name] for name in DECISION} == DECISION
+    assert made["message"] == "That deletes everything"
+    assert made["annotations"] == "**Never**"
+    assert client.get("/hookify_decisions").json() == [made]
+
+
+@pytest.mark.parametrize("content", ["rm -rf /", "", "naïve 日本 🙂\r\n\t"])
+def test_the_content_hash_is_the_sha256_of_its_utf8(client: httpx.Client, content: str) -> None:
+    made = record(client, content=content).json()
+    assert made["content_hash"] == hashlib.sha256(content.encode()).hexdigest()
+
+
+def test_the_content_is_stored_nowhere(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str
+) -> None:
+    record(client, content=f"secret of {profile}")
+    tables = db.execute(
+        "select format('%I.%I', schemaname, tablename) from pg_tables"
+        " where schemaname in ('app', 'api', 'ops')"
+    ).fetchall()
+    assert len(tables) >= 9
+    for (table,) in tables:
+        found = db.execute(
+            f"select count(*) from {table} as stored where stored::text like %s",
+            [f"%secret of {profile}%"],
+        ).fetchone()
+        assert found == (0,), table
+
+
+def test_a_hash_may_be_given_in_place_of_the_content(client: httpx.Client) -> None:
+    digest = hashlib.sha256(b"something long").hexdigest()
+    assert record(client, content_hash=digest).json()["content_hash"] == digest
+
+
+@pytest.mark.parametrize(
+    "digest", ["A" * 64, "a" * 63, "a" * 65, "g" * 64, "", "a" * 64 + "\n", " " + "a" * 63]
+)
+def test_a_hash_that_is_none_is_refused(client: httpx.Client, digest: str) -> None:
+    answer = record(client, content_hash=digest)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "invalid_argument"
+    assert json.loads(answer.json()["details"])["field"] == "content_hash"
+
+
+@pytest.mark.parametrize("given", [{}, {"content": "x", "content_hash": "a" * 64}])
+def test_content_and_hash_are_alternatives(client: httpx.Client, given: dict[str, str]) -> None:
+    answer = client.post("/rpc/record_hookify_decision", json={**DECISION, **given})
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "Give either content or content_hash"
+
+
+def test_only_id_and_severity_of_a_rule_are_kept(client: httpx.Client) -> None:
+    rules = [
+        {"severity": "low", "id": "b", "pattern": "secret", "message": {"x": 1}},
+        {"id": "a", "severity": "none"},
+    ]
+    kept = [{"id": "b", "severity": "low"}, {"id": "a", "severity": "none"}]
+    assert record(client, rules=rules).json()["rules"] == kept
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("source", "chat"),
+        ("source", ""),
+        ("source", "Timeline"),
+        ("source", None),
+        ("severity", "fatal"),
+        ("severity", None),
+        ("blocked", None),
+        ("session_id", ""),
+        ("session_id", None),
+        ("rules", None),
+        ("rules", {}),
+        ("rules", ["a"]),
+        ("rules", [{"id": "a"}]),
+        ("rules", [[{"id": "a", "severity": "low"}]]),
+        ("rules", [[]]),
+        ("rules", [None]),
+        ("rules", [{"id": 1, "severity": "low"}]),
+        ("rules", [{"id": "a", "severity": "fatal"}]),
+        ("id", ""),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_by_name(
+    client: httpx.Client, field: str, value: object
+) -> None:
+    answer = record(client, **{field: value})
+    assert answer.status_code == 400, answer.text
+    assert set(answer.json()) == {"code", "message", "details", "hint"}
+    assert answer.json()["code"] == "invalid_argument"
+    assert json.loads(answer.json()["details"])["field"] == field
+    assert verify(client)["checked"] == 0
+
+
+def test_a_text_that_cannot_be_stored_is_refused(client: httpx.Client) -> None:
+    answer = record(client, content="a\0b")
+    assert (answer.status_code, answer.json()["code"]) == (400, "22P05")
+
+
+def test_what_is_too_large_is_refused(client: httpx.Client) -> None:
+    answer = record(client, message="x" * 65537)
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "payload_too_large"
+    assert record(client, message="x" * 65536).status_code == 200
+
+
+def test_repeating_a_decision_gives_the_stored_one(client: httpx.Client) -> None:
+    first = record(client, id="hook_1").json()
+    assert record(client, id="hook_1").json() == first
+    assert client.get("/hookify_decisions").json() == [first]
+    assert verify(client)["valid"]
+
+
+def test_other_content_under_a_taken_id_is_refused(client: httpx.Client) -> None:
+    first = record(client, id="hook_1").json()
+    answer = record(client, id="hook_1", content="other", severity="low")
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "id_taken"
+    assert json.loads(answer.json()["details"])["differs"] == ["content_hash", "severity"]
+    assert client.get("/hookify_decisions").json() == [first]
+    assert verify(client)["valid"]
+
+
+def test_one_decision_recorded_many_times_at_once_is_one(client: httpx.Client) -> None:
+    answers = at_once([lambda: record(client, id="hook_1")] * 16)
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert verify(client)["checked"] == 1
+
+
+def test_concurrent_decisions_make_one_valid_chain(client: httpx.Client) -> None:
+    def record_five(thread: int) -> list[int]:
+        return [
+            record(client, session_id=f"s{thread}", content=f"{thread}-{number}").json()["position"]
+            for number in range(5)
+        ]
+
+    positions = at_once([lambda thread=thread: record_five(thread) for thread in range(16)])
+    assert sorted(place for of_thread in positions for place in of_thread) == list(range(1, 81))
+    for of_thread in positions:
+        assert of_thread == sorted(of_thread)
+    found = verify(client)
+    assert (found["valid"], found["checked"], found["problem"]) == (True, 80, None)
+
+
+def test_a_chain_that_grows_while_it_is_verified_is_valid(client: httpx.Client) -> None:
+    def verify_often() -> list[dict[str, Any]]:
+        return [verify(client) for _ in range(20)]
+
+    def record_often() -> list[dict[str, Any]]:
+        return [record(client).json() for _ in range(20)]
+
+    found = at_once([record_often, verify_often, record_often, verify_often])
+    assert {answer["problem"] for answer in found[1] + found[3]} == {None}
+    assert verify(client)["checked"] == 40
+
+
+def test_the_order_is_total_and_the_order_made(client: httpx.Client) -> None:
+    made = [record(client, content=str(number)).json() for number in range(20)]
+    assert [row["position"] for row in made] == list(range(1, 21))
+    times = [row["created_at"] for row in made]
+    assert times == sorted(times)
+    listed = client.get("/hookify_decisions?session_id=eq.s1&order=position").json()
+    assert listed == made
+    for before, after in itertools.pairwise(made):
+        assert after["previous_hash"] == before["row_hash"]
+
+
+def test_the_row_hash_can_be_computed_by_anyone(client: httpx.Client, profile: str) -> None:
+    made = record(client, id="hook_1", content="x", message="m").json()
+    date, clock = made["created_at"].removesuffix("+00:00").split("T")
+    seconds, _, fraction = clock.partition(".")
+    columns = [
+        "0" * 64,
+        profile,
+        1,
+        "hook_1",
+        "s1",
+        "timeline",
+        hashlib.sha256(b"x").hexdigest(),
+        "high",
+        True,
+        [{"id": "no-rm-rf", "severity": "high"}],
+        "m",
+        None,
+        f"{date}T{seconds}.{fraction.ljust(6, '0')}Z",
+    ]
+    text = json.dumps(columns, ensure_ascii=False)
+    assert made["row_hash"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("verb", ["POST", "PATCH", "DELETE"])
+def test_the_view_takes_no_writes(
+    client: httpx.Client, chain_of_five: list[dict[str, Any]], verb: str
+) -> None:
+    answer = client.request(
+        verb, "/hookify_decisions?id=eq.hook_1", json={"id": "forged", "blocked": False}
+    )
+    assert answer.status_code == 403
+    assert client.get("/hookify_decisions?order=position").json() == chain_of_five
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update app.hookify_decisions set blocked = false where profile_id = %(me)s",
+        "update app.hookify_decisions set blocked = blocked where false",
+        "delete from app.hookify_decisions where profile_id = %(me)s",
+        "truncate app.hookify_decisions",
+        "truncate app.hookify_decisions cascade",
+    ],
+)
+@pytest.mark.parametrize("role", ["superuser", "sessionbase_owner"])
+def test_not_even_its_owner_changes_a_decision(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str, role: str, statement: str
+) -> None:
+    made = record(client).json()
+    with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"), db.transaction():
+        if role != "superuser":
+            db.execute(f"set local role {role}")
+        db.execute(statement, {"me": profile})
+    assert client.get("/hookify_decisions").json() == [made]
+
+
+def test_an_empty_chain_is_valid(client: httpx.Client, profile: str) -> None:
+    assert verify(client) == {
+        "profile_id": profile,
+        "valid": True,
+        "checked": 0,
+        "head_hash": "0" * 64,
+        "first_bad_position": None,
+        "first_bad_id": None,
+        "problem": None,
+    }
+
+
+def test_an_untouched_chain_is_valid(
+    client: httpx.Client, profile: str, chain_of_five: list[dict[str, Any]]
+) -> None:
+    assert verify(client) == {
+        "profile_id": profile,
+        "valid": True,
+        "checked": 5,
+        "head_hash": chain_of_five[-1]["row_hash"],
+        "first_bad_position": None,
+        "first_bad_id": None,
+        "problem": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "blocked = false",
+        "severity = 'low'",
+        "session_id = 's2'",
+        "source = 'manual'",
+        "content_hash = repeat('a', 64)",
+        "rules = '[]'",
+        "message = ''",
+        "annotations = 'x'",
+        "created_at = created_at + interval '1 microsecond'",
+        "row_hash = repeat('a', 64)",
+        "previous_hash = repeat('a', 64)",
+        "id = 'hook_x'",
+    ],
+)
+@pytest.mark.usefixtures("chain_of_five")
+def test_a_row_changed_without_triggers_is_named(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str, change: str
+) -> None:
+    tamper(
+        db,
+        f"update app.hookify_decisions set {change} where profile_id = %(me)s and position = 3",
+        me=profile,
+    )
+    found = verify(client)
+    assert not found["valid"]
+    assert found["first_bad_position"] == 3
+    assert found["first_bad_id"] == ("hook_x" if change.startswith("id") else "hook_3")
+    assert found["problem"] == "the row was changed after it was recorded"
+
+
+@pytest.mark.usefixtures("chain_of_five")
+def test_a_row_changed_with_its_hash_made_anew_is_noticed_at_the_next(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str
+) -> None:
+    tamper(
+        db,
+        "update app.hookify_decisions set blocked = false"
+        " where profile_id = %(me)s and position = 3",
+        "update app.hookify_decisions as d set row_hash = app.hookify_decision_hash(d)"
+        " where profile_id = %(me)s and position = 3",
+        me=profile,
+    )
+    found = verify(client)
+    assert (found["valid"], found["first_bad_position"]) == (False, 4)
+    assert found["problem"] == "the row does not follow from the one before it"
+
+
+@pytest.mark.usefixtures("chain_of_five")
+def test_the_newest_row_changed_with_its_hash_made_anew_is_noticed(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str
+) -> None:
+    tamper(
+        db,
+        "update app.hookify_decisions set blocked = false"
+        " where profile_id = %(me)s and position = 5",
+        "update app.hookify_decisions as d set row_hash = app.hookify_decision_hash(d)"
+        " where profile_id = %(me)s and position = 5",
+        me=profile,
+    )
+    found = verify(client)
+    assert (found["valid"], found["first_bad_position"]) == (False, 5)
+    assert found["problem"] == "the newest row is not the one that was recorded last"
+
+
+@pytest.mark.usefixtures("chain_of_five")
+def test_a_row_deleted_from_the_middle_is_missed(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str
+) -> None:
+    tamper(
+        db,
+        "delete from app.hookify_decisions where profile_id = %(me)s and position = 3",
+        me=profile,
+    )
+    found = verify(client)
+    assert (found["valid"], found["first_bad_position"]) == (False, 4)
+    assert found["problem"] == "decision 3 of the chain is missing or out of place"
+
+
+@pytest.mark.usefixtures("chain_of_five")
+def test_a_row_deleted_and_the_rest_moved_up_is_missed(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str
+) -> None:
+    tamper(
+        db,
+        "delete from app.hookify_decisions where profile_id = %(me)s and position = 3",
+        "update app.hookify_decisions set position = 3 where profile_id = %(me)s and position = 4",
+        "update app.hookify_decisions set position = 4 where profile_id = %(me)s and position = 5",
+        me=profile,
+    )
+    found = verify(client)
+    assert (found["valid"], found["first_bad_position"]) == (False, 3)
+
+
+@pytest.mark.usefixtures("chain_of_five")
+def test_two_rows_swapped_are_noticed(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str
+) -> None:
+    move = "update app.hookify_decisions set position = {} where profile_id = %(me)s and id = {}"
+    tamper(
+        db,
+        move.format(99, "'hook_2'"),
+        move.format(2, "'hook_4'"),
+        move.format(4, "'hook_2'"),
+        me=profile,
+    )
+    found = verify(client)
+    assert (found["valid"], found["first_bad_position"]) == (False, 2)
+    assert found["first_bad_id"] == "hook_4"
+
+
+@pytest.mark.usefixtures("chain_of_five")
+@pytest.mark.parametrize("left", [4, 1, 0])
+def test_the_newest_rows_cut_off_are_missed(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str, left: int
+) -> None:
+    tamper(
+        db,
+        "delete from app.hookify_decisions where profile_id = %(me)s and position > %(left)s",
+        me=profile,
+        left=left,
+    )
+    found = verify(client)
+    assert (found["valid"], found["first_bad_position"]) == (False, left + 1)
+    assert found["problem"] == f"the chain ends after {left} decisions, but 5 were recorded"
+
+
+@pytest.mark.usefixtures("chain_of_five")
+def test_a_row_slipped_in_without_triggers_is_noticed(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str
+) -> None:
+    tamper(
+        db,
+        "insert into app.hookify_decisions select (jsonb_populate_record(d,"
+        ' \'{"id": "hook_forged", "position": 6}\')).* from app.hookify_decisions as d'
+        " where profile_id = %(me)s and position = 5",
+        me=profile,
+    )
+    assert verify(client)["first_bad_id"] == "hook_forged"
+
+
+def test_an_id_of_another_profile_is_free(
+    client: httpx.Client, client_for: ClientFor, profile: str
+) -> None:
+    mine = record(client, id="hook_1").json()
+    other = client_for(f"{profile}-other")
+    assert other.get("/hookify_decisions?id=eq.hook_1").json() == []
+    theirs = record(other, id="hook_1", content="theirs")
+    assert theirs.status_code == 200
+    assert theirs.json()["position"] == 1
+    assert client.get("/hookify_decisions").json() == [mine]
+    assert verify(other)["checked"] == 1
+
+
+def test_a_profile_verifies_its_own_chain_only(
+    client: httpx.Client, client_for: ClientFor, profile: str
+) -> None:
+    record(client)
+    assert verify(client, profile_id=profile)["checked"] == 1
+    other = client_for(f"{profile}-other")
+    for name in (profile, "nobody at all"):
+        answer = other.get("/rpc/verify_hookify_decisions", params={"profile_id": name})
+        assert answer.status_code == 400
+        assert answer.json()["message"] == "A profile can verify its own decisions only"
+
+
+def test_an_auditor_reads_and_verifies_every_profile_and_writes_nothing(
+    client: httpx.Client, client_for: ClientFor, profile: str
+) -> None:
+    made = record(client).json()
+    auditor = client_for(f"{profile}-auditor", role="auditor")
+    assert auditor.get("/hookify_decisions", params={"profile_id": f"eq.{profile}"}).json() == [
+        made
+    ]
+    assert verify(auditor, profile_id=profile)["checked"] == 1
+    assert record(auditor).status_code == 403
+    assert client.get("/hookify_decisions").json() == [made]
+
+
+def test_a_guest_gets_nothing(guest: httpx.Client) -> None:
+    assert record(guest).status_code == 401
+    assert guest.get("/hookify_decisions").status_code == 401
+    assert guest.get("/rpc/verify_hookify_decisions").status_code == 401
+
+
+def test_the_transaction_of_a_decision_can_be_asked_for(client: httpx.Client) -> None:
+    answer = client.post(
+        "/rpc/record_hookify_decision?select=id,txid", json={**DECISION, "content": "x"}
+    )
+    assert int(answer.json()["txid"]) > 0
+
+
+def test_a_chain_whose_end_was_rewritten_takes_no_more_and_says_why(
+    client: httpx.Client,
+    db: psycopg.Connection[Any],
+    profile: str,
+    chain_of_five: list[dict[str, Any]],
+) -> None:
+    tamper(
+        db,
+        "update app.hookify_chains set length = 0, head_hash = repeat('0', 64)"
+        " where profile_id = %(profile)s",
+        profile=profile,
+    )
+    refused(
+        record(client),
+        500,
+        "chain_broken",
+        "The profile's chain of decisions was changed outside the API; nothing was recorded",
+    )
+    assert record(client, id=chain_of_five[0]["id"]).json() == chain_of_five[0]  # a repeat
+    assert verify(client)["valid"] is False

@@ -1,0 +1,251 @@
+"""Todos over HTTP: plain rows, and a toggle that counts."""
+
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+
+from conftest import ClientFor
+from support.concurrency import at_once
+from support.refusals import refused
+
+WHOLE = {"Prefer": "return=representation"}
+NOT_FOUND = {"code": "not_found", "message": "Todo not found", "details": None, "hint": None}
+# What String.prototype.trim() removes: ECMAScript's WhiteSpace and LineTerminator.
+JAVASCRIPT_WHITE_SPACE = (
+    [chr(code) for code in (0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x20, 0xA0, 0x1680)]
+    + [chr(code) for code in range(0x2000, 0x200B)]
+    + [chr(code) for code in (0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF)]
+)
+
+
+def add(client: httpx.Client, text: str | None = "Buy milk", **fields: Any) -> httpx.Response:
+    return client.post("/todos", json={"text": text, **fields}, headers=WHOLE)
+
+
+def added(client: httpx.Client, text: str = "Buy milk", **fields: Any) -> dict[str, Any]:
+    answer = add(client, text, **fields)
+    assert answer.status_code == 201, answer.text
+    (row,) = answer.json()
+    made: dict[str, Any] = row
+    return made
+
+
+def toggle(client: httpx.Client, todo: str) -> httpx.Response:
+    return client.post("/rpc/toggle_todo", json={"id": todo})
+
+
+def listed(client: httpx.Client) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = client.get("/todos?order=created_at,id").json()
+    return rows
+
+
+def test_a_new_todo_is_open_and_on_the_list(client: httpx.Client) -> None:
+    made = added(client)
+    assert set(made) == {"id", "text", "completed", "created_at"}
+    assert (made["text"], made["completed"]) == ("Buy milk", False)
+    assert uuid.UUID(made["id"]).version == 7
+    assert listed(client) == [made]
+
+
+def test_the_list_is_in_the_order_made(client: httpx.Client) -> None:
+    made = [added(client, str(number)) for number in range(10)]
+    assert listed(client) == made
+
+
+def test_a_caller_may_give_the_id_and_repeat_it_without_harm(client: httpx.Client) -> None:
+    todo = str(uuid.uuid4())
+    made = added(client, id=todo)
+    assert made["id"] == todo
+    assert add(client, "again", id=todo).status_code == 409
+    assert listed(client) == [made]
+
+
+@pytest.mark.parametrize(
+    "text", ["  two  spaces\n", "\u200b", "\x85", "naïve 日本 🙂", "a" * 65536, "' or 1=1 --"]
+)
+def test_the_text_is_kept_as_typed(client: httpx.Client, text: str) -> None:
+    assert added(client, text)["text"] == text
+    assert listed(client)[0]["text"] == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", *JAVASCRIPT_WHITE_SPACE, "".join(JAVASCRIPT_WHITE_SPACE)], ids=ascii
+)
+def test_a_blank_text_is_refused(client: httpx.Client, text: str) -> None:
+    kept = added(client)
+    for answer in (
+        add(client, text),
+        client.patch(f"/todos?id=eq.{kept['id']}", json={"text": text}),
+    ):
+        details = refused(answer, 400, "invalid_argument", "text must not be blank")
+        assert details == {"field": "text"}
+    assert listed(client) == [kept]
+
+
+def test_a_text_beyond_64_kib_is_too_large(client: httpx.Client) -> None:
+    refused(add(client, "a" * 65537), 413, "payload_too_large", "text may have 64 KiB at most")
+    assert listed(client) == []
+
+
+def test_a_todo_without_a_text_is_refused(client: httpx.Client) -> None:
+    answer = add(client, None)
+    assert (answer.status_code, answer.json()["code"]) == (400, "23502")
+    assert listed(client) == []
+
+
+def test_a_todo_can_be_edited_and_completed(client: httpx.Client) -> None:
+    first, second = added(client, "one"), added(client, "two")
+    edit = {"text": "One", "completed": True}
+    answer = client.patch(f"/todos?id=eq.{first['id']}", json=edit, headers=WHOLE)
+    assert answer.json() == [{**first, **edit}]
+    assert listed(client) == [{**first, **edit}, second]
+
+
+def test_setting_completed_twice_is_the_same_as_once(client: httpx.Client) -> None:
+    made = added(client)
+    for _ in range(2):
+        client.patch(f"/todos?id=eq.{made['id']}", json={"completed": True})
+    assert listed(client) == [{**made, "completed": True}]
+
+
+def test_a_patch_without_a_filter_changes_nothing(client: httpx.Client) -> None:
+    made = [added(client, "one"), added(client, "two")]
+    answer = client.patch("/todos", json={"completed": True})
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "invalid_argument"
+    assert answer.json()["message"] == "The request would change several rows; nothing was changed"
+    assert listed(client) == made
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "00000000-0000-0000-0000-000000000000"},
+        {"created_at": "2000-01-01T00:00:00Z"},
+        {"completed": True, "created_at": "2000-01-01T00:00:00Z"},
+    ],
+)
+def test_id_and_time_cannot_be_changed(client: httpx.Client, change: dict[str, object]) -> None:
+    made = added(client)
+    answer = client.patch(f"/todos?id=eq.{made['id']}", json=change)
+    assert answer.status_code == 403
+    assert listed(client) == [made]
+
+
+@pytest.mark.parametrize("column", ["profile_id", "created_at"])
+def test_profile_and_time_cannot_be_given(client: httpx.Client, column: str) -> None:
+    assert add(client, **{column: "2000-01-01"}).status_code in {400, 403}
+    assert listed(client) == []
+
+
+def test_a_toggle_turns_a_todo_and_turns_it_back(client: httpx.Client) -> None:
+    made = added(client)
+    assert toggle(client, made["id"]).json() == {**made, "completed": True}
+    assert toggle(client, made["id"]).json() == made
+    assert listed(client) == [made]
+
+
+def test_64_toggles_at_once_leave_a_todo_as_it_began(client: httpx.Client) -> None:
+    made = added(client)
+    answers = at_once([lambda: toggle(client, made["id"])] * 64)
+    assert {answer.status_code for answer in answers} == {200}
+    assert [answer.json()["completed"] for answer in answers].count(True) == 32
+    assert listed(client) == [made]
+
+
+def test_65_toggles_at_once_turn_it(client: httpx.Client) -> None:
+    made = added(client)
+    at_once([lambda: toggle(client, made["id"])] * 65)
+    assert listed(client) == [{**made, "completed": True}]
+
+
+def test_a_deleted_todo_is_answered_once_more_and_gone(client: httpx.Client) -> None:
+    first, second = added(client, "one"), added(client, "two")
+    answer = client.post("/rpc/delete_todo", json={"id": first["id"]})
+    assert (answer.status_code, answer.json()) == (200, first)
+    assert listed(client) == [second]
+    assert client.post("/rpc/delete_todo", json={"id": first["id"]}).status_code == 404
+
+
+def test_of_many_who_delete_at_once_one_is_answered(client: httpx.Client) -> None:
+    made = added(client)
+    answers = at_once(
+        [lambda: client.post("/rpc/delete_todo", json={"id": made["id"]})] * 8
+        + [lambda: toggle(client, made["id"])] * 8
+    )
+    deleted = [answer.status_code for answer in answers[:8]]
+    assert sorted(deleted) == [200] + [404] * 7
+    assert {answer.status_code for answer in answers} == {200, 404}
+    assert listed(client) == []
+
+
+@pytest.mark.parametrize("function", ["toggle_todo", "delete_todo"])
+def test_a_todo_that_is_unknown_or_another_s_is_not_found(
+    client: httpx.Client, client_for: ClientFor, profile: str, function: str
+) -> None:
+    made = added(client)
+    other = client_for(f"{profile}-other")
+    for caller, todo in ((client, str(uuid.uuid4())), (other, made["id"])):
+        answer = caller.post(f"/rpc/{function}", json={"id": todo})
+        assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+    assert listed(client) == [made]
+
+
+def test_an_id_that_is_no_uuid_is_refused(client: httpx.Client) -> None:
+    answer = toggle(client, "first")
+    assert (answer.status_code, answer.json()["code"]) == (400, "22P02")
+
+
+def test_a_null_id_is_not_found(client: httpx.Client) -> None:
+    for function in ("toggle_todo", "delete_todo"):
+        answer = client.post(f"/rpc/{function}", json={"id": None})
+        assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+
+
+def test_delete_goes_through_the_function_alone(client: httpx.Client) -> None:
+    made = added(client)
+    assert client.delete(f"/todos?id=eq.{made['id']}").status_code == 403
+    assert listed(client) == [made]
+
+
+def test_another_profile_neither_sees_nor_changes_a_todo_and_may_use_its_id(
+    client: httpx.Client, client_for: ClientFor, profile: str
+) -> None:
+    made = added(client)
+    other = client_for(f"{profile}-other")
+    one = f"/todos?id=eq.{made['id']}"
+    assert listed(other) == []
+    assert other.patch(one, json={"text": "mine"}, headers=WHOLE).json() == []
+    assert added(other, "theirs", id=made["id"])["text"] == "theirs"
+    other.patch(one, json={"text": "still theirs"})
+    assert listed(client) == [made]
+
+
+@pytest.mark.parametrize("prefer", ["merge-duplicates", "ignore-duplicates"])
+def test_an_upsert_leaves_stored_todos_as_they_are(
+    client: httpx.Client, client_for: ClientFor, profile: str, prefer: str
+) -> None:
+    made = added(client)
+    other = client_for(f"{profile}-other")
+    for caller in (client, other):
+        caller.post(
+            "/todos?on_conflict=id",
+            json={"id": made["id"], "text": "upserted"},
+            headers={"Prefer": f"resolution={prefer}"},
+        )
+        assert listed(client) == [made]
+
+
+def test_a_guest_and_an_auditor_get_nothing(
+    client: httpx.Client, guest: httpx.Client, client_for: ClientFor, profile: str
+) -> None:
+    made = added(client)
+    for caller, status in ((guest, 401), (client_for(profile, "auditor"), 403)):
+        assert caller.get("/todos").status_code == status
+        assert add(caller).status_code == status
+        assert caller.patch("/todos", json={"completed": True}).status_code == status
+        assert toggle(caller, made["id"]).status_code == status
+        assert caller.post("/rpc/delete_todo", json={"id": made["id"]}).status_code == status
+    assert listed(client) == [made]

@@ -1,0 +1,293 @@
+"""The exporter: its file is the app's own form, and importing it again finds nothing new."""
+
+import json
+import stat
+import subprocess
+import sys
+import uuid
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sessionbase.errors import SessionbaseError
+from sessionbase.exporter.tool_events import PRETTY_LIMIT, export_tool_events, new_file
+from sessionbase.paths import PROJECT_DIR
+from support.import_files import event, finished, load, write
+
+SAMPLE = PROJECT_DIR / "docs/sample/chat-tool-events.json"
+CONTEXT = [
+    {"eventIndex": 3, "displayIndex": 2, "eventId": None, "eventType": "error", "summary": "é"},
+    {"eventIndex": 4.5, "displayIndex": 4, "eventType": "x", "summary": ""},
+]
+
+
+def export(uri: str, profile: str, file: Path) -> bytes:
+    """Run the exporter in this process, into a file."""
+    with new_file(file, overwrite=True) as stream:
+        export_tool_events(uri, profile, stream)
+    return file.read_bytes()
+
+
+def command(stack: Any, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `sessionbase export tool-events` as a user does."""
+    parts = ["-m", "sessionbase", "export", "tool-events", "--db-uri", stack.db_uri]
+    return subprocess.run(
+        [sys.executable, *parts, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def assert_all_there(stack: Any, file: Path, profile: str, records: int) -> None:
+    """Assert that to import the file changes and loses nothing."""
+    report = load(stack.db_uri, file, profile)
+    assert (report.records, report.already_there, report.moved_on) == (records, records, 0)
+    assert report.ok
+
+
+def test_the_sample_comes_out_as_the_app_would_write_it(stack, profile, tmp_path):
+    load(stack.db_uri, SAMPLE, profile)
+    records = json.loads(SAMPLE.read_text(encoding="utf-8"))
+    records.sort(key=lambda record: (record["startedAt"], record["id"]))
+    data = export(stack.db_uri, profile, tmp_path / "out.json")
+    told = json.loads(data)
+    assert told == records
+    assert [list(record) for record in told] == [list(record) for record in records]
+    # Indented as JSON.stringify(events, null, 2) does it.
+    assert data.decode() == json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    assert_all_there(stack, tmp_path / "out.json", profile, len(records))
+
+
+ODD = {
+    "null arguments": event(arguments=None),
+    "null inside": event(arguments={"a": None, "b": [None]}),
+    "scalar arguments": event(arguments="text"),
+    "empty containers": event(arguments={"a": {}, "b": [], "c": [[], {}], "": ""}),
+    "brackets in texts": event(arguments={"{": "[", "x": "{\n    }\n  [\n]"}, toolName="{\n}"),
+    "unicode": event(arguments='😀\u2028\u007f\u0001\t"\\/é', sessionId="ß/😀 \n"),
+    "only what must be there": event(threadId=..., toolCallId=...),
+    "pending": event(status="pending"),
+    "microseconds": finished(
+        startedAt="2025-12-18T23:50:36.922001Z",
+        completedAt="2025-12-18T23:50:37.000999Z",
+    )
+    | {"latencyMs": 79},
+    "another zone": event(startedAt="2025-12-18T23:50:36+05:30"),
+    "the first and the last year": finished(
+        startedAt="0001-01-01T00:00:00Z", completedAt="9999-12-31T23:59:59.999999Z", latencyMs=...
+    ),
+    "null result": finished(result=None),
+    "no result": finished(result=...),
+    "failed": finished(status="failed", result=..., error='it\nbroke: "é" \u0007'),
+    "failed with a result": finished(status="failed", error="", result={"partial": [1, 2]}),
+    "context events": finished(contextEvents=CONTEXT),
+    "no context events": finished(contextEvents=[]),
+}
+
+
+@pytest.mark.parametrize("record", ODD.values(), ids=ODD.keys())
+def test_to_import_what_was_exported_finds_it_already_there(stack, profile, tmp_path, record):
+    load(stack.db_uri, write(tmp_path, record), profile)
+    [told] = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    assert_all_there(stack, tmp_path / "out.json", profile, 1)
+    times = {"startedAt", "completedAt", "latencyMs"}
+    assert {name: told[name] for name in told if name not in times} == {
+        name: record[name] for name in record if name not in times
+    }
+
+
+def test_numbers_keep_every_digit(stack, profile, tmp_path):
+    numbers = ["123456789012345678901234567890", "0.1000000000000000055511151231257827", "1.10"]
+    numbers += ["-7", "1" + "0" * 400, "0." + "0" * 400 + "1", "9007199254740993"]
+    record = json.dumps(event()).replace("2591", "[" + ", ".join(numbers) + "]")
+    load(stack.db_uri, write(tmp_path, record), profile)
+    data = export(stack.db_uri, profile, tmp_path / "out.json")
+    [told] = json.loads(data, parse_float=str, parse_int=str)
+    assert told["arguments"]["eventNumber"] == numbers
+    assert_all_there(stack, tmp_path / "out.json", profile, 1)
+
+
+def test_times_have_milliseconds_and_microseconds_only_where_they_are(stack, profile, tmp_path):
+    starts = ["2025-12-18T23:50:36Z", "2025-12-18T23:50:36.5Z", "2025-12-18T23:50:36.500007Z"]
+    records = [event(str(number), startedAt=start) for number, start in enumerate(starts)]
+    load(stack.db_uri, write(tmp_path, *records), profile)
+    told = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    assert [record["startedAt"] for record in told] == [
+        "2025-12-18T23:50:36.000Z",
+        "2025-12-18T23:50:36.500Z",
+        "2025-12-18T23:50:36.500007Z",
+    ]
+
+
+def test_a_long_value_stands_on_one_line_and_comes_back_whole(stack, profile, tmp_path):
+    deep: Any = list(range(PRETTY_LIMIT // 6))
+    for _ in range(300):
+        deep = [deep]
+    load(stack.db_uri, write(tmp_path, json.dumps(finished(result=deep))), profile)
+    data = export(stack.db_uri, profile, tmp_path / "out.json")
+    assert len(data) < 2 * PRETTY_LIMIT
+    assert json.loads(data)[0]["result"] == deep
+    assert_all_there(stack, tmp_path / "out.json", profile, 1)
+
+
+def test_what_clients_recorded_over_http_goes_round_too(stack, client, profile, tmp_path):
+    recorded = {"session_id": "s", "tool_name": "t", "arguments": {"a": 1}}
+    for event_id in ("a", "b"):
+        answer = client.post("/rpc/record_tool_event", json={**recorded, "id": event_id})
+        assert answer.status_code == 200
+    done = {"id": "a", "to_status": "failed", "error": "e", "result": {"b": 2}}
+    assert client.post("/rpc/transition_tool_event", json=done).status_code == 200
+    told = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    assert [(record["id"], record["status"]) for record in told] == [
+        ("a", "failed"),
+        ("b", "executing"),
+    ]
+    assert_all_there(stack, tmp_path / "out.json", profile, 2)
+
+
+def exactly(data: bytes) -> Any:
+    """Decode JSON with numbers as they are written, not as the nearest float."""
+    return json.loads(data, parse_float=Decimal, parse_int=Decimal)
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(arguments=st.lists(st.tuples(values, values), max_size=6))
+def test_any_json_goes_round_and_into_an_empty_profile_gives_the_same_file(
+    stack, tmp_path, arguments
+):
+    profile, copy = uuid.uuid4().hex, uuid.uuid4().hex
+    records = [
+        finished(f"e{number}", arguments=given_, result=result)
+        for number, (given_, result) in enumerate(arguments)
+    ]
+    file = write(tmp_path, *records)
+    load(stack.db_uri, file, profile)
+    data = export(stack.db_uri, profile, tmp_path / "out.json")
+    assert exactly(data) == exactly(file.read_bytes())
+    assert_all_there(stack, tmp_path / "out.json", profile, len(records))
+    load(stack.db_uri, tmp_path / "out.json", copy)
+    assert export(stack.db_uri, copy, tmp_path / "copy.json") == data
+
+
+def test_a_profile_without_events_gives_an_empty_array(stack, profile, tmp_path):
+    assert export(stack.db_uri, profile, tmp_path / "out.json") == b"[]\n"
+    assert_all_there(stack, tmp_path / "out.json", profile, 0)
+
+
+def test_the_events_of_other_profiles_are_not_in_it(stack, profile, tmp_path):
+    load(stack.db_uri, write(tmp_path, event("mine")), profile)
+    load(stack.db_uri, write(tmp_path, event("other"), name="other.json"), f"{profile}-other")
+    told = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    assert [record["id"] for record in told] == ["mine"]
+
+
+def test_the_oldest_comes_first_and_the_id_decides_where_two_started_together(
+    stack, profile, tmp_path
+):
+    later = {"startedAt": "2026-01-01T00:00:00Z"}
+    records = [event("b", **later), event("c"), event("a", **later), event("B", **later)]
+    load(stack.db_uri, write(tmp_path, *records), profile)
+    told = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    assert [record["id"] for record in told] == ["c", "B", "a", "b"]
+
+
+def test_without_output_the_array_is_all_of_stdout(stack, profile, tmp_path):
+    load(stack.db_uri, write(tmp_path, event("é")), profile)
+    done = command(stack, "--profile", profile)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [record["id"] for record in json.loads(done.stdout)] == ["é"]
+
+
+def test_a_file_that_exists_is_refused_and_stays_until_forced(stack, profile, tmp_path):
+    file = tmp_path / "out.json"
+    file.write_text("precious")
+    refused = command(stack, "--profile", profile, "--output", file)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"Error: {file} exists, and stays as it is (--force replaces it, or name another)\n"
+    )
+    assert file.read_text() == "precious"
+    forced = command(stack, "--profile", profile, "--output", file, "--force", "--json")
+    assert json.loads(forced.stdout) == {"file": str(file), "profile": profile, "records": 0}
+    assert file.read_text() == "[]\n"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
+    file = tmp_path / "out.json"
+    with pytest.raises(SessionbaseError, match="exists"), new_file(file, overwrite=False) as stream:
+        stream.write(b"[]")
+        file.write_text("precious")
+    assert file.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_export_that_fails_leaves_no_file_and_the_old_one_as_it_was(
+    stack, db: psycopg.Connection[Any], profile, tmp_path
+):
+    load(stack.db_uri, write(tmp_path, event("a"), name="in.json"), profile)
+    # No client can store such a time; a DBA could.
+    db.execute(
+        "insert into app.tool_events (profile_id, id, session_id, tool_name, arguments, started_at)"
+        " values (%s, 'endless', 's', 't', '{}', 'infinity')",
+        (profile,),
+    )
+    folder = tmp_path / "target"
+    folder.mkdir()
+    file = folder / "out.json"
+    done = command(stack, "--profile", profile, "--output", file)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: event endless has a time outside the years 1 to 9999")
+    assert list(folder.iterdir()) == []
+    file.write_text("precious")
+    assert command(stack, "--profile", profile, "--output", file, "--force").returncode == 1
+    assert (file.read_text(), list(folder.iterdir())) == ("precious", [file])
+
+
+def test_what_is_no_ordinary_file_is_refused_even_by_force(stack, profile, tmp_path):
+    for arguments in ([], ["--force"]):
+        done = command(stack, "--profile", profile, "--output", tmp_path, *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"Error: {tmp_path} is not an ordinary file\n"
+
+
+def test_the_file_has_the_permissions_that_any_new_file_has(stack, profile, tmp_path):
+    export(stack.db_uri, profile, tmp_path / "out.json")
+    (tmp_path / "plain").touch()
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out.json", "plain")}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["--force"]])
+def test_what_goes_with_output_alone_is_wrong_usage_without_it(stack, profile, arguments):
+    assert command(stack, "--profile", profile, *arguments).returncode == 2
+
+
+def test_a_dash_as_output_is_stdout(stack, profile, tmp_path):
+    load(stack.db_uri, SAMPLE, profile)
+    dash, plain = (command(stack, "--profile", profile, *more) for more in (["-o", "-"], []))
+    assert (dash.returncode, dash.stdout) == (0, plain.stdout)
+    assert len(json.loads(dash.stdout)) > 0

@@ -1,0 +1,41 @@
+"""What the catalogue cannot tell of the SQL files: that each function says what it is."""
+
+import re
+
+import pytest
+from pglast import ast, parse_sql
+
+from sessionbase.paths import resource_path
+
+FILES = sorted(
+    [*resource_path("sql").glob("migrations/*.sql"), *resource_path("sql").glob("api/*.sql")]
+)
+
+
+def functions(text: str) -> dict[str, set[str]]:
+    """Every function that the SQL creates, and the options that it states."""
+    return {
+        ".".join(part.sval for part in raw.stmt.funcname): {
+            option.defname for option in raw.stmt.options
+        }
+        for raw in parse_sql(text)
+        if isinstance(raw.stmt, ast.CreateFunctionStmt)
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_function_states_volatility_security_and_search_path(path) -> None:
+    for name, stated in functions(path.read_text()).items():
+        assert {"volatility", "security", "set"} <= stated, name
+        assert name.startswith(("app.", "api.")), name
+
+
+def test_the_files_have_functions_to_check() -> None:
+    assert sum(len(functions(path.read_text())) for path in FILES) > 20
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_file_raises_what_postgrest_retries_or_copies_into_the_status_line(path) -> None:
+    code = re.sub(r"--.*", "", path.read_text())
+    code = re.sub(r"comment on .*?;\n", "", code, flags=re.DOTALL)
+    assert not re.search(r"40001|serialization_failure|'PT\d", code)

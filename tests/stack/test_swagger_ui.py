@@ -1,0 +1,136 @@
+"""Swagger UI of `up --docs`, used in a real browser."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from conftest import free_port
+from sessionbase.errors import SessionbaseError
+from sessionbase.generate.graphviz import find_node
+from sessionbase.paths import PROJECT_DIR
+from sessionbase.stack import docs, manage, state
+from sessionbase.stack.token import make_claims, sign
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
+)
+
+
+@pytest.fixture(scope="module")
+def data_dir() -> Iterator[Path]:
+    """Yield the data directory of a stack that was brought up with --docs."""
+    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
+    manage.up(folder / "data", options(free_port()))
+    yield folder / "data"
+    manage.delete_data(folder / "data")
+    shutil.rmtree(folder)
+
+
+def options(docs_port: int) -> manage.UpOptions:
+    """Ask for free ports, and for Swagger UI on this one."""
+    return manage.UpOptions(free_port(), free_port(), docs_port=docs_port)
+
+
+def token(data_dir: Path, profile: str) -> str:
+    return sign(make_claims(profile), state.require(data_dir)[1].jwt_secret)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM HERE: Swagger UI was not tried")
+def test_a_person_authorizes_reads_what_there_is_and_makes_calls_that_count(
+    data_dir: Path, tmp_path: Path, profile: str
+) -> None:
+    saw = use_swagger_ui(data_dir, token(data_dir, profile), tmp_path / "page.png")
+    assert saw["complaints"] == []
+    assert saw["asGuest"] == 1, "a guest may do nothing, so only the description itself is there"
+    assert {"get_todos", "patch_todos", "post_rpc_toggle_todo"} <= set(saw["offered"])
+    nobody_may = {"post_misalignments", "delete_todos", "get_rpc_toggle_todo"}
+    assert nobody_may & set(saw["offered"]) == set()
+    assert saw["added"]["status"] == "201"
+    assert saw["listed"]["status"] == "200"
+    assert '"text": "typed in Swagger UI"' in saw["listed"]["answer"]
+    assert "How many rows to give at most." in saw["listed"]["described"]
+    assert saw["called"]["status"] == "200"
+    assert '"unfinished_tool_events": []' in saw["called"]["answer"]
+
+    rows = httpx.get(
+        f"{manage.status(data_dir)['rest_url']}/todos?select=text",
+        headers={"Authorization": f"Bearer {token(data_dir, profile)}"},
+        trust_env=False,
+    ).json()
+    assert rows == [{"text": "typed in Swagger UI"}]
+
+
+def use_swagger_ui(data_dir: Path, bearer: str, screenshot: Path) -> dict[str, Any]:
+    """Run tests/support/swagger_ui.cjs, and return what it saw."""
+    script = PROJECT_DIR / "tests/support/swagger_ui.cjs"
+    url = manage.status(data_dir)["docs_url"]
+    done = subprocess.run(
+        [find_node(), str(script), str(CHROMIUM), url, bearer, str(screenshot)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def test_it_serves_its_own_files_and_nothing_else(data_dir: Path) -> None:
+    url = manage.status(data_dir)["docs_url"]
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        assert "swagger-ui-bundle.js" in client.get("/").text
+        assert client.get("/swagger-ui-bundle.js").headers["content-type"].startswith("text/java")
+        config = client.get("/config.json").json()
+        assert config["restUrl"] == manage.status(data_dir)["rest_url"]
+        for path in ("/server.py", "/../secrets.json", "/docs.json", "/%2e%2e/stack.json"):
+            assert client.get(path).status_code == 404
+
+
+def test_it_runs_as_the_user_of_the_servers_not_as_root(data_dir: Path) -> None:
+    stack_config, _ = state.require(data_dir)
+    process, pids = docs.find(stack_config), manage.status(data_dir)["pids"]
+    assert process
+    assert process.pid == pids["docs"]
+    assert process.uids().effective != 0
+
+
+def test_up_again_leaves_it_alone_and_another_port_moves_it(data_dir: Path) -> None:
+    before = manage.status(data_dir)
+    port = int(before["docs_url"].rsplit(":", 1)[1])
+    assert manage.up(data_dir, manage.UpOptions(docs_port=port)).started == []
+    assert manage.status(data_dir)["pids"] == before["pids"]
+
+    other = free_port()
+    assert manage.up(data_dir, manage.UpOptions(docs_port=other)).started == ["Swagger UI"]
+    assert manage.status(data_dir)["docs_url"] == f"http://127.0.0.1:{other}"
+    assert manage.up(data_dir).started == [], "without --docs what runs goes on"
+    assert manage.status(data_dir)["docs_url"] == f"http://127.0.0.1:{other}"
+
+
+def test_a_port_that_postgrest_has_is_refused(data_dir: Path) -> None:
+    taken = int(manage.status(data_dir)["rest_url"].rsplit(":", 1)[1])
+    with pytest.raises(SessionbaseError, match="is PostgREST's"):
+        manage.up(data_dir, manage.UpOptions(docs_port=taken))
+
+
+def test_down_stops_it() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
+    try:
+        manage.up(folder / "data", options(free_port()))
+        url = manage.status(folder / "data")["docs_url"]
+        assert httpx.get(url, trust_env=False).is_success
+        assert "Swagger UI" in manage.down(folder / "data")
+        assert manage.status(folder / "data")["docs_url"] is None
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url, trust_env=False)
+    finally:
+        manage.delete_data(folder / "data")
+        shutil.rmtree(folder)

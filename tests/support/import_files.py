@@ -1,0 +1,57 @@
+"""Legacy files for the importer's tests, and the importer run on them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sessionbase.importer.report import ImportReport
+from sessionbase.importer.tool_events import import_tool_events
+
+STARTED = "2025-12-18T23:50:36.922Z"
+
+
+def event(event_id: str = "tool_1", **changes: Any) -> dict[str, Any]:
+    """A record like those of real files; a field given as `...` is left out."""
+    record = {
+        "id": event_id,
+        "sessionId": "session-default",
+        "threadId": "thread_1",
+        "toolCallId": "207769766",
+        "toolName": "get_timeline_event",
+        "arguments": {"sessionId": "session-default", "eventNumber": 2591},
+        "status": "executing",
+        "startedAt": STARTED,
+        **changes,
+    }
+    return {name: value for name, value in record.items() if value is not ...}
+
+
+def finished(event_id: str = "tool_1", **changes: Any) -> dict[str, Any]:
+    """A record of an event that succeeded after 78 milliseconds."""
+    done = {
+        "status": "succeeded",
+        "result": {"found": True},
+        "completedAt": "2025-12-18T23:50:37.000Z",
+        "latencyMs": 78,
+    }
+    return event(event_id, **{**done, **changes})
+
+
+def write(folder: Path, *records: Any, name: str = "chat-tool-events.json") -> Path:
+    """Write a file the way the app does; a record given as str is taken for JSON already."""
+    texts = [r if isinstance(r, str) else json.dumps(r, indent=2) for r in records]
+    file = folder / name
+    file.write_text("[" + ",\n".join(texts) + "]", encoding="utf-8")
+    return file
+
+
+def load(uri: str, file: Path, profile: str, **options: Any) -> ImportReport:
+    """Run the importer in this process."""
+    return import_tool_events(uri, file, profile, **options)
+
+
+def told_in(report: ImportReport) -> list[dict[str, Any]]:
+    """The lines of the rejects file that a report names."""
+    assert report.rejects_file
+    text = Path(report.rejects_file).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.split("\n")[:-1]]

@@ -1,0 +1,16 @@
+"""What every refusal over HTTP looks like."""
+
+import json
+from typing import Any
+
+import httpx
+
+
+def refused(answer: httpx.Response, status: int, code: str, message: str) -> Any:
+    """Check a refusal of sessionbase's own, word for word; give its `details`, parsed."""
+    body = answer.json()
+    assert (answer.status_code, body.get("code")) == (status, code), answer.text
+    assert set(body) == {"code", "message", "details", "hint"}
+    assert body["message"] == message
+    assert body["hint"] is None or body["hint"].strip()
+    return None if body["details"] is None else json.loads(body["details"])

@@ -1,0 +1,54 @@
+"""Fixtures for the runner's tests: a database of the test's own, and a folder of SQL to fill it."""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from sessionbase.migrate.runner import MigrateReport, migrate
+from sessionbase.paths import resource_path
+
+
+class Folder:
+    """A folder of SQL files, and the runner with it at one database."""
+
+    def __init__(self, path: Path, uri: str) -> None:
+        self.path = path
+        self.uri = uri
+        (path / "migrations").mkdir(parents=True)
+        (path / "api").mkdir()
+        shutil.copyfile(resource_path("sql") / "roles.sql", path / "roles.sql")
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).write_text(text)
+
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink()
+
+    def migrate(self, **options: Any) -> MigrateReport:
+        return migrate(self.uri, self.path, **options)
+
+    def fetch(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.uri) as conn:
+            return conn.execute(query.encode()).fetchall()
+
+
+@pytest.fixture
+def empty_database(db: psycopg.Connection[Any]) -> Iterator[str]:
+    """Yield the superuser's connection string of a new, empty database in the test cluster."""
+    name = f"try_{uuid.uuid4().hex}"
+    db.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+    yield make_conninfo(db.info.dsn, password=db.info.password, dbname=name)
+    db.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, empty_database: str) -> Folder:
+    """Return an SQL folder with roles.sql alone."""
+    return Folder(tmp_path / "sql", empty_database)
