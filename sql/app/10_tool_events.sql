@@ -94,6 +94,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   if tg_level = 'STATEMENT' then

@@ -67,6 +67,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   -- The statement holds the row lock of the misalignment, so that no two entries get one number.
