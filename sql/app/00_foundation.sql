@@ -104,21 +104,61 @@ begin
       'Guest settings stay on the device; send a token to keep them here'
     );
   end if;
+end
+$$;
+comment on function app.check_request() is
+'PostgREST runs it before every request (db-pre-request). It refuses a token without a profile and a
+guest''s request about settings.';
+grant execute on function app.check_request() to anon, authenticated, auditor;
 
-  if pg_catalog.current_setting('request.headers', true)::json ->> 'prefer'
-    ~ 'count=(planned|estimated)' then
+create or replace function app.refuse_explain() returns boolean
+language plpgsql
+immutable -- So that PostgreSQL evaluates it while it plans a statement, an EXPLAIN included.
+security invoker
+parallel safe
+set search_path = ''
+as $$
+begin
+  -- Only in a request: a DBA may explain a query as a client role.
+  if pg_catalog.current_query() ~* '^\s*explain'
+    and pg_catalog.current_setting('request.method', true) <> '' then
     perform app.raise_error(
       400, 'invalid_argument', 'Estimated counts are refused: they reveal other profiles'' rows',
       pg_catalog.jsonb_build_object('field', 'Prefer'), 'Use Prefer: count=exact'
     );
   end if;
+  return true;
 end
 $$;
-comment on function app.check_request() is
-'PostgREST runs it before every request (db-pre-request). It refuses a token without a profile, a
-guest''s request about settings, and a count by the planner''s estimate, which is not bound by
-row-level security.';
-grant execute on function app.check_request() to anon, authenticated, auditor;
+comment on function app.refuse_explain() is
+'Condition of the restrictive policies no_estimates. PostgREST gets an estimated count by an EXPLAIN,
+whose row estimates come from the rows of all profiles. In any other statement the planner replaces
+the call by true. See docs/decisions/0007.';
+grant execute on function app.refuse_explain() to authenticated, auditor;
+
+create or replace function app.json_typeof(body json) returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+  -- Only an INSERT of PostgREST takes several rows.
+  if pg_catalog.json_typeof(json_typeof.body) = 'array'
+    and pg_catalog.current_query() not like 'WITH pgrst_source AS (INSERT INTO %' then
+    perform app.raise_error(
+      400, 'invalid_argument', 'The body must be one JSON object; nothing was done', null,
+      'Send one call per object'
+    );
+  end if;
+  return pg_catalog.json_typeof(json_typeof.body);
+end
+$$;
+comment on function app.json_typeof(json) is
+'Refuses an array as the body of a function call or a PATCH. PostgREST 12.0 would use its first element
+and ignore the others. Its SQL calls json_typeof without a schema, and db-extra-search-path puts app
+before pg_catalog. See docs/decisions/0009.';
+grant execute on function app.json_typeof(json) to anon, authenticated, auditor;
 
 create or replace function app.uuidv7() returns uuid
 language plpgsql

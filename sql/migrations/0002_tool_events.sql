@@ -143,6 +143,8 @@ create trigger append_only before update or delete or truncate on app.tool_event
 for each statement execute function app.refuse_change();
 
 alter table app.tool_events enable row level security;
+create policy no_estimates on app.tool_events as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.tool_events for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy insert_own on app.tool_events for insert to authenticated
@@ -152,6 +154,8 @@ using (profile_id = (select app.profile_id()))
 with check (profile_id = (select app.profile_id()));
 
 alter table app.tool_event_transitions enable row level security;
+create policy no_estimates on app.tool_event_transitions as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.tool_event_transitions for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy select_all on app.tool_event_transitions for select to auditor

@@ -158,12 +158,16 @@ create trigger append_only before update or delete or truncate on app.hookify_de
 for each statement execute function app.refuse_change();
 
 alter table app.hookify_chains enable row level security;
+create policy no_estimates on app.hookify_chains as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.hookify_chains for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy select_all on app.hookify_chains for select to auditor
 using (true);
 
 alter table app.hookify_decisions enable row level security;
+create policy no_estimates on app.hookify_decisions as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.hookify_decisions for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy select_all on app.hookify_decisions for select to auditor

@@ -150,6 +150,8 @@ create trigger append_only before update or delete or truncate on app.misalignme
 for each statement execute function app.refuse_change();
 
 alter table app.misalignments enable row level security;
+create policy no_estimates on app.misalignments as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.misalignments for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy insert_own on app.misalignments for insert to authenticated
@@ -159,6 +161,8 @@ using (profile_id = (select app.profile_id()))
 with check (profile_id = (select app.profile_id()));
 
 alter table app.misalignment_transitions enable row level security;
+create policy no_estimates on app.misalignment_transitions as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.misalignment_transitions for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy select_all on app.misalignment_transitions for select to auditor

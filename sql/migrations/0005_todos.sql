@@ -43,6 +43,8 @@ referencing new table as changed_rows
 for each statement execute function app.refuse_bulk_change('id');
 
 alter table app.todos enable row level security;
+create policy no_estimates on app.todos as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.todos for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy insert_own on app.todos for insert to authenticated

@@ -53,6 +53,8 @@ for each statement execute function app.refuse_bulk_change('session_id');
 
 alter table app.cleared_session_repo_bindings enable row level security;
 alter table app.session_repo_bindings enable row level security;
+create policy no_estimates on app.session_repo_bindings as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.session_repo_bindings for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy insert_own on app.session_repo_bindings for insert to authenticated

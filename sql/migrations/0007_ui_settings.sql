@@ -53,6 +53,8 @@ create trigger revise before update on app.ui_settings
 for each row execute function app.revise_ui_settings();
 
 alter table app.ui_settings enable row level security;
+create policy no_estimates on app.ui_settings as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.ui_settings for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy insert_own on app.ui_settings for insert to authenticated
