@@ -8,7 +8,9 @@ from pglast import ast, parse_sql
 from sessionbase.paths import resource_path
 
 FILES = sorted(
-    [*resource_path("sql").glob("migrations/*.sql"), *resource_path("sql").glob("api/*.sql")]
+    path
+    for folder in ("migrations", "app", "api")
+    for path in resource_path("sql").glob(f"{folder}/*.sql")
 )
 
 
