@@ -3,6 +3,7 @@
 # what pyproject.toml, constraints.txt and package-lock.json say; `bootstrap dev` adds what the tests
 # need, the TypeScript client's packages too. A stamp in .venv tells what is done already; a moved
 # checkout starts anew.
+: "${project:?must be set to the project folder}"
 
 fail() {
   echo "Error: $1" >&2
