@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from functools import partial
 from typing import Any
 
 import httpx
@@ -195,7 +196,7 @@ def test_concurrent_decisions_make_one_valid_chain(client: httpx.Client) -> None
             for number in range(5)
         ]
 
-    positions = at_once([lambda thread=thread: record_five(thread) for thread in range(16)])
+    positions = at_once([partial(record_five, thread) for thread in range(16)])
     assert sorted(place for of_thread in positions for place in of_thread) == list(range(1, 81))
     for of_thread in positions:
         assert of_thread == sorted(of_thread)

@@ -481,6 +481,7 @@ def test_other_context_in_a_record_that_nobody_touched_is_another_content(
 
 
 MIB = 1024 * 1024
+BAD_CONTEXT: list[Any] = [{}, "text", 1, [1], [[]], [{}], [{**LOOKED_AT[0], "eventIndex": "3"}]]
 
 
 @pytest.mark.parametrize(
@@ -502,7 +503,7 @@ MIB = 1024 * 1024
                 " {eventIndex, displayIndex, eventId?, eventType, summary}",
                 "context_events",
             )
-            for wrong in ({}, "text", 1, [1], [[]], [{}], [{**LOOKED_AT[0], "eventIndex": "3"}])
+            for wrong in BAD_CONTEXT
         ),
     ],
 )

@@ -12,7 +12,7 @@ select
   function.proacl,
   function.proowner
 from pg_proc as function
-join pg_namespace as namespace on namespace.oid = function.pronamespace
+inner join pg_namespace as namespace on namespace.oid = function.pronamespace
 where namespace.nspname in ('app', 'api', 'ops');
 
 create temporary view our_relations as
@@ -26,7 +26,7 @@ select
   relation.relacl,
   relation.relowner
 from pg_class as relation
-join pg_namespace as namespace on namespace.oid = relation.relnamespace
+inner join pg_namespace as namespace on namespace.oid = relation.relnamespace
 where namespace.nspname in ('app', 'api', 'ops') and relation.relkind in ('r', 'p', 'v', 'm', 'S', 'f');
 
 -- ---- Schemas and owners
@@ -386,12 +386,12 @@ select is(
   refusal('select app.profile_id()'), '401 no_profile The token names no profile',
   'a DBA has no profile by default'
 );
-set local sessionbase.actor = 'import';
+set local "sessionbase.actor" = 'import';
 select is(app.actor(), 'import', 'a DBA may say as what it acts');
-set local request.jwt.claims = '{"sub": "profile-of-the-token"}';
+set local "request.jwt.claims" = '{"sub": "profile-of-the-token"}';
 select is(app.actor(), 'profile-of-the-token', 'but where there is a token, it says who acts');
 select as_dba();
-set local sessionbase.actor = '';
+set local "sessionbase.actor" = '';
 select is(app.actor(), session_user::text, 'else it is the login');
 
 select is(
@@ -406,5 +406,5 @@ select throws_ok(
   'an error has all four keys, even where two are null'
 );
 
-select * from finish();
+select finish();
 rollback;

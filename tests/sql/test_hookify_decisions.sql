@@ -248,5 +248,5 @@ select is_empty(
   'and the content is not'
 );
 
-select * from finish();
+select finish();
 rollback;

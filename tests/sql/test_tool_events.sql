@@ -431,5 +431,5 @@ select set_eq(
 );
 
 select as_dba();
-select * from finish();
+select finish();
 rollback;
