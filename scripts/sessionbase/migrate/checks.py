@@ -67,6 +67,16 @@ def created_view(tree: ast.Node) -> tuple[str, str] | None:
     return str(tree.view.schemaname), str(tree.view.relname)
 
 
+def created_trigger(tree: ast.Node) -> tuple[str, str, str] | None:
+    """Return schema and name of the view or table, and the trigger that a statement creates.
+
+    None for other statements.
+    """
+    if not isinstance(tree, ast.CreateTrigStmt) or tree.relation is None:
+        return None
+    return str(tree.relation.schemaname), str(tree.relation.relname), str(tree.trigname)
+
+
 def types_of(tree: ast.CreateFunctionStmt) -> list[str]:
     """Return the types, as SQL, of all parameters and of the result of a function."""
     types = [parameter.argType for parameter in tree.parameters or ()]
@@ -133,13 +143,17 @@ def check_migration(file: SqlFile) -> list[Statement]:
 
 
 def _created_in(tree: ast.Node, schema: str) -> bool:
-    """Tell whether a statement is `create or replace` of a function, or in api of a view."""
-    if not isinstance(tree, ast.CreateFunctionStmt | ast.ViewStmt) or not tree.replace:
+    """Tell whether a statement is `create or replace` of something that `schema` may have.
+
+    That is a function; in api also a view, or a trigger of a view.
+    """
+    if not isinstance(tree, ast.CreateFunctionStmt | ast.ViewStmt | ast.CreateTrigStmt):
         return False
-    routine, view = created_routine(tree), created_view(tree)
+    routine = created_routine(tree)
     if routine:
-        return routine.schema == schema
-    return view is not None and schema == view[0] == "api"
+        return bool(tree.replace) and routine.schema == schema
+    other = created_view(tree) or created_trigger(tree)
+    return bool(tree.replace) and other is not None and schema == other[0] == "api"
 
 
 def _check_types(file: SqlFile, statement: Statement) -> None:
@@ -162,8 +176,9 @@ def _check_api(file: SqlFile) -> list[Statement]:
                 file,
                 statement,
                 "not allowed in api/",
-                "only create or replace view, function or procedure api.NAME, comment on, grant "
-                "and revoke; anything else belongs in a migration",
+                "only create or replace view, function or procedure api.NAME, create or replace "
+                "trigger on api.VIEW, comment on, grant and revoke; anything else belongs in a "
+                "migration",
             )
         _check_types(file, statement)
     return statements
@@ -214,7 +229,8 @@ def _refuse_twice(files: list[ParsedFile]) -> None:
     seen: dict[object, str] = {}
     for file, statements in files:
         for statement in statements:
-            item = created_routine(statement.tree) or created_view(statement.tree)
+            tree = statement.tree
+            item = created_routine(tree) or created_view(tree) or created_trigger(tree)
             if item is None:
                 continue
             if item in seen:
