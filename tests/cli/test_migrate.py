@@ -273,7 +273,8 @@ def test_a_login_that_is_only_a_member_of_the_owner_can_migrate(
     two_migrations(folder)
     folder.write("api/notes.sql", "create or replace view api.notes as select 1 as id;\n")
     login = sql.Identifier(plain_login)
-    db.execute(sql.SQL("grant sessionbase_owner to {} with inherit false").format(login))
+    db.execute(sql.SQL("alter role {} noinherit").format(login))
+    db.execute(sql.SQL("grant sessionbase_owner to {}").format(login))
     database = sql.Identifier(psycopg.conninfo.conninfo_to_dict(folder.uri)["dbname"])  # type: ignore[arg-type]
     db.execute(sql.SQL("grant create on database {} to sessionbase_owner").format(database))
     folder.uri = make_conninfo(folder.uri, user=plain_login, password="try")
@@ -359,6 +360,8 @@ def test_the_command_lists_what_a_run_would_apply_and_what_it_applied(folder: Fo
 def test_roles_that_another_login_created_are_not_changed(
     folder: Folder, plain_login: str, db: psycopg.Connection[Any]
 ) -> None:
+    if db.info.server_version < 160000:
+        pytest.skip("a membership without the SET option exists from PostgreSQL 16 on")
     two_migrations(folder)
     login = sql.Identifier(plain_login)
     db.execute(sql.SQL("alter role {} createrole").format(login))

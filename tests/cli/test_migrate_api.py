@@ -230,9 +230,71 @@ def test_an_object_outside_that_depends_on_schema_api_is_never_dropped(notes: Fo
     assert notes.fetch("select count(*) from app.reading") == [(0,)]
 
 
+ADD = """
+create or replace function api.add() returns trigger language plpgsql as $$
+begin
+  insert into app.notes values (new.id, new.text);
+  return new;
+end
+$$;
+create or replace trigger add_note instead of insert on api.notes
+for each row execute function api.add();
+comment on trigger add_note on api.notes is 'Adds.';
+"""
+
+
+def test_a_trigger_of_a_view_is_created_and_replaced_in_place(notes: Folder) -> None:
+    triggers = "select oid::int, tgname from pg_trigger where tgrelid = 'api.notes'::regclass"
+    notes.write("api/15_add.sql", ADD)
+    notes.migrate()
+    notes.execute("insert into api.notes (id, text) values (1, 'a')")
+    assert notes.fetch("select text from app.notes") == [("a",)]
+    before = notes.fetch(triggers)
+    assert [row[1] for row in before] == ["add_note"]
+    notes.write("api/15_add.sql", ADD + "-- touched\n")
+    report = notes.migrate().repeatable
+    assert report is not None
+    assert (report.created, report.recreated, report.dropped) == ([], [], [])
+    assert notes.fetch(triggers) == before
+
+
+def test_a_trigger_of_a_view_that_no_file_defines_any_more_is_dropped(notes: Folder) -> None:
+    notes.write("api/15_add.sql", ADD)
+    notes.migrate()
+    notes.remove("api/15_add.sql")
+    report = notes.migrate().repeatable
+    assert report is not None
+    assert report.dropped == ["add_note on api.notes", "api.add()"]
+
+
+def test_a_view_with_a_trigger_is_created_again_with_the_trigger(notes: Folder) -> None:
+    notes.write("api/15_add.sql", ADD)
+    notes.migrate()
+    notes.write("api/10_notes.sql", NOTES.replace("id, text from", "id, upper(text) text from"))
+    notes.migrate()
+    notes.write("api/10_notes.sql", NOTES.replace("id, text", "text, id"))
+    report = notes.migrate().repeatable
+    assert report is not None
+    assert "add_note on api.notes" in report.recreated
+    notes.execute("insert into api.notes (id, text) values (1, 'a')")
+
+
+def test_a_trigger_of_a_table_that_uses_a_function_of_api_is_never_dropped(notes: Folder) -> None:
+    notes.write("api/15_add.sql", ADD)
+    notes.migrate()
+    notes.execute(
+        "create trigger t before delete on app.notes for each row execute function api.add()"
+    )
+    notes.remove("api/15_add.sql")
+    with pytest.raises(SessionbaseError, match=r"trigger t on app\.notes depends on api\.add"):
+        notes.migrate()
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "create or replace trigger t before insert on app.notes execute function app.f();",
+        "create trigger t instead of insert on api.notes for each row execute function app.f();",
         "create table api.t (id int);",
         "create view api.v as select 1 as one;",
         "create or replace view app.v as select 1 as one;",

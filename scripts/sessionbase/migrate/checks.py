@@ -68,7 +68,10 @@ def created_view(tree: ast.Node) -> tuple[str, str] | None:
 
 
 def created_trigger(tree: ast.Node) -> tuple[str, str, str] | None:
-    """Return schema, view and name of the trigger that a statement creates; else None."""
+    """Return schema and name of the view or table, and the trigger that a statement creates.
+
+    None for other statements.
+    """
     if not isinstance(tree, ast.CreateTrigStmt) or tree.relation is None:
         return None
     return str(tree.relation.schemaname), str(tree.relation.relname), str(tree.trigname)
@@ -140,15 +143,17 @@ def check_migration(file: SqlFile) -> list[Statement]:
 
 
 def _created_in(tree: ast.Node, schema: str) -> bool:
-    """Tell whether a statement replaces a function, or in api a view or its trigger."""
-    kinds = ast.CreateFunctionStmt | ast.ViewStmt | ast.CreateTrigStmt
-    if not isinstance(tree, kinds) or not tree.replace:
+    """Tell whether a statement is `create or replace` of something that `schema` may have.
+
+    That is a function; in api also a view, or a trigger of a view.
+    """
+    if not isinstance(tree, ast.CreateFunctionStmt | ast.ViewStmt | ast.CreateTrigStmt):
         return False
     routine = created_routine(tree)
     if routine:
-        return routine.schema == schema
-    relation = created_view(tree) or created_trigger(tree)
-    return relation is not None and schema == relation[0] == "api"
+        return bool(tree.replace) and routine.schema == schema
+    other = created_view(tree) or created_trigger(tree)
+    return bool(tree.replace) and other is not None and schema == other[0] == "api"
 
 
 def _check_types(file: SqlFile, statement: Statement) -> None:
@@ -171,8 +176,9 @@ def _check_api(file: SqlFile) -> list[Statement]:
                 file,
                 statement,
                 "not allowed in api/",
-                "only create or replace view, function or procedure api.NAME, or trigger on such a "
-                "view, comment on, grant and revoke; anything else belongs in a migration",
+                "only create or replace view, function or procedure api.NAME, create or replace "
+                "trigger on api.VIEW, comment on, grant and revoke; anything else belongs in a "
+                "migration",
             )
         _check_types(file, statement)
     return statements
@@ -223,7 +229,8 @@ def _refuse_twice(files: list[ParsedFile]) -> None:
     seen: dict[object, str] = {}
     for file, statements in files:
         for statement in statements:
-            item = created_routine(statement.tree) or created_view(statement.tree)
+            tree = statement.tree
+            item = created_routine(tree) or created_view(tree) or created_trigger(tree)
             if item is None:
                 continue
             if item in seen:

@@ -17,7 +17,6 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.checks import (
     ParsedFile,
     RepeatableFiles,
-    Routine,
     created_routine,
     created_trigger,
     created_view,
@@ -31,8 +30,8 @@ from sessionbase.migrate.ledger import Connection, record_repeatable_files
 # invalid_function_definition, wrong_object_type (a function that becomes a procedure).
 _NOT_IN_PLACE = {"42P16", "42P13", "42809"}
 
-# The objects of schema api that files can define (a trigger belongs to its view), and standalone
-# types, which files can't define.
+# The objects of schema api that files can define, and standalone types, which files can't define.
+# `drop KIND IDENTITY` is valid SQL for each.
 _API_OBJECTS = """
 select 'pg_proc'::regclass::oid as classid, p.oid, 'routine' as kind,
        p.oid::regprocedure::text as identity
@@ -44,7 +43,7 @@ union all
 select 'pg_trigger'::regclass, t.oid, 'trigger',
        quote_ident(t.tgname) || ' on ' || c.oid::regclass::text
   from pg_trigger t join pg_class c on c.oid = t.tgrelid
- where c.relnamespace = to_regnamespace('api') and c.relkind = 'v' and not t.tgisinternal
+ where c.relnamespace = to_regnamespace('api') and c.relkind = 'v'
 union all
 select 'pg_type'::regclass, t.oid, 'type', t.oid::regtype::text
   from pg_type t left join pg_class c on c.oid = t.typrelid
@@ -75,7 +74,8 @@ select distinct case when r.oid is null then pg_describe_object(d.classid, d.obj
 """
 
 # Everything that a `drop … cascade` of the given objects would drop too. An internal dependency
-# counts in both directions: the rule of a view is a part of the view.
+# counts in both directions: the rule of a view is a part of the view. A trigger has no schema; it
+# counts as in that of its view or table.
 _DEPENDENTS = """
 with recursive hit (classid, objid) as (
   select * from unnest(%(classids)s::oid[], %(oids)s::oid[])
@@ -88,8 +88,11 @@ with recursive hit (classid, objid) as (
      where d.classid = hit.classid and d.objid = hit.objid and d.deptype = 'i'
   ) found
 )
-select hit.classid, hit.objid, o.schema, o.type, o.identity
+select hit.classid, hit.objid, coalesce(o.schema, c.relnamespace::regnamespace::text),
+       o.type, o.identity
   from hit cross join lateral pg_identify_object(hit.classid, hit.objid, 0) o
+  left join pg_trigger t on hit.classid = 'pg_trigger'::regclass and t.oid = hit.objid
+  left join pg_class c on c.oid = t.tgrelid
 """
 
 _GRANTS = """
@@ -122,12 +125,17 @@ select case when d.objsubid = 0 then 'view' else 'column' end,
   from pg_class c join pg_description d on d.classoid = 'pg_class'::regclass and d.objoid = c.oid
   left join pg_attribute t on t.attrelid = c.oid and t.attnum = d.objsubid and d.objsubid > 0
  where c.relnamespace = to_regnamespace('api') and c.relkind = 'v'
+union all
+select 'trigger', quote_ident(t.tgname) || ' on ' || c.oid::regclass::text
+  from pg_trigger t join pg_class c on c.oid = t.tgrelid
+  join pg_description d on d.classoid = 'pg_trigger'::regclass and d.objoid = t.oid
+ where c.relnamespace = to_regnamespace('api') and c.relkind = 'v'
 """
 
 
 @dataclass(frozen=True)
 class DatabaseObject:
-    """A view, its trigger, a function or a type of schema api, or a function of schema app."""
+    """A view, trigger, function or standalone type of api, or a function of app."""
 
     classid: int
     oid: int
@@ -181,13 +189,12 @@ def _defined_oid(conn: Connection, statement: Statement) -> int | None:
         return int(row[0]) if row and row[0] else None
     trigger = created_trigger(statement.tree)
     if trigger:
-        schema, view_name, name = trigger
         row = conn.execute(
             "select oid from pg_trigger where tgrelid = to_regclass(%s) and tgname = %s",
-            (sql.Identifier(schema, view_name).as_string(), name),
+            (sql.Identifier(*trigger[:2]).as_string(), trigger[2]),
         ).fetchone()
         return int(row[0]) if row else None
-    routine: Routine | None = created_routine(statement.tree)
+    routine = created_routine(statement.tree)
     return find_routine(conn, routine) if routine else None
 
 
@@ -205,14 +212,7 @@ def _dependents(conn: Connection, objects: list[DatabaseObject]) -> list[int]:
         _DEPENDENTS,
         {"classids": [o.classid for o in objects], "oids": [o.oid for o in objects]},
     ).fetchall()
-    outside = [
-        f"{row[3]} {row[4]}"
-        for row in rows
-        # A rule or trigger has no schema of its own; its identity is `NAME on SCHEMA.RELATION`.
-        if row[2] != "api"
-        and row[3] != "rule"
-        and not (row[3] == "trigger" and " on api." in row[4])
-    ]
+    outside = [f"{row[3]} {row[4]}" for row in rows if row[2] != "api" and row[3] != "rule"]
     if outside:
         raise SessionbaseError(
             f"schema api can't be changed: {', '.join(sorted(outside))} depends on "
