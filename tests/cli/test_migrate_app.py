@@ -13,7 +13,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.runner import pending
 
 if TYPE_CHECKING:
-    from sql_folder import Folder
+    from support.sql_folder import Folder
 
 pytest_plugins = ["support.sql_folder"]
 
@@ -428,7 +428,8 @@ def test_of_eight_runners_at_once_one_applies_the_files_of_app(folder: Folder) -
 
     def run(_: int) -> bool:
         start.wait()
-        return folder.migrate().nothing_to_do
+        report: MigrateReport = folder.migrate()
+        return report.nothing_to_do
 
     with ThreadPoolExecutor(8) as pool:
         idle = list(pool.map(run, range(8)))
