@@ -1,17 +1,16 @@
-"""The whole schema as one text, so that a review sees what a migration makes of it."""
+"""The whole schema as one text; its diff in a review shows what a migration changes."""
 
-import os
 import re
 import subprocess
 from pathlib import Path
 
 from sessionbase.errors import SessionbaseError
-from sessionbase.stack.account import Account, postgres_bin
+from sessionbase.postgres_programs import embedded_bin
 
 SCHEMAS = ("app", "api", "ops")
 
-# Lines that differ from run to run or server to server and say nothing about the schema: pg_dump's
-# versions, its one-time \restrict key, the settings it starts with, the frames of its headings.
+# Lines that differ between runs or servers and are not part of the schema: the versions, the
+# random key of \restrict, the settings at the start, the empty lines of the headings.
 _NOISE = re.compile(
     r"^(--|-- Dumped .*|-- PostgreSQL database dump.*|\\(un)?restrict .*|SET \w+ = .*;"
     r"|SELECT pg_catalog\.set_config\(.*\);)\n",
@@ -19,27 +18,35 @@ _NOISE = re.compile(
 )
 
 
-def dump_schema(db_uri: str, pg_dump: Path | None = None) -> str:
-    """Return the schemas app, api and ops as pg_dump writes them, without what varies.
+def _failure(program: Path, stderr: str) -> SessionbaseError:
+    """Make one line of what pg_dump wrote: `pg_dump: error: …` and `pg_dump: detail: …`."""
+    lines = [re.sub(r"^pg_dump: (error: |detail: )?", "", line) for line in stderr.splitlines()]
+    message = "; ".join(line for line in lines if line) or "it wrote no message"
+    hint = None
+    if "server version mismatch" in message:
+        hint = "name a pg_dump that is not older than the server by --pg-dump"
+    return SessionbaseError(f"{program} failed: {message}", hint)
 
-    `pg_dump` is the program to use, of the server's major version or a later one; the embedded
-    PostgreSQL's unless named. Raises SessionbaseError with what it said where it fails.
+
+def dump_schema(db_uri: str, pg_dump: Path | None = None) -> str:
+    """Return the schemas app, api and ops as pg_dump writes them, without lines that vary.
+
+    `pg_dump` is the program to use, not older than the server; the embedded PostgreSQL's unless
+    named. Raises SessionbaseError with the message of pg_dump where it fails or is missing.
     """
-    program = pg_dump or postgres_bin(Account(os.geteuid(), os.getegid())) / "pg_dump"
+    program = pg_dump or embedded_bin() / "pg_dump"
+    schemas = [f"--schema={schema}" for schema in SCHEMAS]
     try:
         done = subprocess.run(
-            [
-                str(program),
-                "--schema-only",
-                *(f"--schema={schema}" for schema in SCHEMAS),
-                f"--dbname={db_uri}",
-            ],
+            [str(program), "--schema-only", *schemas, f"--dbname={db_uri}"],
             capture_output=True,
             text=True,
             check=True,
         )
     except OSError as error:
-        raise SessionbaseError(f"{program} does not run: {error.strerror}") from error
+        raise SessionbaseError(
+            f"{program} does not run: {error.strerror}", "name another pg_dump by --pg-dump"
+        ) from error
     except subprocess.CalledProcessError as error:
-        raise SessionbaseError(f"pg_dump failed: {error.stderr.strip().splitlines()[0]}") from error
+        raise _failure(program, error.stderr) from error
     return re.sub(r"\n{3,}", "\n\n", _NOISE.sub("", done.stdout)).strip() + "\n"

