@@ -15,7 +15,7 @@ select
   pg_catalog.format('trigger %I on %s', needed.trigger_name, needed.table_name) as object,
   'is missing' as what,
   pg_catalog.format(
-    'run the statement "create trigger %s … on %s" of sql/migrations again, as sessionbase_owner',
+    'as sessionbase_owner, run the statement of sql/ again that creates the trigger %s on %s',
     needed.trigger_name, needed.table_name
   ) as remediation
 from needed

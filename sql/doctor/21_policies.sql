@@ -1,13 +1,25 @@
 -- A policy that is missing, or that sql/authority.json does not ask for
--- Each right in sql/authority.json on a table of app has one policy, for the same role and command.
--- Another policy is an error, as policies are combined with OR and it may show more rows. A missing
--- policy is a warning: the role then sees or changes no row by that command.
+-- Each right in sql/authority.json on a table of app has one permissive policy, for the same role and
+-- command, and each table the restrictive policies of that file. Another policy is an error: permissive
+-- policies are combined with OR, so it may show more rows. A missing permissive policy is a warning:
+-- the role then sees or changes no row by that command. A missing restrictive policy is an error.
 with expected as (
-  select listed.table_name, listed.policy_name, listed.command, listed.role, listed.optional
+  select
+    listed.table_name,
+    listed.policy_name,
+    listed.command,
+    listed.role,
+    listed.restrictive,
+    listed.optional
   from pg_catalog.jsonb_to_recordset(
     pg_catalog.current_setting('sessionbase.authority')::jsonb -> 'policies'
   ) as listed (
-    table_name text, policy_name text, command text, role text, optional boolean
+    table_name text,
+    policy_name text,
+    command text,
+    role text,
+    restrictive boolean,
+    optional boolean
   )
 ),
 
@@ -15,6 +27,7 @@ actual as (
   select
     policy.polrelid::regclass::text as table_name,
     policy.polname::text as policy_name,
+    not policy.polpermissive as restrictive,
     case policy.polcmd
       when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete'
       else 'all'
@@ -32,7 +45,9 @@ actual as (
 )
 
 select
-  case when actual.table_name is null then 'warning' else 'error' end as level,
+  case
+    when actual.table_name is null and not expected.restrictive then 'warning' else 'error'
+  end as level,
   pg_catalog.format(
     'policy %I on %s',
     coalesce(actual.policy_name, expected.policy_name),
@@ -42,7 +57,9 @@ select
     when actual.table_name is null
       then pg_catalog.format('is missing: for %s to %s', expected.command, expected.role)
     else pg_catalog.format(
-      'is for %s to %s, and sql/authority.json does not ask for that', actual.command, actual.role
+      'is %s for %s to %s, and sql/authority.json does not ask for that',
+      case when actual.restrictive then 'restrictive' else 'permissive' end,
+      actual.command, actual.role
     )
   end as what,
   case
@@ -58,6 +75,7 @@ full join actual
   and actual.policy_name = expected.policy_name
   and actual.command = expected.command
   and actual.role = expected.role
+  and actual.restrictive = expected.restrictive
 where expected.table_name is null
   or (actual.table_name is null and not expected.optional)
 order by object, what

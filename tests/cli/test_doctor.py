@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -396,7 +396,23 @@ CASES = [
         "create policy done on app.todos for select to authenticated"
         " using (profile_id = (select app.profile_id()) and completed)",
         "policy done on app.todos",
-        "is for select to authenticated",
+        "is permissive for select to authenticated",
+    ),
+    Case(
+        "policies",
+        "error",
+        "drop policy no_estimates on app.todos",
+        "policy no_estimates on app.todos",
+        "is missing: for select to auditor, authenticated",
+        runs=False,
+    ),
+    Case(
+        "policies",
+        "error",
+        "drop policy no_estimates on app.todos; create policy no_estimates on app.todos"
+        " for select to authenticated, auditor using (app.refuse_explain())",
+        "policy no_estimates on app.todos",
+        "is permissive for select",
     ),
     Case(
         "policies",
@@ -611,13 +627,11 @@ def test_every_trigger_of_a_fresh_database_is_in_the_authority_list(doomed: Data
         "select tgrelid::regclass::text, tgname from pg_trigger where not tgisinternal"
     ).fetchall()
     listed = {
-        (f"app.{name}", trigger)
-        for name, table in read_authority().tables.items()
-        for trigger in table.triggers
+        (name, trigger) for name, items in read_authority().triggers.items() for trigger in items
     }
     assert triggers
     assert set(triggers) - listed == set(), (
-        'add them to "triggers" of their table in sql/authority.json'
+        'add them to "triggers" of their table or view in sql/authority.json'
     )
 
 
@@ -687,6 +701,17 @@ def sql_folder(path: Path, **migrations: str) -> Path:
 FUNCTION = "create or replace function app.f({}) returns text language sql as $${}$$;"
 
 
+def test_a_function_of_a_migration_is_compared_with_its_file_in_app_where_there_is_one(
+    tmp_path: Path,
+) -> None:
+    folder = sql_folder(tmp_path, first=FUNCTION.format("a text", "select 1"))
+    (folder / "app").mkdir()
+    (folder / "app" / "10_f.sql").write_text(FUNCTION.format("a text", "select 2"))
+    (function,) = read_functions(folder)
+    assert function.attributes["body"] == "select 2"
+    assert function.file.label == "app/10_f.sql"
+
+
 def test_of_several_statements_for_one_function_the_last_one_counts(tmp_path: Path) -> None:
     folder = sql_folder(
         tmp_path,
@@ -734,12 +759,14 @@ def test_a_mistake_in_the_authority_list_is_refused_with_its_place_and_the_file(
 
 
 def test_a_function_in_the_authority_list_that_no_file_creates_is_refused() -> None:
-    with pytest.raises(SessionbaseError, match=r"api\.txid: no file below sql/ creates .*correct"):
-        expand(
-            read_authority(),
-            {"app.check_request": [], "app.raise_error": []}
-            | {f"app.{name}": [] for name in ("profile_id", "refuse_row", "assert_check")},
-        )
+    authority = read_authority()
+    todos = replace(authority.domains["todos"], app_functions={"add_todos": ["authenticated"]})
+    authority.domains["todos"] = todos
+    names = {item.name: [item.name] for item in read_functions(resource_path("sql"))}
+    with pytest.raises(
+        SessionbaseError, match=r"app\.add_todos: no file below sql/ .*correct sql/"
+    ):
+        expand(authority, names)
 
 
 def test_policies_whose_identity_is_in_a_subselect_are_left_alone(doomed: Database) -> None:

@@ -200,7 +200,10 @@ def test_every_call_gets_the_status_of_the_rule_and_nobody_reaches_the_rows_of_t
 ) -> None:
     rows, text = owner
     before = stored(db, rows.profile)
-    assert [table for table, found in before.items() if not found] == [], (
+    tables = AUTHORITY.tables
+    # No role has a right on a closed table: triggers alone write it.
+    is_open = {table: table not in tables or bool(tables[table].commands) for table in before}
+    assert [table for table, found in before.items() if not found and is_open[table]] == [], (
         f'the owner has no row in them: add a request to "setup" of their domain in {FILE_NAME}'
     )
 

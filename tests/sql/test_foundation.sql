@@ -122,13 +122,15 @@ select is_empty(
 
 select is_empty(
   $$ select tablename, policyname, roles from pg_policies
-     where schemaname in ('app', 'ops') and (cardinality(roles) <> 1 or 'public' = any (roles)) $$,
-  'every policy is for one named role'
+     where schemaname in ('app', 'ops')
+       and ('public' = any (roles) or (permissive = 'PERMISSIVE' and cardinality(roles) <> 1)) $$,
+  'every policy is for named roles, and a permissive one for one role'
 );
 select is_empty(
   $$ select tablename, policyname, cmd from pg_policies
-     where schemaname = 'app' and policyname not in (lower(cmd) || '_own', lower(cmd) || '_all') $$,
-  'every policy has the name of its command, and _own or _all'
+     where schemaname = 'app' and permissive = 'PERMISSIVE'
+       and policyname not in (lower(cmd) || '_own', lower(cmd) || '_all') $$,
+  'every permissive policy has the name of its command, and _own or _all'
 );
 select is_empty(
   $$ select tablename, policyname, qual, with_check from pg_policies
@@ -154,20 +156,24 @@ select
   schemaname || '.' || tablename as table_name,
   policyname::text as policy_name,
   lower(cmd) as command,
-  array_to_string(roles, ',') as role
+  array_to_string(roles, ', ') as role,
+  permissive = 'RESTRICTIVE' as restrictive
 from pg_policies
 where schemaname in ('app', 'ops');
 
 select is_empty(
   $$ select * from our_policies
-     except select table_name, policy_name, command, role from authority_policies $$,
+     except
+     select table_name, policy_name, command, role, restrictive from authority_policies $$,
   'each policy is for a right in sql/authority.json: drop it, or add the right to its table ("rights" '
-  'or "writable")'
+  'or "writable"); a restrictive policy is in "restrictive_policies"'
 );
 select is_empty(
-  $$ select table_name, policy_name, command, role from authority_policies where not optional
+  $$ select table_name, policy_name, command, role, restrictive from authority_policies
+     where not optional
      except select * from our_policies $$,
-  'each right in sql/authority.json on a table has a policy: create it in the migration'
+  'each right in sql/authority.json on a table has a policy, and each table the restrictive ones: '
+  'create them in the migration'
 );
 
 -- ---- Rights on tables, views and functions

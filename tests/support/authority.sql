@@ -11,8 +11,19 @@ cross join lateral pg_catalog.jsonb_to_recordset(authority.list -> 'grants') as 
 );
 
 create table tap.authority_policies as
-select listed.table_name, listed.policy_name, listed.command, listed.role, listed.optional
+select
+  listed.table_name,
+  listed.policy_name,
+  listed.command,
+  listed.role,
+  listed.restrictive,
+  listed.optional
 from tap.authority
 cross join lateral pg_catalog.jsonb_to_recordset(authority.list -> 'policies') as listed (
-  table_name text, policy_name text, command text, role text, optional boolean
+  table_name text,
+  policy_name text,
+  command text,
+  role text,
+  restrictive boolean,
+  optional boolean
 );

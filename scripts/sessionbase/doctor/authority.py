@@ -38,6 +38,14 @@ class Role:
 
 
 @dataclass(frozen=True)
+class RestrictivePolicy:
+    """A restrictive policy that each table has on which a role has a right."""
+
+    command: str
+    roles: list[str]
+
+
+@dataclass(frozen=True)
 class Table:
     """A table of schema app."""
 
@@ -78,6 +86,7 @@ class View:
     """What the example writes into a row, besides the columns of `filter`."""
     shows: str = "{text}"
     """A text that an answer with the row of the example has in it, and no other answer."""
+    triggers: list[str] = field(default_factory=list)
 
     def grants(self, table: Table) -> Iterator[tuple[str, str, str]]:
         """Yield role, privilege and column ('': the whole view); `table` has the view's name."""
@@ -139,6 +148,7 @@ class Authority:
     roles: dict[str, Role]
     schemas: dict[str, list[str]]
     """The roles that may use each schema."""
+    restrictive_policies: dict[str, RestrictivePolicy]
     domains: dict[str, Domain]
 
     @property
@@ -150,6 +160,12 @@ class Authority:
     def views(self) -> dict[str, View]:
         """The views of all domains, by name."""
         return {name: it for domain in self.domains.values() for name, it in domain.views.items()}
+
+    @property
+    def triggers(self) -> dict[str, list[str]]:
+        """The triggers that must exist, by table or view (`app.todos`)."""
+        of_tables = {f"app.{name}": table.triggers for name, table in self.tables.items()}
+        return of_tables | {f"api.{name}": view.triggers for name, view in self.views.items()}
 
     @property
     def security_definer(self) -> dict[str, str]:
@@ -209,6 +225,8 @@ def _check(authority: Authority) -> None:
     """Raise SessionbaseError for a word that has no meaning at its place."""
     for name, role in authority.roles.items():
         _check_words(f"roles.{name}.attributes", role.attributes, _ATTRIBUTES)
+    for policy, it in authority.restrictive_policies.items():
+        _check_words(f"restrictive_policies.{policy}.roles", it.roles, authority.roles)
     for where, roles in _roles_named(authority):
         _check_words(where, roles, authority.roles)
     tables = authority.tables
@@ -234,6 +252,10 @@ def read_authority(path: Path | None = None) -> Authority:
         authority = Authority(
             roles={n: _build(Role, it, f"roles.{n}") for n, it in given["roles"].items()},
             schemas=given["schemas"],
+            restrictive_policies={
+                name: _build(RestrictivePolicy, it, f"restrictive_policies.{name}")
+                for name, it in given["restrictive_policies"].items()
+            },
             domains={n: _domain(it, f"domains.{n}") for n, it in given["domains"].items()},
         )
     except json.JSONDecodeError as error:
@@ -267,6 +289,28 @@ def _grants(authority: Authority) -> Iterator[tuple[str, str, str, str]]:
     for name, roles in _functions(authority):
         for role in roles:
             yield role, "execute", name, ""
+
+
+def _policies(authority: Authority) -> Iterator[dict[str, Any]]:
+    for name, table in authority.tables.items():
+        for role, command in sorted(table.commands):
+            yield {
+                "table_name": f"app.{name}",
+                "policy_name": f"{command}_{authority.roles[role].policies}",
+                "command": command,
+                "role": role,
+                "restrictive": False,
+                "optional": authority.roles[role].optional,
+            }
+        for policy, it in authority.restrictive_policies.items() if table.commands else ():
+            yield {
+                "table_name": f"app.{name}",
+                "policy_name": policy,
+                "command": it.command,
+                "role": ", ".join(sorted(it.roles)),
+                "restrictive": True,
+                "optional": False,
+            }
 
 
 def expand(authority: Authority, signatures: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -304,25 +348,15 @@ def expand(authority: Authority, signatures: Mapping[str, list[str]]) -> dict[st
             for role, privilege, name, column in _grants(authority)
             for item in (called(name) if privilege == "execute" else [name])
         ],
-        "policies": [
-            {
-                "table_name": f"app.{name}",
-                "policy_name": f"{command}_{roles[role].policies}",
-                "command": command,
-                "role": role,
-                "optional": roles[role].optional,
-            }
-            for name, table in authority.tables.items()
-            for role, command in sorted(table.commands)
-        ],
+        "policies": list(_policies(authority)),
         "tables": [
             {"table_name": f"app.{name}", "is_closed": not table.commands}
             for name, table in authority.tables.items()
         ],
         "triggers": [
-            {"table_name": f"app.{name}", "trigger_name": trigger}
-            for name, table in authority.tables.items()
-            for trigger in table.triggers
+            {"table_name": name, "trigger_name": trigger}
+            for name, triggers in authority.triggers.items()
+            for trigger in triggers
         ],
         "views": [{"view_name": name} for name in authority.views],
         "security_definer": [

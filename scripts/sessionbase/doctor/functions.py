@@ -167,7 +167,7 @@ def _drop(found: dict[tuple[str, tuple[str, ...]], ShippedFunction], tree: ast.D
 def _statements(folder: Path) -> Iterator[tuple[SqlFile, Statement]]:
     files = read_folder(folder)
     in_order = [migration.file for migration in files.migrations]
-    for file in [*in_order, *getattr(files, "app", []), *files.api]:
+    for file in [*in_order, *files.repeatable]:
         for statement in file.statements():
             yield file, statement
 

@@ -157,7 +157,7 @@ file; the SQL is compared with it. It has one block per domain under `domains`:
 | `tables` | the tables of schema `app` |
 | `tables.T.rights` | for each role, its rights on the whole table: `select`, `delete`. Each has a policy: `select_own` (`authenticated`) or `select_all` (`auditor`, `sessionbase_replicator`) |
 | `tables.T.writable` | the columns that `authenticated` may write, each with `insert`, `update` or both; these have the policies `insert_own` and `update_own` |
-| `tables.T.triggers` | the triggers that must exist and be enabled |
+| `tables.T.triggers`, `views.V.triggers` | the triggers that must exist and be enabled |
 | `app_functions` | the functions of schema `app` that roles may execute |
 | `security_definer` | the functions of schema `app` that run with their owner's rights, and why |
 | `views.V.verbs` | for each role, the HTTP verbs that it may use on a view of schema `api`; POST and PATCH are for the writable columns of the table with the same name |
@@ -177,6 +177,8 @@ any other `{{name}}` a UUID, the same wherever the name occurs.
 
 The rights of a role with `optional` may also be missing: `sessionbase replication enable` grants
 them.
+
+Each policy under `restrictive_policies` must exist on every table on which a role has a right.
 
 To add a writable column, add it to `writable` of its table. To add a domain, add a block.
 
