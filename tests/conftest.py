@@ -22,6 +22,7 @@ import psycopg
 import pytest
 from pytest_pgtap.pgtap import Runner  # type: ignore[import-untyped]
 
+from sessionbase.doctor.lints import set_expectations
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import manage, state
 from sessionbase.stack.token import make_claims, sign
@@ -96,6 +97,8 @@ def _load_pgtap(stack: Stack) -> None:
         connection.execute("set local search_path = tap")
         connection.execute(functions)
         connection.execute((Path(__file__).parent / "support/helpers.sql").read_bytes())
+        set_expectations(connection)
+        connection.execute((Path(__file__).parent / "support/authority.sql").read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from sessionbase.errors import SessionbaseError
-from sessionbase.migrate.runner import pending
+from sessionbase.migrate.runner import MigrateReport, pending
 
 if TYPE_CHECKING:
     from support.sql_folder import Folder
