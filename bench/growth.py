@@ -1,4 +1,4 @@
-"""The cost of a new profile next to a large one: writes, lists, and imports of growing files.
+"""The cost of a new profile next to a large one: writes, lists, and imports of two sizes.
 
 The writes are measured on a direct connection, not over HTTP: the time of PostgREST is the same on
 both sides and would hide a part of the difference. A call is one transaction, as PostgREST makes
@@ -28,7 +28,7 @@ from load import quantile, request, run
 MAX_WRITE_RATIO = 1.2
 MAX_IMPORT_RATIO = 9.0
 LARGE, NEW, UNANALYSED, SMALL = "bench-large", "bench-new", "bench-unanalysed", "bench-small"
-SMALL_ROWS = 10
+BASELINE_EVENTS, SMALL_ROWS = 1000, 10
 REPEATABLE = (
     "record_tool_event",
     "transition_tool_event",
@@ -81,25 +81,12 @@ QUICK = Sizes(events=200_000, unanalysed=20_000, rounds=11, reads=30, imports=2)
 
 
 @dataclass(frozen=True)
-class Server:
-    """The database with the large profile, an empty one, and how to log in and to make more."""
-
-    large_uri: str
-    empty_uri: str
-    authenticator_password: str
-    uri_of: Callable[[str], str]
-    """Returns the superuser's URI of a database by its name."""
-    migrate: Callable[[str], object]
-    """Applies the SQL to the database with this URI."""
-
-
-@dataclass(frozen=True)
 class Ratio:
-    """Medians in ms, and the ratio's median with its 95 % confidence interval."""
+    """Medians in ms on both sides, and the median of the ratios with its 95 % confidence interval."""
 
     name: str
-    empty_ms: float
-    large_ms: float
+    baseline_ms: float
+    measured_ms: float
     ratio: float
     low: float
     high: float
@@ -118,36 +105,44 @@ def fill_profile(uri: str, rows: dict[str, object]) -> None:
         psycopg.ClientCursor(connection).execute(statements, rows)
 
 
-def compare_writes(server: Server, profile: str, sizes: Sizes) -> Iterator[Ratio]:
-    """Measure every write of `profile` next to the large profile and in the empty database.
+def compare_writes(
+    baseline_uri: str, uri: str, authenticator_password: str, profile: str, sizes: Sizes
+) -> Iterator[Ratio]:
+    """Measure every write of `profile` in two databases, on new connections.
 
-    Both sides use new connections, and their calls alternate.
+    The calls alternate between the databases. Each round measures every write, so that the rounds of
+    one write are spread over the whole time: other work on the machine, which can slow down one of
+    two connections for seconds, affects few of its rounds.
     """
-    with _caller(server, server.empty_uri) as empty, _caller(server, server.large_uri) as large:
-        for name, side, repeated in _writes():
-            rounds: list[tuple[float, float]] = []
-            for number in range(sizes.rounds + 1):
-                times: dict[_Caller, list[float]] = {empty: [], large: []}
+    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name, _, _ in _writes()}
+    with (
+        _caller(baseline_uri, authenticator_password) as baseline,
+        _caller(uri, authenticator_password) as measured,
+    ):
+        for number in range(sizes.rounds + 1):
+            for name, side, repeated in _writes():
+                times: dict[_Caller, list[float]] = {baseline: [], measured: []}
                 keys = {caller: caller.make_rows(side, profile, sizes.calls) for caller in times}
                 for call in range(sizes.calls):
-                    for caller in (empty, large) if call % 2 else (large, empty):
+                    for caller in (baseline, measured) if call % 2 else (measured, baseline):
                         times[caller].append(
                             caller.measure(side, profile, keys[caller][call], repeated)
                         )
                 if number:  # the first round is a warm-up
-                    rounds.append(
-                        (statistics.median(times[empty]), statistics.median(times[large]))
+                    rounds[name].append(
+                        (statistics.median(times[baseline]), statistics.median(times[measured]))
                     )
-            ratios = sorted(with_large / with_empty for with_empty, with_large in rounds)
-            outside = _outside_confidence(len(ratios))
-            yield Ratio(
-                name,
-                1000 * statistics.median(with_empty for with_empty, _ in rounds),
-                1000 * statistics.median(with_large for _, with_large in rounds),
-                statistics.median(ratios),
-                ratios[outside],
-                ratios[-1 - outside],
-            )
+    for name, pairs in rounds.items():
+        ratios = sorted(after / before for before, after in pairs)
+        outside = _outside_confidence(len(ratios))
+        yield Ratio(
+            name,
+            1000 * statistics.median(before for before, _ in pairs),
+            1000 * statistics.median(after for _, after in pairs),
+            statistics.median(ratios),
+            ratios[outside],
+            ratios[-1 - outside],
+        )
 
 
 def _writes() -> Iterator[tuple[str, Side, bool]]:
@@ -230,12 +225,12 @@ class _Caller:
 
 
 @contextmanager
-def _caller(server: Server, uri: str) -> Iterator[_Caller]:
+def _caller(uri: str, authenticator_password: str) -> Iterator[_Caller]:
     with (
         psycopg.connect(
             uri,
             user="authenticator",
-            password=server.authenticator_password,
+            password=authenticator_password,
             options="-c synchronous_commit=off",
         ) as calls,
         psycopg.connect(uri, autocommit=True) as dba,
@@ -340,30 +335,33 @@ class Imports:
         return self.many / self.few
 
 
-def measure_imports(server: Server, sizes: Sizes) -> Imports:
+def measure_imports(
+    uri_of: Callable[[str], str], migrate: Callable[[str], object], sizes: Sizes
+) -> Imports:
     """Import files of n and of 8 n records by the command, next to a profile of 8 n records.
 
-    Each import runs in a new copy of one database, whose tables are analysed. The shortest time of
-    each is taken, because other work on the machine can only add time. The time of an import
+    `uri_of` returns the superuser's URI of a database by its name, `migrate` applies the SQL to a
+    URI. Each import runs in a new copy of one database, whose tables are analysed. The shortest time
+    of each is taken, because other work on the machine can only add time. The time of an import
     without records is subtracted.
     """
     base, copy = "bench_import", "bench_import_copy"
-    with psycopg.connect(server.uri_of("postgres"), autocommit=True) as dba:
+    with psycopg.connect(uri_of("postgres"), autocommit=True) as dba:
         dba.execute(f"create database {base}")
-        server.migrate(server.uri_of(base))
-        switch_autovacuum_off(server.uri_of(base))
+        migrate(uri_of(base))
+        switch_autovacuum_off(uri_of(base))
         with tempfile.TemporaryDirectory() as folder:
             files = {}
             for number, records in enumerate((0, sizes.records, 8 * sizes.records)):
                 files[records] = Path(folder) / f"{records}.json"
                 write_legacy_file(files[records], make_rows(number, records))
-            run_import(server.uri_of(base), files[8 * sizes.records], LARGE)
-            vacuum_analyze(server.uri_of(base))
+            run_import(uri_of(base), files[8 * sizes.records], LARGE)
+            vacuum_analyze(uri_of(base))
             times: dict[int, list[float]] = {records: [] for records in files}
             for _ in range(sizes.imports):
                 for records, file in files.items():
                     dba.execute(f"create database {copy} template {base}")
-                    times[records].append(run_import(server.uri_of(copy), file, NEW))
+                    times[records].append(run_import(uri_of(copy), file, NEW))
                     dba.execute(f"drop database {copy} with (force)")
     start, few, many = (min(taken) for taken in times.values())
     return Imports(sizes.records, few - start, many - start, start)

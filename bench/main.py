@@ -190,30 +190,29 @@ def _measure_import(uri: str, sizes: Sizes) -> None:
 
 def _measure_growth(stack: Stack, sizes: growth.Sizes) -> bool:
     """Print the tables and return whether no ratio is above its limit."""
-    server = growth.Server(
-        large_uri=stack.uri_of(),
-        empty_uri=stack.uri_of("bench_empty"),
-        authenticator_password=require(stack.data_dir)[1].authenticator_password,
-        uri_of=stack.uri_of,
-        migrate=migrate,
-    )
-    with psycopg.connect(server.large_uri, autocommit=True) as connection:
-        connection.execute("create database bench_empty")
-    migrate(server.empty_uri)
-    log = Console(stderr=True)
-    log.print(f"inserting {sizes.events:,} tool events and the rows of the other domains ...")
-    growth.fill_profile(server.large_uri, sizes.rows(growth.LARGE, sizes.events))
-    growth.vacuum_analyze(server.large_uri)
-    growth.switch_autovacuum_off(server.large_uri)
+    large, small, empty = (stack.uri_of(name) for name in ("sessionbase", "small", "empty"))
+    with psycopg.connect(large, autocommit=True) as connection:
+        connection.execute("create database small")
+        connection.execute("create database empty")
+    migrate(small)
+    migrate(empty)
+    Console(stderr=True).print(f"inserting {sizes.events:,} tool events and other rows ...")
+    for uri, events in ((small, growth.BASELINE_EVENTS), (large, sizes.events)):
+        growth.fill_profile(uri, sizes.rows(growth.LARGE, events))
+        growth.vacuum_analyze(uri)
+    for uri in (small, large, empty):
+        growth.switch_autovacuum_off(uri)
 
-    passed = True
-    title = f"A new profile next to a profile of {sizes.events:,} tool events"
-    passed &= _print_writes(f"{title}, analysed", server, growth.NEW, sizes)
-    growth.fill_profile(server.large_uri, sizes.rows(growth.UNANALYSED, sizes.unanalysed))
-    title = f"The same, with {sizes.unanalysed:,} rows of its own that are not analysed"
-    passed &= _print_writes(title, server, growth.UNANALYSED, sizes)
+    baseline = f"a profile of {growth.BASELINE_EVENTS:,} tool events"
+    title = f"Next to a profile of {sizes.events:,} tool events, compared with {baseline}"
+    passed = _print_writes(title, stack, (small, large), growth.NEW, sizes)
+    growth.fill_profile(large, sizes.rows(growth.UNANALYSED, sizes.unanalysed))
+    title = f"The same, with {sizes.unanalysed:,} own rows that are not analysed"
+    passed &= _print_writes(title, stack, (small, large), growth.UNANALYSED, sizes)
+    title = f"In an empty database that is not analysed, compared with {baseline}"
+    passed &= _print_writes(title, stack, (small, empty), growth.UNANALYSED, sizes)
 
-    growth.fill_profile(server.large_uri, sizes.rows(growth.SMALL, growth.SMALL_ROWS))
+    growth.fill_profile(large, sizes.rows(growth.SMALL, growth.SMALL_ROWS))
     table = Table(
         "list", "p50 ms", "p99 ms", title=f"Lists over HTTP at {sizes.events:,} tool events"
     )
@@ -221,7 +220,7 @@ def _measure_growth(stack: Stack, sizes: growth.Sizes) -> bool:
         table.add_row(read.name, f"{read.median_ms:.2f}", f"{read.p99_ms:.2f}")
     console.print(table)
 
-    imports = growth.measure_imports(server, sizes)
+    imports = growth.measure_imports(stack.uri_of, migrate, sizes)
     table = Table(
         f"{imports.records:,} records",
         f"{8 * imports.records:,} records",
@@ -239,15 +238,21 @@ def _measure_growth(stack: Stack, sizes: growth.Sizes) -> bool:
     return passed and imports.ratio <= growth.MAX_IMPORT_RATIO
 
 
-def _print_writes(title: str, server: growth.Server, profile: str, sizes: growth.Sizes) -> bool:
-    table = Table("call", "empty ms", "large ms", "ratio", "95 % interval", "limit", title=title)
+def _print_writes(
+    title: str, stack: Stack, uris: tuple[str, str], profile: str, sizes: growth.Sizes
+) -> bool:
+    """Print the writes of `profile` in the two databases and return whether no ratio is too high."""
+    table = Table(
+        "call", "baseline ms", "measured ms", "ratio", "95 % interval", "limit", title=title
+    )
+    password = require(stack.data_dir)[1].authenticator_password
     passed = True
-    for ratio in growth.compare_writes(server, profile, sizes):
+    for ratio in growth.compare_writes(*uris, password, profile, sizes):
         passed &= not ratio.too_high
         table.add_row(
             ratio.name,
-            f"{ratio.empty_ms:.3f}",
-            f"{ratio.large_ms:.3f}",
+            f"{ratio.baseline_ms:.3f}",
+            f"{ratio.measured_ms:.3f}",
             _marked(ratio.ratio, ratio.too_high),
             f"{ratio.low:.2f} to {ratio.high:.2f}",
             f"{growth.MAX_WRITE_RATIO}",
