@@ -82,7 +82,7 @@ QUICK = Sizes(events=200_000, unanalysed=20_000, rounds=11, reads=30, imports=2)
 
 @dataclass(frozen=True)
 class Ratio:
-    """Medians in ms on both sides, and the median of the ratios with its 95 % confidence interval."""
+    """Medians in ms, and the median of the ratios with its 95 % confidence interval."""
 
     name: str
     baseline_ms: float
@@ -110,9 +110,9 @@ def compare_writes(
 ) -> Iterator[Ratio]:
     """Measure every write of `profile` in two databases, on new connections.
 
-    The calls alternate between the databases. Each round measures every write, so that the rounds of
-    one write are spread over the whole time: other work on the machine, which can slow down one of
-    two connections for seconds, affects few of its rounds.
+    The calls alternate between the databases. Each round measures every write, so that the rounds
+    of one write are spread over the whole time: other work on the machine, which can slow down one
+    of two connections for seconds, affects few of its rounds.
     """
     rounds: dict[str, list[tuple[float, float]]] = {name: [] for name, _, _ in _writes()}
     with (
@@ -341,9 +341,9 @@ def measure_imports(
     """Import files of n and of 8 n records by the command, next to a profile of 8 n records.
 
     `uri_of` returns the superuser's URI of a database by its name, `migrate` applies the SQL to a
-    URI. Each import runs in a new copy of one database, whose tables are analysed. The shortest time
-    of each is taken, because other work on the machine can only add time. The time of an import
-    without records is subtracted.
+    URI. Each import runs in a new copy of one database, whose tables are analysed. The shortest
+    time of each is taken, because other work on the machine can only add time. The time of an
+    import without records is subtracted.
     """
     base, copy = "bench_import", "bench_import_copy"
     with psycopg.connect(uri_of("postgres"), autocommit=True) as dba:

@@ -1,7 +1,7 @@
 """Send prepared HTTP requests over persistent connections and measure them.
 
-The client runs on the same machine as the servers, so it does little work: the requests are prepared
-bytes, and of a response only the status and the length are read.
+The client runs on the same machine as the servers, so it does little work: the requests are
+prepared bytes, and of a response only the status and the length are read.
 """
 
 import multiprocessing

@@ -226,7 +226,7 @@ def _measure_growth(stack: Stack, sizes: growth.Sizes) -> bool:
         f"{8 * imports.records:,} records",
         "ratio",
         "limit",
-        title=f"Import next to an analysed profile of {8 * imports.records:,} records",
+        title=f"Import next to {8 * imports.records:,} analysed records",
     )
     table.add_row(
         f"{imports.few:.2f} s",
@@ -241,7 +241,7 @@ def _measure_growth(stack: Stack, sizes: growth.Sizes) -> bool:
 def _print_writes(
     title: str, stack: Stack, uris: tuple[str, str], profile: str, sizes: growth.Sizes
 ) -> bool:
-    """Print the writes of `profile` in the two databases and return whether no ratio is too high."""
+    """Print the writes of `profile` in two databases; return whether no ratio is too high."""
     table = Table(
         "call", "baseline ms", "measured ms", "ratio", "95 % interval", "limit", title=title
     )
