@@ -186,6 +186,31 @@ select is_empty(
   'create them in the migration'
 );
 
+select is_empty(
+  $$ select function.proname
+     from pg_proc as function
+     where function.pronamespace = 'app'::regnamespace
+       and function.proname <> 'json_typeof'
+       and exists (
+         select from pg_proc as original
+         where original.pronamespace = 'pg_catalog'::regnamespace
+           and original.proname = function.proname
+       )
+     union all
+     select type.typname
+     from pg_type as type
+     where type.typnamespace = 'app'::regnamespace
+       and exists (
+         select from pg_type as original
+         where original.typnamespace = 'pg_catalog'::regnamespace and original.typname = type.typname
+       )
+     union all
+     select operator.oprname from pg_operator as operator
+     where operator.oprnamespace = 'app'::regnamespace $$,
+  'no name in app but json_typeof hides one of pg_catalog, which PostgREST finds after app: rename it '
+  '(docs/decisions/0009)'
+);
+
 -- ---- Rights on tables, views and functions
 
 create temporary view our_grants as
