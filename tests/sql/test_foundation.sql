@@ -190,7 +190,8 @@ select is_empty(
   $$ select function.proname
      from pg_proc as function
      where function.pronamespace = 'app'::regnamespace
-       and function.proname <> 'json_typeof'
+       -- uuidv7 returns the same as the original, which only PostgreSQL 18 and later have.
+       and function.proname not in ('json_typeof', 'uuidv7')
        and exists (
          select from pg_proc as original
          where original.pronamespace = 'pg_catalog'::regnamespace
