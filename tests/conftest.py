@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import httpx
 import psycopg
 import pytest
-from pytest_pgtap.pgtap import Runner
+from pytest_pgtap.pgtap import Runner  # type: ignore[import-untyped]
 
 from sessionbase.doctor.lints import set_expectations
 from sessionbase.paths import PROJECT_DIR

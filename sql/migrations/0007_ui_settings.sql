@@ -66,4 +66,3 @@ with check (profile_id = (select app.profile_id()));
 grant select on app.ui_settings to authenticated;
 grant insert (settings) on app.ui_settings to authenticated;
 grant update (settings) on app.ui_settings to authenticated;
-

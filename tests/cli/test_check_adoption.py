@@ -14,7 +14,7 @@ SCRIPT = PROJECT_DIR / "scripts/check-adoption"
 
 def check(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the script as a user does."""
-    command = [sys.executable, SCRIPT, *map(str, arguments)]
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
@@ -43,7 +43,7 @@ export function listTodos() {
 """
 
 
-def test_each_place_that_is_left_is_named_with_its_line_and_what_to_do(tmp_path):
+def test_each_place_that_is_left_is_named_with_its_line_and_what_to_do(tmp_path: Path) -> None:
     checkout(
         tmp_path,
         src__server__chatToolEvents_ts="""\
@@ -119,13 +119,13 @@ export { loadUiSettings }
 }
 
 
-def test_a_checkout_that_has_been_moved_is_clean(tmp_path):
+def test_a_checkout_that_has_been_moved_is_clean(tmp_path: Path) -> None:
     done = check(checkout(tmp_path, **CLEAN))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("folder", ["node_modules", ".git", "dist", ".output"])
-def test_what_was_installed_or_built_is_not_searched(tmp_path, folder):
+def test_what_was_installed_or_built_is_not_searched(tmp_path: Path, folder: str) -> None:
     (tmp_path / "app" / folder).mkdir(parents=True)
     (tmp_path / "app" / folder / "todosStore.ts").write_text(TODOS_IN_MEMORY)
     assert check(tmp_path).returncode == 0
@@ -133,7 +133,7 @@ def test_what_was_installed_or_built_is_not_searched(tmp_path, folder):
     assert check(tmp_path).returncode == 1
 
 
-def test_a_file_that_passes_on_what_an_old_module_keeps_is_not_clean(tmp_path):
+def test_a_file_that_passes_on_what_an_old_module_keeps_is_not_clean(tmp_path: Path) -> None:
     checkout(
         tmp_path,
         src__todosStore_ts=TODOS_IN_MEMORY,
@@ -147,19 +147,21 @@ def test_a_file_that_passes_on_what_an_old_module_keeps_is_not_clean(tmp_path):
     ]
 
 
-def test_an_old_module_without_a_known_kind_of_store_is_named_by_its_first_function(tmp_path):
+def test_an_old_module_without_a_known_kind_of_store_is_named_by_its_first_function(
+    tmp_path: Path,
+) -> None:
     text = "\nexport async function saveUiSettings(id, s) {\n  await kv.set(id, s)\n}\n"
     checkout(tmp_path, src__uiSettingsStore_ts=text)
     assert places(check(tmp_path), tmp_path) == ["src/uiSettingsStore.ts:2"]
 
 
-def test_a_map_at_the_top_of_a_module_that_was_moved_is_still_a_store(tmp_path):
+def test_a_map_at_the_top_of_a_module_that_was_moved_is_still_a_store(tmp_path: Path) -> None:
     text = "import { listTodos as l } from 'sessionbase/todosStore'\nconst cache = new Map()\n"
     checkout(tmp_path, src__todosStore_ts=text + "export const listTodos = () => l()\n")
     assert places(check(tmp_path), tmp_path) == ["src/todosStore.ts:2"]
 
 
-def test_odd_file_names_stay_on_their_line(tmp_path):
+def test_odd_file_names_stay_on_their_line(tmp_path: Path) -> None:
     odd = tmp_path / "a b\n$(c)'\u200b.ts"
     odd.write_text("open('chat-tool-events.json')")
     (tmp_path / "-rf.ts").write_text("open('chat-tool-events.json')")
@@ -170,26 +172,26 @@ def test_odd_file_names_stay_on_their_line(tmp_path):
     assert places(done, tmp_path) == ["-rf.ts:1", "a b\\n$(c)'\\u200b.ts:1"]
 
 
-def test_without_a_folder_the_current_one_is_searched(tmp_path):
+def test_without_a_folder_the_current_one_is_searched(tmp_path: Path) -> None:
     checkout(tmp_path, src__todosStore_ts=TODOS_IN_MEMORY)
     done = check(cwd=tmp_path)
     assert (done.returncode, done.stdout.split(": ")[0]) == (1, "src/todosStore.ts:2")
 
 
 @pytest.mark.parametrize("arguments", [["a", "b"], ["--nonsense"], ["no-such-folder"]])
-def test_wrong_usage_exits_with_2_and_says_why(tmp_path, arguments):
+def test_wrong_usage_exits_with_2_and_says_why(tmp_path: Path, arguments: list[str]) -> None:
     done = check(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("check-adoption: ")
 
 
-def test_it_runs_by_its_name_and_its_help_has_an_example():
+def test_it_runs_by_its_name_and_its_help_has_an_example() -> None:
     done = subprocess.run([SCRIPT, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Example: " in done.stdout
 
 
-def test_the_page_and_the_script_name_every_function_that_the_package_replaces():
+def test_the_page_and_the_script_name_every_function_that_the_package_replaces() -> None:
     page = (PROJECT_DIR / "docs/adopting.md").read_text(encoding="utf-8")
     script = SCRIPT.read_text(encoding="utf-8")
     new = {"patchUiSettings", "loadUiSettingsWithRevision"}

@@ -204,7 +204,7 @@ def test_a_dry_run_on_a_current_database_says_that_nothing_changes(stack: Stack)
 
 @pytest.mark.parametrize("script", ["scripts/test", "scripts/generate", "bench/run"])
 def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
-    command = [PROJECT_DIR / script, "--help"]
+    command = [str(PROJECT_DIR / script), "--help"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={"PATH": "/bin"}
     )

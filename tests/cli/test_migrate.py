@@ -23,7 +23,7 @@ from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.runner import parse_lock_timeout, pending, status
 
 if TYPE_CHECKING:
-    from sql_folder import Folder
+    from support.sql_folder import Folder
 
 pytest_plugins = ["support.sql_folder"]
 

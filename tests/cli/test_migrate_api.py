@@ -11,7 +11,7 @@ import pytest
 from sessionbase.errors import SessionbaseError
 
 if TYPE_CHECKING:
-    from sql_folder import Folder
+    from support.sql_folder import Folder
 
 pytest_plugins = ["support.sql_folder"]
 

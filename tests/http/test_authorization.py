@@ -152,14 +152,15 @@ def stored(db: psycopg.Connection[Any], profile: str) -> dict[str, list[Any]]:
 def token_of(caller: Caller, owner: str, token_for: TokenFor) -> str | None:
     """Return the token of a caller; other callers have a new profile at each call."""
     stranger = f"p-{uuid.uuid4().hex}"
-    return {
+    tokens: dict[Caller, Callable[[], str | None]] = {
         Caller.guest: lambda: None,
         Caller.own: lambda: token_for(owner),
         Caller.other: lambda: token_for(stranger),
         Caller.auditor: lambda: token_for(stranger, role="auditor"),
         Caller.no_sub: lambda: token_for(stranger, sub=None),
         Caller.expired: lambda: token_for(owner, exp=int(time.time()) - 3600),
-    }[caller]()
+    }
+    return tokens[caller]()
 
 
 def in_order() -> list[Cell]:

@@ -67,6 +67,13 @@ def created_view(tree: ast.Node) -> tuple[str, str] | None:
     return str(tree.view.schemaname), str(tree.view.relname)
 
 
+def created_trigger(tree: ast.Node) -> tuple[str, str, str] | None:
+    """Return schema, view and name of the trigger that a statement creates; else None."""
+    if not isinstance(tree, ast.CreateTrigStmt) or tree.relation is None:
+        return None
+    return str(tree.relation.schemaname), str(tree.relation.relname), str(tree.trigname)
+
+
 def types_of(tree: ast.CreateFunctionStmt) -> list[str]:
     """Return the types, as SQL, of all parameters and of the result of a function."""
     types = [parameter.argType for parameter in tree.parameters or ()]
@@ -133,13 +140,15 @@ def check_migration(file: SqlFile) -> list[Statement]:
 
 
 def _created_in(tree: ast.Node, schema: str) -> bool:
-    """Tell whether a statement is `create or replace` of a function, or in api of a view."""
-    if not isinstance(tree, ast.CreateFunctionStmt | ast.ViewStmt) or not tree.replace:
+    """Tell whether a statement replaces a function, or in api a view or its trigger."""
+    kinds = ast.CreateFunctionStmt | ast.ViewStmt | ast.CreateTrigStmt
+    if not isinstance(tree, kinds) or not tree.replace:
         return False
-    routine, view = created_routine(tree), created_view(tree)
+    routine = created_routine(tree)
     if routine:
         return routine.schema == schema
-    return view is not None and schema == view[0] == "api"
+    relation = created_view(tree) or created_trigger(tree)
+    return relation is not None and schema == relation[0] == "api"
 
 
 def _check_types(file: SqlFile, statement: Statement) -> None:
@@ -162,8 +171,8 @@ def _check_api(file: SqlFile) -> list[Statement]:
                 file,
                 statement,
                 "not allowed in api/",
-                "only create or replace view, function or procedure api.NAME, comment on, grant "
-                "and revoke; anything else belongs in a migration",
+                "only create or replace view, function or procedure api.NAME, or trigger on such a "
+                "view, comment on, grant and revoke; anything else belongs in a migration",
             )
         _check_types(file, statement)
     return statements

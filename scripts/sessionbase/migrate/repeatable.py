@@ -19,6 +19,7 @@ from sessionbase.migrate.checks import (
     RepeatableFiles,
     Routine,
     created_routine,
+    created_trigger,
     created_view,
 )
 from sessionbase.migrate.execute import StatementFailed, apply_session_settings, run_statements
@@ -30,7 +31,8 @@ from sessionbase.migrate.ledger import Connection, record_repeatable_files
 # invalid_function_definition, wrong_object_type (a function that becomes a procedure).
 _NOT_IN_PLACE = {"42P16", "42P13", "42809"}
 
-# The objects of schema api that files can define, and standalone types, which files can't define.
+# The objects of schema api that files can define (a trigger belongs to its view), and standalone
+# types, which files can't define.
 _API_OBJECTS = """
 select 'pg_proc'::regclass::oid as classid, p.oid, 'routine' as kind,
        p.oid::regprocedure::text as identity
@@ -38,6 +40,11 @@ select 'pg_proc'::regclass::oid as classid, p.oid, 'routine' as kind,
 union all
 select 'pg_class'::regclass, c.oid, 'view', c.oid::regclass::text
   from pg_class c where c.relnamespace = to_regnamespace('api') and c.relkind = 'v'
+union all
+select 'pg_trigger'::regclass, t.oid, 'trigger',
+       quote_ident(t.tgname) || ' on ' || c.oid::regclass::text
+  from pg_trigger t join pg_class c on c.oid = t.tgrelid
+ where c.relnamespace = to_regnamespace('api') and c.relkind = 'v' and not t.tgisinternal
 union all
 select 'pg_type'::regclass, t.oid, 'type', t.oid::regtype::text
   from pg_type t left join pg_class c on c.oid = t.typrelid
@@ -120,7 +127,7 @@ select case when d.objsubid = 0 then 'view' else 'column' end,
 
 @dataclass(frozen=True)
 class DatabaseObject:
-    """A view, function or standalone type of schema api, or a function of schema app."""
+    """A view, its trigger, a function or a type of schema api, or a function of schema app."""
 
     classid: int
     oid: int
@@ -172,6 +179,14 @@ def _defined_oid(conn: Connection, statement: Statement) -> int | None:
         name = sql.Identifier(*view).as_string()
         row = conn.execute("select to_regclass(%s)::oid", (name,)).fetchone()
         return int(row[0]) if row and row[0] else None
+    trigger = created_trigger(statement.tree)
+    if trigger:
+        schema, view_name, name = trigger
+        row = conn.execute(
+            "select oid from pg_trigger where tgrelid = to_regclass(%s) and tgname = %s",
+            (sql.Identifier(schema, view_name).as_string(), name),
+        ).fetchone()
+        return int(row[0]) if row else None
     routine: Routine | None = created_routine(statement.tree)
     return find_routine(conn, routine) if routine else None
 
@@ -190,7 +205,14 @@ def _dependents(conn: Connection, objects: list[DatabaseObject]) -> list[int]:
         _DEPENDENTS,
         {"classids": [o.classid for o in objects], "oids": [o.oid for o in objects]},
     ).fetchall()
-    outside = [f"{row[3]} {row[4]}" for row in rows if row[2] != "api" and row[3] != "rule"]
+    outside = [
+        f"{row[3]} {row[4]}"
+        for row in rows
+        # A rule or trigger has no schema of its own; its identity is `NAME on SCHEMA.RELATION`.
+        if row[2] != "api"
+        and row[3] != "rule"
+        and not (row[3] == "trigger" and " on api." in row[4])
+    ]
     if outside:
         raise SessionbaseError(
             f"schema api can't be changed: {', '.join(sorted(outside))} depends on "
