@@ -202,7 +202,7 @@ def test_a_dry_run_on_a_current_database_says_that_nothing_changes(stack: Stack)
     assert "to apply" not in done.stdout
 
 
-@pytest.mark.parametrize("script", ["scripts/test", "scripts/generate", "bench/run"])
+@pytest.mark.parametrize("script", ["scripts/test", "scripts/generate-docs", "bench/run"])
 def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
     command = [PROJECT_DIR / script, "--help"]
     done = subprocess.run(

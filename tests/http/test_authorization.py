@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sessionbase.generate.authorization import ENDPOINTS, Caller, Cell, View, cells
+from generate.authorization import ENDPOINTS, Caller, Cell, View, cells
 
 TokenFor = Callable[..., str]
 Send = Callable[[str | None, str, str, "Call"], httpx.Response]

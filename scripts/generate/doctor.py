@@ -1,7 +1,7 @@
 """docs/doctor.md, from the headers of sql/doctor."""
 
+from generate.live import Live
 from sessionbase.doctor.lints import read_lints
-from sessionbase.generate.live import Live
 
 _INTRODUCTION = """\
 # sessionbase doctor
@@ -23,7 +23,7 @@ array `findings`, and each says also which `lint` found it.
 
 Each lint is one SELECT in `sql/doctor/`, which you can also run in psql (after
 `set search_path = ''`). They look at the schemas `app`, `api` and `ops`, at `public`, at the roles
-and at the publications. This page is made from their headers: `scripts/generate doctor`.
+and at the publications. This page is made from their headers: `scripts/generate-docs doctor`.
 """
 
 

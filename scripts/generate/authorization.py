@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sessionbase.generate.live import Live
+from generate.live import Live
 
 
 class Caller(StrEnum):
@@ -147,8 +147,8 @@ The database decides: roles and grants say which calls a token may make, row-lev
 whose rows they concern. This page is the rule, call by call, for a caller that addresses the rows
 of one profile, its **owner**, by their ids.
 
-The page is made from the rule in `scripts/sessionbase/generate/authorization.py` by
-`scripts/generate authorization`. `tests/http/test_authorization.py` makes each of its
+The page is made from the rule in `scripts/generate/authorization.py` by
+`scripts/generate-docs authorization`. `tests/http/test_authorization.py` makes each of its
 **{cells} calls** over HTTP, on a real PostgreSQL and PostgREST, and compares. For every call it
 verifies:
 
