@@ -22,8 +22,9 @@ import psycopg
 import pytest
 from pytest_pgtap.pgtap import Runner
 
+from sessionbase import state
 from sessionbase.paths import PROJECT_DIR
-from sessionbase.stack import manage, state
+from sessionbase.stack import manage
 from sessionbase.stack.token import make_claims, sign
 
 DATA_DIR_VARIABLE = "SESSIONBASE_TEST_DATA_DIR"

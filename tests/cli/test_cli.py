@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from conftest import Stack
 from sessionbase import __version__
 from sessionbase.paths import PROJECT_DIR
-from sessionbase.stack.state import Secrets
+from sessionbase.state import Secrets
 from support.command import sessionbase
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]

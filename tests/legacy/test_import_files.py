@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionbase.errors import SessionbaseError
-from sessionbase.importer import json_array
-from sessionbase.importer.json_array import BadJsonError, JsonArrayReader
+from sessionbase.legacy import json_array
+from sessionbase.legacy.json_array import BadJsonError, JsonArrayReader
 from support.import_files import event, finished, load
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 
+from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.execute import StatementFailed, apply_session_settings, run_statements
 from sessionbase.migrate.files import (
@@ -30,7 +31,6 @@ from sessionbase.migrate.ledger import (
     validate_plan,
 )
 from sessionbase.migrate.projection import ApiReport, project
-from sessionbase.options import connect
 from sessionbase.paths import resource_path
 
 OWNER = "sessionbase_owner"

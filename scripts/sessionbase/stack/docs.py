@@ -14,7 +14,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import processes
 from sessionbase.stack.account import Account
-from sessionbase.stack.state import StackConfig
+from sessionbase.state import StackConfig
 
 DEFAULT_PORT = 3002
 PACKAGE = PROJECT_DIR / "node_modules" / "swagger-ui-dist"

@@ -12,7 +12,7 @@ from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.runner import Log, migrate, pending
 from sessionbase.stack import docs, postgres, postgrest, processes
 from sessionbase.stack.account import choose_home, choose_socket_dir, service_account
-from sessionbase.stack.state import (
+from sessionbase.state import (
     DEFAULT_ADMIN_PORT,
     DEFAULT_PORT,
     Secrets,
