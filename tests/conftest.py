@@ -22,9 +22,10 @@ import psycopg
 import pytest
 from pytest_pgtap.pgtap import Runner  # type: ignore[import-untyped]
 
+from sessionbase import state
 from sessionbase.doctor.lints import set_expectations
 from sessionbase.paths import PROJECT_DIR
-from sessionbase.stack import manage, state
+from sessionbase.stack import manage
 from sessionbase.stack.token import make_claims, sign
 
 DATA_DIR_VARIABLE = "SESSIONBASE_TEST_DATA_DIR"

@@ -11,8 +11,7 @@ from sessionbase import __version__
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
 from sessionbase.errors import InterruptError, SessionbaseError, UsageError
-from sessionbase.exporter.cli import app as export_app
-from sessionbase.importer.cli import app as import_app
+from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
 from sessionbase.stack import cli as stack_cli
 

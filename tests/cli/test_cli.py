@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from conftest import Stack
 from sessionbase import __version__
 from sessionbase.paths import PROJECT_DIR
-from sessionbase.stack.state import Secrets
+from sessionbase.state import Secrets
 from support.command import sessionbase
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
@@ -202,7 +202,7 @@ def test_a_dry_run_on_a_current_database_says_that_nothing_changes(stack: Stack)
     assert "to apply" not in done.stdout
 
 
-@pytest.mark.parametrize("script", ["scripts/test", "scripts/generate", "bench/run"])
+@pytest.mark.parametrize("script", ["scripts/test", "scripts/generate-docs", "bench/run"])
 def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
     command = [str(PROJECT_DIR / script), "--help"]
     done = subprocess.run(

@@ -10,13 +10,13 @@ import typer
 
 from sessionbase.console import print_json, stderr, stdout
 from sessionbase.errors import SessionbaseError
-from sessionbase.importer.tool_events import import_tool_events
+from sessionbase.legacy.importer import import_tool_events
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import manage
 from sessionbase.stack.docs import DEFAULT_PORT as DEFAULT_DOCS_PORT
-from sessionbase.stack.state import read_db_uri, require
 from sessionbase.stack.token import Role, make_claims, parse_ttl, sign
+from sessionbase.state import read_db_uri, require
 
 SAMPLE = PROJECT_DIR / "docs" / "sample" / "chat-tool-events.json"
 SAMPLE_PROFILE = "default-profile"

@@ -14,7 +14,7 @@ from psycopg import sql
 from sessionbase.errors import SessionbaseError
 from sessionbase.stack import processes
 from sessionbase.stack.account import Account, postgres_bin
-from sessionbase.stack.state import DATABASE, SUPERUSER, Secrets, StackConfig, dba_uri
+from sessionbase.state import DATABASE, SUPERUSER, Secrets, StackConfig, dba_uri
 
 # Written into the new cluster's postgresql.conf, where a DBA may change them later.
 SETTINGS = {

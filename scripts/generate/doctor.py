@@ -1,7 +1,7 @@
 """docs/doctor.md, from the headers of sql/doctor."""
 
+from generate.live import Live
 from sessionbase.doctor.lints import read_lints
-from sessionbase.generate.live import Live
 
 _INTRODUCTION = """\
 # sessionbase doctor

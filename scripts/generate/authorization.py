@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from generate.live import Live
 from sessionbase.doctor.authority import Function, View, read_authority
-from sessionbase.generate.live import Live
 
 
 class Caller(StrEnum):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from html import escape
 
-from sessionbase.generate import graphviz
-from sessionbase.generate.live import Live
+from generate import graphviz
+from generate.live import Live
 
 # Points. Wide enough for fonts that run wider than the Helvetica that Graphviz reckons with.
 ROW, HEADER = 19, 26

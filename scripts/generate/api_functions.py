@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
+from generate.live import Live
 from sessionbase.errors import SessionbaseError
-from sessionbase.generate.live import Live
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import psycopg
 
+from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
-from sessionbase.options import connect
-from sessionbase.stack.state import dba_uri, require
 from sessionbase.stack.token import Role, make_claims, sign
+from sessionbase.state import dba_uri, require
 
 
 @dataclass(frozen=True)

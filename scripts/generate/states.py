@@ -5,9 +5,9 @@ from itertools import pairwise, product
 
 from psycopg import sql
 
+from generate import graphviz
+from generate.live import Live
 from sessionbase.errors import SessionbaseError
-from sessionbase.generate import graphviz
-from sessionbase.generate.live import Live
 
 Move = tuple[str | None, str]
 """From (None: recorded with) and to."""

@@ -1,16 +1,19 @@
-"""docs/api.md, from the live OpenAPI and what the catalogue adds to it."""
+"""docs/api.md and the amendment of Swagger UI, from the live OpenAPI and the catalogue."""
 
+import json
 from typing import Any
 
-from sessionbase.generate.api_functions import Function, Parameter, read_functions
-from sessionbase.generate.live import Live
+from generate.api_functions import Function, Parameter, read_functions
+from generate.live import Live
+from sessionbase.paths import PROJECT_DIR
+from sessionbase.stack.docs import AMENDMENT
 from sessionbase.stack.token import Role
 
 _INTRODUCTION = """\
 # The HTTP API
 
 This page is made from PostgREST's description of the running API (`GET /`, OpenAPI 2.0):
-`scripts/generate`. To browse it and try calls: `scripts/up --docs`.
+`scripts/generate-docs`. To browse it and try calls: `scripts/up --docs`.
 
 {description}
 
@@ -100,11 +103,11 @@ def generate(live: Live) -> dict[str, str]:
     }
 
 
-def amendment(live: Live) -> dict[str, Any]:
-    """Return what PostgREST's description of the API leaves out, for a page that shows it.
+def amendment(live: Live) -> dict[str, str]:
+    """Return the JSON file that Swagger UI adds to PostgREST's description of the API.
 
-    `verbs` of each path that someone may use, `arguments` of each function with their meanings, and
-    the meanings of the `shared` parameters.
+    It holds what the description lacks: the `verbs` of each path that some role may use, the
+    `arguments` of each function with their meanings, and the meanings of the `shared` parameters.
     """
     functions = read_functions(live)
     verbs = {
@@ -119,7 +122,9 @@ def amendment(live: Live) -> dict[str, Any]:
         f"/rpc/{function.name}": {p.name: p.description for p in function.inputs}
         for function in functions
     }
-    return {"verbs": verbs, "arguments": arguments, "shared": SHARED}
+    value = {"verbs": verbs, "arguments": arguments, "shared": SHARED}
+    path = AMENDMENT.relative_to(PROJECT_DIR).as_posix()
+    return {path: json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"}
 
 
 def _section(function: Function, views: list[str]) -> str | None:

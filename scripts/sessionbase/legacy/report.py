@@ -1,4 +1,4 @@
-"""What an import did, or would do."""
+"""The result of an import, or of a dry run."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -6,7 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class StatusParity:
-    """The events of one status: in the file, in the database, and how many left it since."""
+    """The number of records with one status, in the file and in the database.
+
+    `moved_away` and `moved_here` count the records whose status changed after the file was written.
+    """
 
     status: str
     file: int
@@ -16,20 +19,20 @@ class StatusParity:
 
     @property
     def agrees(self) -> bool:
-        """Whether the database holds what the file says, apart from what has moved on."""
+        """Whether the counts agree, apart from the status changes since."""
         return self.database == self.file - self.moved_away + self.moved_here
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The accepted records of the file against the rows of the database, event by event."""
+    """The comparison of the accepted records with the rows of the database, one by one."""
 
     by_status: list[StatusParity]
     sessions: int
     missing: int
-    """Events that the file has and the database has not."""
+    """Records that the database does not have."""
     out_of_order: int
-    """Events that stand in another place of their session, or in another session."""
+    """Records with another position in their session, or in another session."""
 
     @property
     def agrees(self) -> bool:
@@ -47,14 +50,14 @@ class ImportReport:
     missing_file: bool = False
     records: int = 0
     new: int = 0
-    """Neither in the database nor refused: `loaded` if the import went through."""
+    """Neither stored nor rejected: these are loaded, unless the import is refused."""
     already_there: int = 0
     moved_on: int = 0
-    """Of `already_there`: their status has moved on in the database since the file was written."""
+    """Of `already_there`: those whose status has changed since the file was written."""
     conflicts: int = 0
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
-    """The commonest reasons of rejects and conflicts, and how many records have each."""
+    """The most common reasons of rejects and conflicts, and the number of records with each."""
     rejects_file: str | None = None
     refused: bool = False
     """Nothing was loaded, because of rejects or conflicts."""
@@ -63,7 +66,7 @@ class ImportReport:
 
     @property
     def loaded(self) -> int:
-        """How many records this import has put into the database."""
+        """The number of records that this import has stored."""
         return 0 if self.dry_run or self.refused else self.new
 
     @property
