@@ -1,8 +1,11 @@
-"""What every test stands on: one throwaway stack for the whole run, and a profile of one's own.
+"""Fixtures of every test: one temporary stack for the whole run, and a new profile for each test.
 
-The stack comes up through the same code as `scripts/up`, in a temporary data directory, and is
-deleted at the end. Every worker of pytest-xdist uses it, so a test touches only the rows of its own
-`profile`; what needs more (another schema, a crash) makes its own database or stack.
+The stack is started by the same code as `scripts/up`, in a temporary data directory, and is deleted
+at the end. All workers of pytest-xdist use it, so a test touches only the rows of its own
+`profile`. A test that needs more (another schema, a crash) makes its own database or stack.
+
+`scripts/test --postgres` runs the tests on another PostgreSQL: it sets SESSIONBASE_POSTGRES_BIN. A
+test that does not apply to every version has the marker `postgres_version`.
 """
 
 import os
@@ -24,6 +27,7 @@ from pytest_pgtap.pgtap import Runner
 
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import manage, state
+from sessionbase.stack.account import POSTGRES_BIN_VARIABLE
 from sessionbase.stack.token import make_claims, sign
 
 DATA_DIR_VARIABLE = "SESSIONBASE_TEST_DATA_DIR"
@@ -32,7 +36,7 @@ PGTAP = PROJECT_DIR / "node_modules/@electric-sql/pglite-pgtap/dist/pgtap.tar.gz
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the running stack is, and what opens it."""
+    """The running stack: its folder, addresses and secret."""
 
     data_dir: Path
     rest_url: str
@@ -74,7 +78,11 @@ def bring_up(data_dir: Path, **options: object) -> manage.UpReport:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the stack, once a run: in the controller, before the workers are."""
+    """Start the stack, once a run: in the controller, before the workers."""
+    config.addinivalue_line(
+        "markers",
+        "postgres_version(oldest, reason): skip the test on an older major version of PostgreSQL",
+    )
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
@@ -83,6 +91,34 @@ def pytest_configure(config: pytest.Config) -> None:
     bring_up(folder / "data")
     config.add_cleanup(lambda: manage.delete_data(folder / "data"))
     _load_pgtap(Stack.of(folder / "data"))
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Print which servers the tests run on."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return None
+    versions = manage.status(Path(os.environ[DATA_DIR_VARIABLE]))["versions"]
+    chosen = os.environ.get(POSTGRES_BIN_VARIABLE)
+    source = f"programs of {chosen}" if chosen else "embedded"
+    return f"PostgreSQL {versions['postgresql']} ({source}), PostgREST {versions['postgrest']}"
+
+
+def server_major_version(db_uri: str) -> int:
+    """Return the major version of a PostgreSQL server."""
+    with psycopg.connect(db_uri) as connection:
+        return connection.info.server_version // 10_000
+
+
+@pytest.fixture(autouse=True)
+def _skip_by_version(request: pytest.FixtureRequest) -> None:
+    """Skip a test whose marker `postgres_version` asks for a newer server."""
+    marker = request.node.get_closest_marker("postgres_version")
+    if marker is None:
+        return
+    oldest, reason = marker.args
+    found = server_major_version(request.getfixturevalue("stack").db_uri)
+    if found < oldest:
+        pytest.skip(f"needs PostgreSQL {oldest}, and this is {found}: {reason}")
 
 
 def _load_pgtap(stack: Stack) -> None:
@@ -185,7 +221,7 @@ def guest(client_for: Callable[[str | None], httpx.Client]) -> httpx.Client:
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """Yield a data directory that does not exist yet; its stack is deleted afterwards."""
+    """Yield a data directory that does not exist yet. Its stack is deleted after the test."""
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     yield folder / "data"
     if (folder / "data" / "stack.json").exists():

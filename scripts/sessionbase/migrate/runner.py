@@ -107,7 +107,11 @@ def _may_create_roles(conn: Connection) -> bool:
 
 def _may_become_owner(conn: Connection) -> bool:
     row = conn.execute(
-        "select pg_has_role(session_user, oid, 'set') from pg_roles where rolname = %s", (OWNER,)
+        # Before 16 every member may become the role, and pg_has_role does not know 'set'.
+        "select pg_has_role(session_user, oid,"
+        " case when current_setting('server_version_num')::int < 160000 then 'member'"
+        " else 'set' end) from pg_roles where rolname = %s",
+        (OWNER,),
     ).fetchone()
     return bool(row and row[0])
 
