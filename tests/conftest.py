@@ -5,7 +5,7 @@ at the end. All workers of pytest-xdist use it, so a test touches only the rows 
 `profile`. A test that needs more (another schema, a crash) makes its own database or stack.
 
 `scripts/test --postgres` runs the tests on another PostgreSQL: it sets SESSIONBASE_POSTGRES_BIN. A
-test that does not apply to every version has the marker `postgres_version`.
+test that does not apply to every server has the marker `postgres_version` or `contrib`.
 """
 
 import os
@@ -77,19 +77,28 @@ def bring_up(data_dir: Path, **options: object) -> manage.UpReport:
     return manage.up(data_dir, manage.UpOptions(**{**ports, **options}))  # type: ignore[arg-type]
 
 
+def _delete_stack(data_dir: Path) -> None:
+    """Stop and delete the stack of a data directory, if there is one, even a half-made one."""
+    if (data_dir / "stack.json").exists():
+        manage.delete_data(data_dir)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the stack, once a run: in the controller, before the workers."""
     config.addinivalue_line(
         "markers",
         "postgres_version(oldest, reason): skip the test on an older major version of PostgreSQL",
     )
+    config.addinivalue_line(
+        "markers", "contrib: skip the test on a server without PostgreSQL's contrib modules"
+    )
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     os.environ[DATA_DIR_VARIABLE] = str(folder / "data")
     config.add_cleanup(lambda: shutil.rmtree(folder))
+    config.add_cleanup(lambda: _delete_stack(folder / "data"))
     bring_up(folder / "data")
-    config.add_cleanup(lambda: manage.delete_data(folder / "data"))
     _load_pgtap(Stack.of(folder / "data"))
 
 
@@ -103,22 +112,22 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return f"PostgreSQL {versions['postgresql']} ({source}), PostgREST {versions['postgrest']}"
 
 
-def server_major_version(db_uri: str) -> int:
-    """Return the major version of a PostgreSQL server."""
-    with psycopg.connect(db_uri) as connection:
-        return connection.info.server_version // 10_000
-
-
 @pytest.fixture(autouse=True)
-def _skip_by_version(request: pytest.FixtureRequest) -> None:
-    """Skip a test whose marker `postgres_version` asks for a newer server."""
-    marker = request.node.get_closest_marker("postgres_version")
-    if marker is None:
+def _skip_by_server(request: pytest.FixtureRequest) -> None:
+    """Skip a test whose marker asks for what the server does not have."""
+    version = request.node.get_closest_marker("postgres_version")
+    contrib = request.node.get_closest_marker("contrib")
+    if version is None and contrib is None:
         return
-    oldest, reason = marker.args
-    found = server_major_version(request.getfixturevalue("stack").db_uri)
-    if found < oldest:
-        pytest.skip(f"needs PostgreSQL {oldest}, and this is {found}: {reason}")
+    with psycopg.connect(request.getfixturevalue("stack").db_uri) as connection:
+        major = connection.info.server_version // 10_000
+        row = connection.execute(
+            "select from pg_available_extensions where name = 'citext'"
+        ).fetchone()
+    if version and major < version.args[0]:
+        pytest.skip(f"needs PostgreSQL {version.args[0]}, not {major}: {version.args[1]}")
+    if contrib and row is None:
+        pytest.skip(f"this PostgreSQL {major} comes without the contrib modules")
 
 
 def _load_pgtap(stack: Stack) -> None:
@@ -224,6 +233,5 @@ def data_dir() -> Iterator[Path]:
     """Yield a data directory that does not exist yet. Its stack is deleted after the test."""
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     yield folder / "data"
-    if (folder / "data" / "stack.json").exists():
-        manage.delete_data(folder / "data")
+    _delete_stack(folder / "data")
     shutil.rmtree(folder)

@@ -22,9 +22,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from conftest import bring_up
-from sessionbase.doctor.lints import Finding, run
+from sessionbase.doctor.lints import Row
 from sessionbase.migrate.runner import migrate
-from sessionbase.replication.tables import pg_hba_lines
+from sessionbase.replication.tables import pg_hba_lines, read_status
 from sessionbase.stack import manage, state
 from sessionbase.stack.account import Account, postgres_bin
 from support.command import sessionbase
@@ -154,10 +154,9 @@ def base_backup(uri: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return program("pg_basebackup", "-D", folder, "--checkpoint=fast", uri=uri)
 
 
-def lint(conn: psycopg.Connection[Any]) -> list[Finding]:
+def lint(conn: psycopg.Connection[Any]) -> list[Row]:
     """Return what doctor's lint `replication` finds."""
-    with conn.transaction():
-        return [finding for finding in run(conn).findings if finding.lint == "replication"]
+    return read_status(conn).findings
 
 
 def test_it_is_off_by_default(uri: str) -> None:

@@ -113,6 +113,7 @@ def test_every_published_table_is_tried_here(db: psycopg.Connection[Any]) -> Non
     assert {table for (table,) in published} == set(WRITES)
 
 
+@pytest.mark.contrib
 @pytest.mark.parametrize("table", WRITES)
 def test_the_txid_of_a_write_is_the_one_that_a_replication_stream_names(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, slot: str, table: str
@@ -128,6 +129,7 @@ def test_the_txid_of_a_write_is_the_one_that_a_replication_stream_names(
     assert len(set(told)) == len(WRITES[table])
 
 
+@pytest.mark.contrib
 @pytest.mark.parametrize("function", REPEATS)
 def test_a_repeat_that_writes_nothing_names_no_transaction_to_wait_for(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, slot: str, function: str

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from conftest import Stack, bring_up
+from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import account, manage, state
 from support.command import sessionbase
 
@@ -87,3 +89,19 @@ def test_programs_in_a_folder_that_only_root_enters_are_copied_and_run(
         manage.delete_data(data_dir)
     finally:
         shutil.rmtree(account.SYSTEM_DIR / copied.relative_to(account.SYSTEM_DIR).parts[0])
+
+
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [
+        ("14", "PostgreSQL 14 is not supported"),
+        ("/usr", "/usr has no programs postgres and initdb"),
+        ("no/such/folder", "there is no folder no/such/folder"),
+        ("", "--postgres needs a version"),
+    ],
+)
+def test_the_test_command_refuses_a_server_that_it_can_t_have(server: str, why: str) -> None:
+    command = [PROJECT_DIR / "scripts" / "test", "--postgres", server]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert why in done.stderr
