@@ -62,7 +62,6 @@ def template(server: Server) -> str:
         conn.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
     uri = make_conninfo(server.uri, dbname=name)
     migrate(uri)
-    _empty_publication(uri)
     return name
 
 
@@ -81,22 +80,6 @@ def uri(server: Server, template: str) -> Iterator[str]:
             [name],
         )
         conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-
-def _empty_publication(uri: str) -> None:
-    """Make what the new migration will make; to delete once it is merged."""
-    with psycopg.connect(uri) as conn:
-        published = conn.execute(
-            "select tablename from pg_publication_tables where pubname = 'sessionbase'"
-        ).fetchall()
-        for (table,) in published:
-            name = sql.Identifier("app", table)
-            for statement in (
-                "alter publication sessionbase drop table {}",
-                "alter table {} replica identity default",
-                "revoke select on {} from sessionbase_replicator",
-            ):
-                conn.execute(sql.SQL(statement).format(name))
 
 
 @pytest.fixture
