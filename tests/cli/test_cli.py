@@ -198,7 +198,7 @@ def test_no_connection_is_told_with_the_hint_that_fits(stack: Stack, tmp_path: P
 def test_a_dry_run_on_a_current_database_says_that_nothing_changes(stack: Stack) -> None:
     done = sessionbase("migrate", "--dry-run", "--data-dir", stack.data_dir)
     assert done.returncode == 0
-    assert "nothing to apply" in done.stdout
+    assert "nothing to do: the database is up to date" in done.stdout
     assert "to apply" not in done.stdout
 
 
