@@ -50,7 +50,17 @@ select is_empty(
   'sessionbase_owner owns every table, view and function'
 );
 create temporary view our_roles as
-select role.*, listed.may_log_in, listed.member_of
+select
+  role.oid,
+  role.rolname,
+  role.rolinherit,
+  role.rolsuper,
+  role.rolbypassrls,
+  role.rolcreaterole,
+  role.rolcreatedb,
+  role.rolcanlogin,
+  listed.may_log_in,
+  listed.member_of
 from authority
 cross join jsonb_to_recordset(authority.list -> 'roles') as listed (
   name text, may_log_in boolean, member_of jsonb
@@ -183,23 +193,31 @@ select is_empty(
 
 create temporary view our_grants as
 select
-  grantee::regrole::text as grantee,
-  lower(privilege_type) as privilege,
-  format('%s.%s', schema, name) as object,
+  entry.grantee::regrole::text as grantee,
+  lower(entry.privilege_type) as privilege,
+  format('%s.%s', relation.schema, relation.name) as object,
   '' as column_name
-from our_relations
-cross join aclexplode(relacl)
-where grantee <> relowner
-union all
-select grantee::regrole::text, lower(privilege_type), format('%s.%s', schema, name), attname::text
 from our_relations as relation
-join pg_attribute on attrelid = relation.oid
-cross join aclexplode(attacl)
+cross join aclexplode(relation.relacl) as entry
+where entry.grantee <> relation.relowner
 union all
-select grantee::regrole::text, lower(privilege_type), function.oid::regprocedure::text, ''
+select
+  entry.grantee::regrole::text,
+  lower(entry.privilege_type),
+  format('%s.%s', relation.schema, relation.name),
+  attribute.attname::text
+from our_relations as relation
+inner join pg_attribute as attribute on attribute.attrelid = relation.oid
+cross join aclexplode(attribute.attacl) as entry
+union all
+select
+  entry.grantee::regrole::text,
+  lower(entry.privilege_type),
+  function.oid::regprocedure::text,
+  ''
 from our_functions as function
-cross join aclexplode(proacl)
-where grantee <> proowner;
+cross join aclexplode(function.proacl) as entry
+where entry.grantee <> function.proowner;
 
 select is_empty(
   $$ select * from our_grants
