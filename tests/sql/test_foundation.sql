@@ -53,12 +53,12 @@ create temporary view our_roles as
 select
   role.oid,
   role.rolname,
-  role.rolcanlogin,
   role.rolinherit,
   role.rolsuper,
   role.rolbypassrls,
   role.rolcreaterole,
   role.rolcreatedb,
+  role.rolcanlogin,
   listed.may_log_in,
   listed.member_of
 from authority
@@ -219,27 +219,31 @@ select is_empty(
 
 create temporary view our_grants as
 select
-  acl.grantee::regrole::text as grantee,
-  lower(acl.privilege_type) as privilege,
+  entry.grantee::regrole::text as grantee,
+  lower(entry.privilege_type) as privilege,
   format('%s.%s', relation.schema, relation.name) as object,
   '' as column_name
 from our_relations as relation
-cross join aclexplode(relation.relacl) as acl
-where acl.grantee <> relation.relowner
+cross join aclexplode(relation.relacl) as entry
+where entry.grantee <> relation.relowner
 union all
 select
-  acl.grantee::regrole::text,
-  lower(acl.privilege_type),
+  entry.grantee::regrole::text,
+  lower(entry.privilege_type),
   format('%s.%s', relation.schema, relation.name),
   attribute.attname::text
 from our_relations as relation
 inner join pg_attribute as attribute on attribute.attrelid = relation.oid
-cross join aclexplode(attribute.attacl) as acl
+cross join aclexplode(attribute.attacl) as entry
 union all
-select acl.grantee::regrole::text, lower(acl.privilege_type), function.oid::regprocedure::text, ''
+select
+  entry.grantee::regrole::text,
+  lower(entry.privilege_type),
+  function.oid::regprocedure::text,
+  ''
 from our_functions as function
-cross join aclexplode(function.proacl) as acl
-where acl.grantee <> function.proowner;
+cross join aclexplode(function.proacl) as entry
+where entry.grantee <> function.proowner;
 
 select is_empty(
   $$ select * from our_grants
