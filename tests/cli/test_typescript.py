@@ -46,6 +46,12 @@ def run(*command: str, env: dict[str, str] | None = None, hint: str = "") -> str
     return done.stdout
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _packages_are_installed() -> None:
+    if not (CLIENT / "node_modules/.bin/eslint").exists():
+        pytest.fail("run `npm ci` in clients/typescript (scripts/test does it)", pytrace=False)
+
+
 def is_built() -> bool:
     """Tell whether each source file has been compiled since the last change."""
     inputs = [*(CLIENT / "src").rglob("*.ts"), *CLIENT.glob("*.json")]
