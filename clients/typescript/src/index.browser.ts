@@ -1,3 +1,3 @@
-// What a browser gets for `sessionbase`: no module that holds a secret or makes a token.
+// What `sessionbase` exports in a browser: no module that uses a secret or creates tokens.
 export { SessionbaseError } from './errors.js';
 export * as guestSettings from './guestSettings.js';

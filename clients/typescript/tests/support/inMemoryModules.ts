@@ -4,7 +4,7 @@ import type {
   ChatToolEventInput,
   ChatToolEventStatus,
   ChatToolEventUpdates,
-} from '../../src/chatToolEvents.js';
+} from '../../src/toolEvents.js';
 import type { HookifyDecision, HookifyDecisionInput } from '../../src/hookifyDecisions.js';
 import type {
   MisalignmentCandidate,
@@ -12,10 +12,10 @@ import type {
   MisalignmentStatus,
 } from '../../src/misalignments.js';
 import type { SessionRepoBinding } from '../../src/sessionRepoBindings.js';
-import type { Todo } from '../../src/todosStore.js';
+import type { Todo } from '../../src/todos.js';
 
-/** What the app's server does today, in memory, as domains.md describes it: the losses included. */
-export function todaysModules() {
+/** The modules of the app before it uses sessionbase. They keep the records in memory, and can lose changes. */
+export function inMemoryModules() {
   const events: ChatToolEvent[] = [];
   const decisions: HookifyDecision[] = [];
   const misalignments: MisalignmentRecord[] = [];
@@ -68,7 +68,7 @@ export function todaysModules() {
   }
 
   return {
-    chatToolEvents: {
+    toolEvents: {
       listBySession: async (sessionId: string) =>
         copy(
           events
@@ -150,7 +150,7 @@ export function todaysModules() {
         return { record: copy(known), previousStatus };
       },
     },
-    todosStore: {
+    todos: {
       listTodos: async () => copy(todos),
       async addTodo(text: string): Promise<Todo> {
         const todo = { id: randomUUID(), text, completed: false, createdAt: now() };
@@ -182,7 +182,7 @@ export function todaysModules() {
       },
       listSessionRepoBindings: async () => copy([...bindings.values()]),
     },
-    uiSettingsStore: {
+    uiSettings: {
       loadUiSettings: async (profileId: string) => copy(settings.get(profileId) ?? null),
       async saveUiSettings(profileId: string, snapshot: object) {
         settings.set(profileId, copy(snapshot));
@@ -192,4 +192,4 @@ export function todaysModules() {
   };
 }
 
-export type TodaysModules = ReturnType<typeof todaysModules>;
+export type InMemoryModules = ReturnType<typeof inMemoryModules>;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { forProfile } from '../src/index.js';
-import { todaysModules, type TodaysModules } from './support/model.js';
+import { inMemoryModules, type InMemoryModules } from './support/inMemoryModules.js';
 import { jwtSecret, ownProfile, restUrl } from './support/stack.js';
 
 const STATUSES = ['pending', 'executing', 'succeeded', 'failed'] as const;
@@ -8,21 +8,21 @@ const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'] as const;
 const MISALIGNMENT_STATUSES = ['open', 'acknowledged', 'dismissed', 'resolved'] as const;
 
 /**
- * What may make an answer differ from today's, and nothing else: the losses that the move ends. (Those
- * that take two callers at once are in modules.test.ts.)
+ * The only differences that are intended: where the modules in memory lose data. (Differences that need
+ * two concurrent callers are tested in modules.test.ts.)
  */
-const MENDS = {
+const INTENDED_DIFFERENCES = {
   'a finished event is finished once':
-    'completing an event again leaves the first completion, its time and latency',
-  'a finished event stays as it is': 'the other final status, or a step back, is refused',
-  'a call id that is not unique names the newest unfinished event':
-    'today it is the first that is found, of whichever session',
-  'an ingest never touches the status': 'what a person dismissed stays dismissed',
+    'completing an event again keeps the time, latency and result of the first completion',
+  'a finished event does not change': 'another final status, or an earlier one, is refused',
+  'a tool call id that is not unique selects the newest unfinished event':
+    'the modules in memory take the first event, of any session',
+  'an ingest does not change the status': 'a dismissed misalignment stays dismissed',
 } as const;
-type Mend = keyof typeof MENDS;
+type Difference = keyof typeof INTENDED_DIFFERENCES;
 
-/** Numbers that look random and are the same in every run. */
-function numbers(seed: number): (below: number) => number {
+/** Create a pseudorandom number generator; every run gets the same numbers. */
+function randomNumbers(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -30,7 +30,11 @@ function numbers(seed: number): (below: number) => number {
   };
 }
 
-type Call = { name: string; run: (modules: TodaysModules) => Promise<unknown>; mend?: Mend };
+type Call = {
+  name: string;
+  run: (modules: InMemoryModules) => Promise<unknown>;
+  intended?: Difference;
+};
 type Outcome = { value?: unknown; error?: string };
 
 async function outcome(call: Promise<unknown>): Promise<Outcome> {
@@ -41,19 +45,19 @@ async function outcome(call: Promise<unknown>): Promise<Outcome> {
   }
 }
 
-/** Ids and times are each side's own: compare where they come from, not what they are. */
-function comparable(value: unknown, names: Map<string, string>): unknown {
+/** Replace ids by their names and times by a constant, because both sides create their own. */
+function normalize(value: unknown, names: Map<string, string>): unknown {
   return JSON.parse(
     JSON.stringify(value ?? null, (key, part: unknown) => {
       if (typeof part === 'string' && names.has(part)) return names.get(part);
       if (['startedAt', 'completedAt', 'createdAt', 'updatedAt'].includes(key) && part !== null) {
         if (key === 'updatedAt' && typeof part === 'number') return 'a number';
-        return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(String(part)) ? 'a time' : part;
+        return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(part as string) ? 'a time' : part;
       }
       if (key === 'latencyMs') return Number.isInteger(part) && Number(part) >= 0 ? 'ms' : part;
       return part;
     }),
-    // Key order is nobody's promise.
+    // The order of the keys is not part of the interface.
     (_, part: unknown) =>
       part !== null && typeof part === 'object' && !Array.isArray(part)
         ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -61,53 +65,54 @@ function comparable(value: unknown, names: Map<string, string>): unknown {
   );
 }
 
-describe('the same calls as today', () => {
-  test('answer the same, but for the mends', async () => {
+describe('the same calls of the client and of the modules in memory', () => {
+  test('return the same, except for the intended differences', async () => {
     const profileId = ownProfile();
-    const ours = forProfile(profileId, { restUrl, jwtSecret }) as unknown as TodaysModules;
-    const todays = todaysModules();
-    const next = numbers(20261123);
+    const client = forProfile(profileId, { restUrl, jwtSecret }) as unknown as InMemoryModules;
+    const inMemory = inMemoryModules();
+    const next = randomNumbers(20261123);
     const pick = <Item>(items: readonly Item[]) => items[next(items.length)] as Item;
 
-    // What the model holds under each of our ids, and where the two have parted by a mend.
+    // The ids of the same record on both sides.
     const pairs = { events: [] as [string, string][], todos: [] as [string, string][] };
-    const toOurs = new Map<string, string>();
-    const names = { ours: new Map<string, string>(), todays: new Map<string, string>() };
-    const differences = new Map<Mend, number>();
+    const names = { client: new Map<string, string>(), inMemory: new Map<string, string>() };
+    const differences = new Map<Difference, number>();
     let calls = 0;
 
     async function both(call: Call, kind?: 'events' | 'todos'): Promise<void> {
       calls += 1;
-      const [mine, theirs] = [await outcome(call.run(ours)), await outcome(call.run(todays))];
-      if (kind && mine.value && theirs.value) {
+      const [actual, expected] = [
+        await outcome(call.run(client)),
+        await outcome(call.run(inMemory)),
+      ];
+      if (kind && actual.value && expected.value) {
         const ids = [
-          (mine.value as { id: string }).id,
-          (theirs.value as { id: string }).id,
+          (actual.value as { id: string }).id,
+          (expected.value as { id: string }).id,
         ] as const;
         const name = `${kind} ${pairs[kind].length}`;
         pairs[kind].push([...ids]);
-        toOurs.set(ids[1], ids[0]);
-        names.ours.set(ids[0], name);
-        names.todays.set(ids[1], name);
+        names.client.set(ids[0], name);
+        names.inMemory.set(ids[1], name);
       }
-      const left = comparable(renamed(mine, names.ours), names.ours);
-      const right = comparable(renamed(theirs, names.todays), names.todays);
+      const left = normalize(replaceIds(actual, names.client), names.client);
+      const right = normalize(replaceIds(expected, names.inMemory), names.inMemory);
       if (JSON.stringify(left) === JSON.stringify(right)) return;
-      if (!call.mend) expect(left, `call ${calls}: ${call.name}`).toEqual(right);
-      else differences.set(call.mend, (differences.get(call.mend) ?? 0) + 1);
+      if (!call.intended) expect(left, `call ${calls}: ${call.name}`).toEqual(right);
+      else differences.set(call.intended, (differences.get(call.intended) ?? 0) + 1);
     }
 
-    /** An id inside a message, too. */
-    function renamed(result: Outcome, known: Map<string, string>): Outcome {
+    /** Replace the ids in an error message as well. */
+    function replaceIds(result: Outcome, known: Map<string, string>): Outcome {
       if (result.error === undefined) return result;
       let error = result.error;
       for (const [id, name] of known) error = error.replaceAll(id, name);
       return { error };
     }
-    const idFor = (modules: TodaysModules, pair: [string, string]) =>
-      modules === ours ? pair[0] : pair[1];
+    const idFor = (modules: InMemoryModules, pair: [string, string]) =>
+      modules === client ? pair[0] : pair[1];
 
-    // 1. What is kept: sequences on which today loses nothing.
+    // 1. Calls for which the modules in memory lose no data: both sides must return the same.
     const finished = new Set<string>();
     for (let step = 0; step < 500; step += 1) {
       const session = `session-${next(3)}`;
@@ -127,7 +132,7 @@ describe('the same calls as today', () => {
             ...(next(2) ? { threadId: `thread-${next(3)}` } : {}),
             ...(next(2) ? { toolCallId: `call-${step}` } : {}),
           };
-          await both({ name: 'insert', run: (m) => m.chatToolEvents.insert(input) }, 'events');
+          await both({ name: 'insert', run: (m) => m.toolEvents.insert(input) }, 'events');
           break;
         }
         case 2:
@@ -151,30 +156,26 @@ describe('the same calls as today', () => {
           await both({
             name: 'updateStatus',
             run: (m) =>
-              m.chatToolEvents.updateStatus(
-                idFor(m, pair),
-                failed ? 'failed' : 'succeeded',
-                updates,
-              ),
+              m.toolEvents.updateStatus(idFor(m, pair), failed ? 'failed' : 'succeeded', updates),
           });
           break;
         }
         case 4:
           await both({
             name: 'updateStatus of an unknown id',
-            run: (m) => m.chatToolEvents.updateStatus(`tool_${step}`, pick(STATUSES)),
+            run: (m) => m.toolEvents.updateStatus(`tool_${step}`, pick(STATUSES)),
           });
           break;
         case 5:
           await both({
             name: 'updateStatusByToolCall of an unknown call',
-            run: (m) => m.chatToolEvents.updateStatusByToolCall(`none-${step}`, 'succeeded', {}),
+            run: (m) => m.toolEvents.updateStatusByToolCall(`none-${step}`, 'succeeded', {}),
           });
           break;
         case 6:
           await both({
             name: 'listBySession',
-            run: (m) => m.chatToolEvents.listBySession(session),
+            run: (m) => m.toolEvents.listBySession(session),
           });
           break;
         case 7: {
@@ -207,7 +208,7 @@ describe('the same calls as today', () => {
           });
           break;
         case 9: {
-          // New rules only: what an ingest does to known ones comes below.
+          // New rules only: part 2 ingests known ones.
           const candidates = [1, 2].map((number) => ({
             ruleId: `rule-${step}-${number}`,
             title: 'Title',
@@ -249,10 +250,7 @@ describe('the same calls as today', () => {
           break;
         case 12: {
           if (next(3) === 0 || pairs.todos.length === 0) {
-            await both(
-              { name: 'addTodo', run: (m) => m.todosStore.addTodo(`todo ${step}`) },
-              'todos',
-            );
+            await both({ name: 'addTodo', run: (m) => m.todos.addTodo(`todo ${step}`) }, 'todos');
             break;
           }
           const pair = pick(pairs.todos);
@@ -261,10 +259,10 @@ describe('the same calls as today', () => {
             name: remove ? 'deleteTodoRecord' : 'toggleTodoRecord',
             run: (m) =>
               remove
-                ? m.todosStore.deleteTodoRecord(idFor(m, pair))
-                : m.todosStore.toggleTodoRecord(idFor(m, pair)),
+                ? m.todos.deleteTodoRecord(idFor(m, pair))
+                : m.todos.toggleTodoRecord(idFor(m, pair)),
           });
-          await both({ name: 'listTodos', run: (m) => m.todosStore.listTodos() });
+          await both({ name: 'listTodos', run: (m) => m.todos.listTodos() });
           break;
         }
         case 13: {
@@ -296,79 +294,81 @@ describe('the same calls as today', () => {
           if (next(2)) {
             await both({
               name: 'saveUiSettings',
-              run: (m) => m.uiSettingsStore.saveUiSettings(profileId, snapshot),
+              run: (m) => m.uiSettings.saveUiSettings(profileId, snapshot),
             });
           }
           await both({
             name: 'loadUiSettings',
-            run: (m) => m.uiSettingsStore.loadUiSettings(profileId),
+            run: (m) => m.uiSettings.loadUiSettings(profileId),
           });
         }
       }
     }
     const kept = calls;
-    expect([...differences], 'differences where today loses nothing').toEqual([]);
+    expect([...differences], 'differences that are not intended').toEqual([]);
 
-    // 2. The mends, each provoked; the difference must be there.
+    // 2. A call for each intended difference; the results must differ.
     const event = (toolCallId: string) => ({
-      sessionId: 'mends',
+      sessionId: 'differences',
       toolName: 't',
       arguments: {},
       toolCallId,
     });
     const inserted = async (toolCallId: string) => {
-      await both(
-        { name: 'insert', run: (m) => m.chatToolEvents.insert(event(toolCallId)) },
-        'events',
-      );
+      await both({ name: 'insert', run: (m) => m.toolEvents.insert(event(toolCallId)) }, 'events');
       return pairs.events.at(-1) as [string, string];
     };
     const done = await inserted('call-twice');
     await both({
       name: 'updateStatus',
       run: (m) =>
-        m.chatToolEvents.updateStatus(idFor(m, done), 'succeeded', { result: { first: true } }),
+        m.toolEvents.updateStatus(idFor(m, done), 'succeeded', { result: { first: true } }),
     });
     await both({
       name: 'updateStatusByToolCall again',
       run: (m) =>
-        m.chatToolEvents.updateStatusByToolCall('call-twice', 'succeeded', {
+        m.toolEvents.updateStatusByToolCall('call-twice', 'succeeded', {
           result: { first: false },
         }),
-      mend: 'a finished event is finished once',
+      intended: 'a finished event is finished once',
     });
     await both({
       name: 'updateStatus to the other end',
-      run: (m) => m.chatToolEvents.updateStatus(idFor(m, done), 'failed', { error: 'late' }),
-      mend: 'a finished event stays as it is',
+      run: (m) => m.toolEvents.updateStatus(idFor(m, done), 'failed', { error: 'late' }),
+      intended: 'a finished event does not change',
     });
     await inserted('call-shared');
     await inserted('call-shared');
     await both({
       name: 'updateStatusByToolCall of two',
-      run: (m) =>
-        m.chatToolEvents.updateStatusByToolCall('call-shared', 'succeeded', { result: 1 }),
-      mend: 'a call id that is not unique names the newest unfinished event',
+      run: (m) => m.toolEvents.updateStatusByToolCall('call-shared', 'succeeded', { result: 1 }),
+      intended: 'a tool call id that is not unique selects the newest unfinished event',
     });
     const found = [{ ruleId: 'dismissed', title: 't', summary: 's' }];
-    const ingest = (mend?: Mend) =>
+    const ingest = (intended?: Difference) =>
       both({
         name: 'ingestMisalignmentCandidates',
-        run: (m) => m.misalignments.ingestMisalignmentCandidates('mends', found),
-        ...(mend ? { mend } : {}),
+        run: (m) => m.misalignments.ingestMisalignmentCandidates('differences', found),
+        ...(intended ? { intended } : {}),
       });
     await ingest();
     await both({
       name: 'updateMisalignmentStatus',
       run: (m) =>
-        m.misalignments.updateMisalignmentStatus('mends', 'mis-mends-dismissed', 'dismissed'),
+        m.misalignments.updateMisalignmentStatus(
+          'differences',
+          'mis-differences-dismissed',
+          'dismissed',
+        ),
     });
-    await ingest('an ingest never touches the status');
+    await ingest('an ingest does not change the status');
 
-    console.log(`same sequence: ${calls} calls, ${kept} of them on what is kept: 0 differences`);
-    for (const [mend, count] of differences) console.log(`  ${count} × ${mend}: ${MENDS[mend]}`);
+    console.log(`comparison: ${calls} calls, ${kept} of them must return the same: 0 differences`);
+    for (const [intended, count] of differences) {
+      console.log(`  ${count} × ${intended}: ${INTENDED_DIFFERENCES[intended]}`);
+    }
     expect(Object.fromEntries(differences)).toEqual(
-      Object.fromEntries(Object.keys(MENDS).map((mend) => [mend, 1])),
+      Object.fromEntries(Object.keys(INTENDED_DIFFERENCES).map((intended) => [intended, 1])),
     );
   });
 });
