@@ -166,8 +166,8 @@ def _describe(table: Table) -> str:
 def _print_pg_hba(status: Status) -> None:
     _print(
         "Put these lines at the top of pg_hba.conf, then run: select pg_reload_conf(). Without them"
-        f" {REPLICATOR} can copy the whole cluster with pg_basebackup. Narrow the address `all`"
-        " of the second line if you can."
+        f" {REPLICATOR} can copy the whole cluster with pg_basebackup. With them it can still read"
+        " the changes of every table of this database, published or not."
     )
     for line in status.pg_hba_lines:
         _print(line)
