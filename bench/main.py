@@ -31,8 +31,8 @@ from database import run_pgbench
 from load import Measured, quantile, request, run
 from sessionbase.migrate.runner import migrate
 from sessionbase.stack import manage
-from sessionbase.stack.state import dba_uri, require
 from sessionbase.stack.token import make_claims, sign
+from sessionbase.state import dba_uri, require
 
 CLIENTS = 4
 PARTS = ("endpoints", "pgbench", "client", "import", "growth")

@@ -117,6 +117,25 @@ def test_a_function_has_its_grants_and_comment_while_its_migration_runs(folder: 
     assert folder.fetch("select * from app.seen") == [(True, "Who asks.")]
 
 
+def test_a_migration_can_name_a_function_whose_body_names_the_table_of_that_migration(
+    folder: Folder,
+) -> None:
+    folder.write("migrations/0001_foundation.sql", FOUNDATION)
+    folder.write(
+        "migrations/0002_notes.sql",
+        "create table app.notes (id int);\n"
+        "alter table app.notes alter column id set default app.next_id();\n",
+    )
+    folder.write(
+        "app/10_notes.sql",
+        "create or replace function app.next_id() returns int language sql\n"
+        "as 'select coalesce(max(id), 0) + 1 from app.notes';\n",
+    )
+    folder.migrate()
+    folder.execute("insert into app.notes default values")
+    assert folder.fetch("select id from app.notes") == [(1,)]
+
+
 def test_a_migration_finds_an_existing_function_as_it_was(notes: Folder) -> None:
     notes.write("app/20_who.sql", WHO.replace("current_user::text", "''new''::text"))
     notes.write("migrations/0003_seen.sql", "create table app.seen as select app.who() as who;\n")

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from generate.authorization import AUTHORITY, ENDPOINTS, Caller, Cell, cells
 from sessionbase.doctor.authority import FILE_NAME, Function
-from sessionbase.generate.authorization import AUTHORITY, ENDPOINTS, Caller, Cell, cells
 
 TokenFor = Callable[..., str]
 Send = Callable[[str | None, str, str, "Call"], httpx.Response]

@@ -78,7 +78,7 @@ def _name(parts: Iterable[ast.String] | None) -> str:
 
 
 def _type(tree: ast.TypeName) -> str:
-    return str(RawStream()(tree)).removeprefix("SETOF ")
+    return str(RawStream()(tree)).removeprefix("SETOF ").removeprefix("pg_catalog.")
 
 
 def _default(tree: Any) -> str:

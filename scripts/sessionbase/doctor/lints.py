@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from sessionbase.database import connect
 from sessionbase.doctor.authority import expand, read_authority
 from sessionbase.doctor.functions import expected_functions, read_functions
 from sessionbase.errors import SessionbaseError
-from sessionbase.options import connect
 from sessionbase.paths import resource_path
 
 _FILE_NAME = re.compile(r"\d\d_(\w+)\.sql")
