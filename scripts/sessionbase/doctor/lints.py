@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
-from sessionbase.paths import resource_path
+from sessionbase.paths import command, resource_path
 
 _FILE_NAME = re.compile(r"\d\d_(\w+)\.sql")
 
@@ -108,6 +108,6 @@ def examine(db_uri: str) -> Report:
         if there != (True,):
             raise SessionbaseError(
                 f"the database {conn.info.dbname} has no schemas app and api",
-                "sessionbase migrate makes them; or name another database by --db-uri",
+                f"{command()} migrate creates them; --db-uri names another database",
             )
         return run(conn)
