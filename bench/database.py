@@ -46,7 +46,7 @@ def run_pgbench(db_uri: str, clients: int, per_client: int) -> dict[str, tuple[f
 
 
 def _pgbench(db_uri: str, text: str, clients: int, per_client: int) -> tuple[float, float]:
-    where = conninfo_to_dict(db_uri)
+    where = {name: str(value) for name, value in conninfo_to_dict(db_uri).items()}
     environment = {
         **os.environ,
         "PGHOST": where["host"],

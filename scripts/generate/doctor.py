@@ -6,24 +6,26 @@ from sessionbase.doctor.lints import read_lints
 _INTRODUCTION = """\
 # sessionbase doctor
 
-`sessionbase doctor` looks for what is wrong with a database that sessionbase lives in: roles that
-may too much, grants that nobody meant, policies that are slow or missing, triggers that a repair
-left disabled. It reads the system catalogue alone, in one read-only transaction, so that any login
-will do and it can run in production at any time.
+`.venv/bin/sessionbase doctor` checks a database of sessionbase: roles with too many rights, rights that
+nobody intended, policies that are missing or slow, triggers that are disabled, functions that
+differ from the shipped files. It reads only the system catalogue, in one read-only transaction, so
+any login is enough, and it can run in production at any time.
 
 ```sh
-sessionbase doctor                                                # the embedded stack
-sessionbase doctor --db-uri postgresql://dba@db.example/app       # any other
-sessionbase doctor --json | jq '.findings[] | select(.level == "error")'
+.venv/bin/sessionbase doctor                                           # the embedded stack
+.venv/bin/sessionbase doctor --db-uri postgresql://dba@db.example/app  # any other database
+.venv/bin/sessionbase doctor --json | jq '.findings[] | select(.level == "error")'
 ```
 
-It exits with 1 if there are errors, and with 0 if there are warnings at most. Each finding has a
-`level`, the `object`, `what` is wrong with it, and `remediation` it. With `--json` they are the
-array `findings`, and each says also which `lint` found it.
+The exit code is 1 if there are errors, and 0 if there are only warnings or no findings. Each
+finding has a `level`, the `object`, `what` is wrong with it, and a `remediation`: the statement or
+command that corrects it. With `--json` the findings are the array `findings`, and each also has the
+name of its `lint`.
 
-Each lint is one SELECT in `sql/doctor/`, which you can also run in psql (after
-`set search_path = ''`). They look at the schemas `app`, `api` and `ops`, at `public`, at the roles
-and at the publications. This page is made from their headers: `scripts/generate-docs doctor`.
+Each lint is one SELECT in `sql/doctor/`. The lints look at the schemas `app`, `api` and `ops`, at
+`public`, at the roles and at the publications. What they compare with comes from the installed
+package: the rights from `sql/authority.json`, the functions from the files in `sql/migrations`,
+`sql/app` and `sql/api`. This page is generated from the comments at the top of the lints.
 """
 
 

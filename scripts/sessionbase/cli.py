@@ -15,6 +15,7 @@ from sessionbase.errors import InterruptError, SessionbaseError, UsageError
 from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
 from sessionbase.paths import command
+from sessionbase.replication.cli import app as replication_app
 from sessionbase.stack import cli as stack_cli
 
 
@@ -40,6 +41,7 @@ stack_cli.register(app)
 app.add_typer(migrate_app, name="migrate")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
+app.add_typer(replication_app, name="replication")
 app.command()(doctor)
 
 

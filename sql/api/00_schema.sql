@@ -1,4 +1,4 @@
--- Who may enter the schema, and what OpenAPI says of it as a whole.
+-- The grants on the schema, its description in OpenAPI, and what all domains share.
 
 grant usage on schema api to anon, authenticated, auditor;
 
@@ -7,8 +7,8 @@ comment on schema api is
 The records of an AI-session viewer: tool events, decisions, misalignments, todos, repo bindings and
 UI settings. Send a JWT whose claims are "role" and "sub" (the profile) as "Authorization: Bearer".';
 
--- One function for the rows of all views: PostgREST 12 asks the row of a CTE for the column, whose
--- type is record, and with a function a view PostgreSQL could not choose between them.
+-- One function for the rows of all views: PostgREST 12 selects the column from a CTE, whose row type
+-- is record. With one function per view PostgreSQL could not resolve the call.
 create or replace function api.txid(record) returns text
 language plpgsql
 volatile
@@ -16,7 +16,7 @@ security invoker
 set search_path = ''
 as $$
 begin
-  -- A repeat has a transaction too, if only for its locks, but no stream will ever name it.
+  -- A repeated call can have a transaction id for its locks, but no stream ever contains it.
   if pg_catalog.current_setting('sessionbase.unchanged', true) = 'true' then
     return null;
   end if;
@@ -25,6 +25,6 @@ end
 $$;
 comment on function api.txid(record) is
 'The transaction of the request, as a replication stream names it; null where nothing was written
-A computed column of every row that a write returns: ask for it with ?select=*,txid. A repeat that
-found all as it should be has written nothing: then there is no transaction to wait for.';
+A computed column of every row that a write returns: ask for it with ?select=*,txid. A repeated call
+that changed nothing has no transaction to wait for.';
 grant execute on function api.txid(record) to authenticated;

@@ -15,7 +15,8 @@ select
   event.context_events,
   event.started_at,
   event.completed_at,
-  event.latency_ms
+  pg_catalog.round(extract(epoch from event.completed_at - event.started_at) * 1000)::bigint
+    as latency_ms
 from app.tool_events as event;
 
 comment on view api.tool_events is
@@ -30,10 +31,10 @@ comment on column api.tool_events.tool_name is 'Which tool ran, for example get_
 comment on column api.tool_events.status is
 'pending, executing, succeeded or failed; the last two are final';
 comment on column api.tool_events.arguments is 'What the tool was called with: any JSON';
-comment on column api.tool_events.result is 'What the tool gave: any JSON; null until finished';
-comment on column api.tool_events.error is 'Why the tool failed; null unless failed';
+comment on column api.tool_events.result is 'The result of the tool: any JSON; null until finished';
+comment on column api.tool_events.error is 'The error message; null unless failed';
 comment on column api.tool_events.context_events is
-'The timeline events that the tool looked at:
+'The timeline events that the tool read:
 an array of {eventIndex, displayIndex, eventId?, eventType, summary}, or null';
 comment on column api.tool_events.started_at is 'When the event was recorded';
 comment on column api.tool_events.completed_at is 'When it succeeded or failed; null before';
@@ -53,8 +54,8 @@ select
 from app.tool_event_transitions as entry;
 
 comment on view api.tool_event_transitions is
-'Every status that a tool event entered, when and by whom
-A profile sees its own, an auditor everybody''s.';
+'The log of status transitions of tool events
+A profile sees its own, an auditor those of all profiles.';
 comment on column api.tool_event_transitions.profile_id is 'The profile that the event belongs to';
 comment on column api.tool_event_transitions.tool_event_id is 'The event';
 comment on column api.tool_event_transitions.from_status is 'The status before; null at the start';
@@ -65,9 +66,9 @@ comment on column api.tool_event_transitions.changed_by is
 grant select on api.tool_event_transitions to authenticated, auditor;
 
 create or replace function api.record_tool_event(
-  session_id text,
-  tool_name text,
-  arguments jsonb,
+  session_id text default null,
+  tool_name text default null,
+  arguments jsonb default null,
   id text default null,
   thread_id text default null,
   tool_call_id text default null,
@@ -78,13 +79,14 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
   me constant text := app.profile_id();
-  event_id constant text := coalesce(record_tool_event.id, 'tool_' || pg_catalog.uuidv7());
+  event_id constant text := coalesce(record_tool_event.id, 'tool_' || app.uuidv7());
   starting_status constant text := coalesce(record_tool_event.status, 'executing');
-  -- JSON null is a value like any other; PostgREST hands it over as SQL null.
+  -- JSON null is a value like any other; PostgREST passes it as SQL null.
   given_arguments constant jsonb := coalesce(record_tool_event.arguments, 'null');
   inserted integer;
   stored app.tool_events;
@@ -92,9 +94,7 @@ declare
   untouched boolean;
   differing text[];
   answer api.tool_events;
-  violated_table text;
-  violated_constraint text;
-  violated_column text;
+  violation app.violation;
 begin
   if not app.is_legal_tool_event_transition(null, starting_status) then
     perform app.raise_error(
@@ -118,19 +118,19 @@ begin
   exception
     when check_violation or not_null_violation then
       get stacked diagnostics
-        violated_table = table_name,
-        violated_constraint = constraint_name,
-        violated_column = column_name;
-      perform app.refuse_row(violated_table, violated_constraint, violated_column);
+        violation.table_name = table_name,
+        violation.constraint_name = constraint_name,
+        violation.column_name = column_name;
+      perform app.refuse_row(violation);
   end;
 
   if inserted = 0 then
-    perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
+    perform app.mark_unchanged();
     select * into strict stored
     from app.tool_events as event
     where event.profile_id = me and event.id = event_id;
-    -- The log's first entry was written in the transaction that recorded the event: while the event
-    -- is that transaction's too, nobody has updated it.
+    -- The first log entry was written by the transaction that recorded the event. If the row version
+    -- of the event is from that transaction too, the event was never updated.
     select entry.to_status, entry.xmin = event.xmin into strict recorded_status, untouched
     from app.tool_events as event
     inner join app.tool_event_transitions as entry
@@ -149,7 +149,7 @@ begin
       case when stored.tool_name <> record_tool_event.tool_name then 'tool_name' end,
       case when stored.arguments <> given_arguments then 'arguments' end,
       case when recorded_status <> starting_status then 'status' end,
-      -- Once the event was updated, they may be another call's.
+      -- After an update they can be those of another call.
       case
         when untouched
           and stored.context_events is distinct from record_tool_event.context_events
@@ -161,7 +161,7 @@ begin
         409, 'id_taken',
         pg_catalog.format('Tool event %s is already recorded with other content', event_id),
         pg_catalog.jsonb_build_object('id', event_id, 'differs', differing),
-        'Use another id, or leave it out to have one made'
+        'Use another id, or omit it: then one is generated'
       );
     end if;
   end if;
@@ -173,14 +173,19 @@ $$;
 comment on function
 api.record_tool_event(text, text, jsonb, text, text, text, text, jsonb) is
 'Record that a tool run has started
-Gives the stored event. Repeating the call with the same id and content gives it again; other content
-under the same id is refused with 409 id_taken.';
+Returns the stored event. A repeated call with the same id and content returns it again; other content
+under the same id is refused with 409 id_taken.
+
+- session_id: Required. The session that the chat belongs to
+- tool_name: Required. The name of the tool
+- arguments: The arguments of the call: any JSON; null if omitted
+- status: pending or executing';
 grant execute on function
 api.record_tool_event(text, text, jsonb, text, text, text, text, jsonb) to authenticated;
 
 create or replace function api.transition_tool_event(
-  id text,
-  to_status text,
+  id text default null,
+  to_status text default null,
   result jsonb default null,
   error text default null,
   context_events jsonb default null,
@@ -190,6 +195,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -197,16 +203,10 @@ declare
   stored_status text;
   finished boolean;
   answer api.tool_events;
-  violated_table text;
-  violated_constraint text;
+  violation app.violation;
 begin
-  if (
-    app.is_legal_tool_event_transition(null, transition_tool_event.to_status)
-    or app.is_legal_tool_event_transition('pending', transition_tool_event.to_status)
-  ) is not true then
-    -- Nothing leads to it, so it is no status.
-    perform app.refuse_row('tool_events', 'status_known', 'to_status');
-  end if;
+  perform app.require_argument('id', transition_tool_event.id is not null);
+  perform app.require_tool_event_status(transition_tool_event.to_status, 'to_status');
 
   loop
     begin
@@ -221,18 +221,19 @@ begin
         and case
           when event.completed_at is null
             then event.status = coalesce(transition_tool_event.expected_status, event.status)
-          -- Its own status again is a repeat; any other one the guard of the table refuses.
+          -- The same status again is a repeated call; any other one is refused by the trigger.
           else event.status is distinct from transition_tool_event.to_status
         end;
       exit when found;
     exception
       when check_violation then
         get stacked diagnostics
-          violated_table = table_name, violated_constraint = constraint_name;
-        perform app.refuse_row(violated_table, violated_constraint, '');
+          violation.table_name = table_name,
+          violation.constraint_name = constraint_name;
+        perform app.refuse_row(violation);
     end;
 
-    -- No row: say why, of the row as it is now.
+    -- No row was updated: lock the row to find out why.
     select event.status, event.completed_at is not null into stored_status, finished
     from app.tool_events as event
     where event.profile_id = me and event.id = transition_tool_event.id
@@ -244,11 +245,14 @@ begin
         pg_catalog.jsonb_build_object('id', transition_tool_event.id)
       );
     end if;
-    -- The repeat of a finished event's own status: the first completion stays as it is.
+    -- A repeated call: the first completion stays as it is.
     if finished and stored_status = transition_tool_event.to_status then
-      perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
+      perform app.mark_unchanged();
       exit;
     end if;
+    -- A concurrent call has finished it with the other status: the UPDATE, now with the row locked,
+    -- answers already_finished as it does without concurrency.
+    continue when finished;
     if stored_status <> transition_tool_event.expected_status then
       perform app.raise_error(
         409, 'illegal_transition',
@@ -262,7 +266,7 @@ begin
         )
       );
     end if;
-    -- It came to be, or to be as expected, between the two statements: with the lock, once more.
+    -- It was inserted, or got the expected status, between the two statements: try again, locked.
   end loop;
 
   select * into strict answer
@@ -273,19 +277,20 @@ end
 $$;
 comment on function api.transition_tool_event(text, text, jsonb, text, jsonb, text) is
 'Move a tool event to another status, by its id
-Legal: pending to executing, succeeded, failed; executing to succeeded, failed. The status that a
-finished event has already changes nothing and gives the stored event; the other final status is
-refused with 409 already_finished. With expected_status, only if the stored status is that one.
-Context events replace the stored ones; without any, those stay.
+Legal: pending to executing, succeeded, failed; executing to succeeded, failed. A repeated call with
+the status that a finished event already has changes nothing and returns the stored event; the other
+final status is refused with 409 already_finished. With expected_status, only if the stored status is
+that one. Context events replace the stored ones; if omitted, the stored ones stay.
 
-- to_status: The status to enter: executing, succeeded or failed
+- id: Required. The event
+- to_status: Required. The status to enter: executing, succeeded or failed
 - expected_status: Move only if the stored status is this one; null: whatever it is';
 grant execute on function
 api.transition_tool_event(text, text, jsonb, text, jsonb, text) to authenticated;
 
 create or replace function api.transition_tool_event_by_call(
-  tool_call_id text,
-  to_status text,
+  tool_call_id text default null,
+  to_status text default null,
   session_id text default null,
   result jsonb default null,
   error text default null,
@@ -296,6 +301,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -304,22 +310,18 @@ declare
   before text;
   unfinished boolean;
 begin
-  if (
-    app.is_legal_tool_event_transition(null, transition_tool_event_by_call.to_status)
-    or app.is_legal_tool_event_transition('pending', transition_tool_event_by_call.to_status)
-  ) is not true then
-    -- Nothing leads to it, so it is no status.
-    perform app.refuse_row('tool_events', 'status_known', 'to_status');
-  end if;
-
-  -- One caller of a call id at a time: the loop below may hold one event while it waits for another.
-  perform pg_catalog.pg_advisory_xact_lock(
-    pg_catalog.hashtextextended(
-      me || '/' || transition_tool_event_by_call.tool_call_id, 1
-    )
+  perform app.require_argument(
+    'tool_call_id', transition_tool_event_by_call.tool_call_id is not null
   );
-  -- Newest unfinished one first, else the newest. Whoever had the lock may have finished the one
-  -- that was picked: then look once more, as another unfinished one comes first.
+  perform app.require_tool_event_status(transition_tool_event_by_call.to_status, 'to_status');
+
+  -- One transaction per call id at a time: the loop below can hold the lock on one event while it
+  -- waits for another, so that two such loops could deadlock.
+  perform pg_catalog.pg_advisory_xact_lock(
+    app.lock_key('tool_call', me, transition_tool_event_by_call.tool_call_id)
+  );
+  -- The newest unfinished event, else the newest. The transaction that held the row lock can have
+  -- finished the event that was picked: then look again, because another unfinished one goes first.
   loop
     select event.id, event.completed_at is null into picked, unfinished
     from app.tool_events as event
@@ -353,10 +355,12 @@ comment on function
 api.transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text) is
 'Move a tool event to another status, by the model provider''s id of the call
 Takes the newest unfinished event with that call id, else the newest; session_id narrows the search.
-Gives an array of the stored event, or an empty one where there is none. Rules as by id.
+Returns an array of the stored event, or an empty one if there is none. The rules are those of
+transition_tool_event.
 
-- to_status: The status to enter: executing, succeeded or failed
-- session_id: Look in this session only; null: in all of them
+- tool_call_id: Required. The id of the call
+- to_status: Required. The status to enter: executing, succeeded or failed
+- session_id: Search in this session only; null: in all of them
 - expected_status: Move only if the stored status is this one; null: whatever it is';
 grant execute on function
 api.transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text) to authenticated;

@@ -20,9 +20,9 @@ select
 from app.hookify_decisions as decision;
 
 comment on view api.hookify_decisions is
-'The audit of what hookify decided; never changed
+'The audit of the decisions of hookify; never changed
 List a session in the order made with ?session_id=eq.S&order=position. A profile sees its own
-decisions, an auditor everybody''s.';
+decisions, an auditor those of all profiles.';
 comment on column api.hookify_decisions.profile_id is 'The profile that the decision belongs to';
 comment on column api.hookify_decisions.position is
 '1, 2, 3 … in the order made, over all the profile''s sessions';
@@ -33,10 +33,10 @@ comment on column api.hookify_decisions.source is
 comment on column api.hookify_decisions.content_hash is
 'SHA-256 (hex) of the content as UTF-8; the content itself is not kept';
 comment on column api.hookify_decisions.severity is
-'The gravest finding: none, info, low, medium, high or critical';
+'The highest severity that was found: none, info, low, medium, high or critical';
 comment on column api.hookify_decisions.blocked is 'Whether the content was blocked';
 comment on column api.hookify_decisions.rules is 'The rules that matched: an array of {id, severity}';
-comment on column api.hookify_decisions.message is 'What the user was told, or null';
+comment on column api.hookify_decisions.message is 'The message that the user saw, or null';
 comment on column api.hookify_decisions.annotations is 'Notes in Markdown, or null';
 comment on column api.hookify_decisions.created_at is 'When the decision was recorded';
 comment on column api.hookify_decisions.previous_hash is
@@ -46,11 +46,11 @@ comment on column api.hookify_decisions.row_hash is
 grant select on api.hookify_decisions to authenticated, auditor;
 
 create or replace function api.record_hookify_decision(
-  session_id text,
-  source text,
-  severity text,
-  blocked boolean,
-  rules jsonb,
+  session_id text default null,
+  source text default null,
+  severity text default null,
+  blocked boolean default null,
+  rules jsonb default null,
   content text default null,
   content_hash text default null,
   message text default null,
@@ -61,18 +61,17 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
   me constant text := app.profile_id();
-  decision_id constant text := coalesce(record_hookify_decision.id, 'hook_' || pg_catalog.uuidv7());
+  decision_id constant text := coalesce(record_hookify_decision.id, 'hook_' || app.uuidv7());
   given_hash text := record_hookify_decision.content_hash;
   kept_rules jsonb := record_hookify_decision.rules;
   differing text[];
   answer api.hookify_decisions;
-  violated_table text;
-  violated_constraint text;
-  violated_column text;
+  violation app.violation;
 begin
   if (record_hookify_decision.content is null) = (given_hash is null) then
     perform app.raise_error(
@@ -87,7 +86,7 @@ begin
       pg_catalog.sha256(pg_catalog.convert_to(record_hookify_decision.content, 'UTF8')), 'hex'
     )
   );
-  -- Of each rule only these two keys are kept; what is no rule stays, for the CHECK to refuse.
+  -- Of each rule only these two keys are kept. An element that is no object stays: a CHECK refuses it.
   if pg_catalog.jsonb_typeof(kept_rules) = 'array' then
     select coalesce(
       pg_catalog.jsonb_agg(
@@ -118,22 +117,22 @@ begin
   exception
     when check_violation or not_null_violation then
       get stacked diagnostics
-        violated_table = table_name,
-        violated_constraint = constraint_name,
-        violated_column = column_name;
-      perform app.refuse_row(violated_table, violated_constraint, violated_column);
+        violation.table_name = table_name,
+        violation.constraint_name = constraint_name,
+        violation.column_name = column_name;
+      perform app.refuse_row(violation);
     when unique_violation then
-      get stacked diagnostics violated_constraint = constraint_name;
-      if violated_constraint = 'position_unique' then
+      get stacked diagnostics violation.constraint_name = constraint_name;
+      if violation.constraint_name = 'position_unique' then
         perform app.raise_error(
           500, 'chain_broken',
           'The profile''s chain of decisions was changed outside the API; nothing was recorded',
-          null, 'Ask whoever runs the database; verify_hookify_decisions tells where it breaks'
+          null, 'Tell the operator of the database; verify_hookify_decisions shows where it is broken'
         );
       end if;
-      perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
-      -- The chain's end, moved by the trigger, has gone back with this block. ON CONFLICT DO
-      -- NOTHING would have left it ahead of the rows.
+      perform app.mark_unchanged();
+      -- The exception has rolled back the trigger's change of the chain's head. ON CONFLICT DO NOTHING
+      -- would have kept it, and the head would be ahead of the rows.
       select pg_catalog.array_remove(array[
         case when stored.session_id <> record_hookify_decision.session_id then 'session_id' end,
         case when stored.source <> record_hookify_decision.source then 'source' end,
@@ -159,7 +158,7 @@ begin
             'Hookify decision %s is already recorded with other content', decision_id
           ),
           pg_catalog.jsonb_build_object('id', decision_id, 'differs', differing),
-          'Use another id, or leave it out to have one made'
+          'Use another id, or omit it: then one is generated'
         );
       end if;
   end;
@@ -173,25 +172,34 @@ $$;
 comment on function api.record_hookify_decision(
   text, text, text, boolean, jsonb, text, text, text, text, text
 ) is
-'Record what hookify decided about a piece of content
-Give the content, which is hashed and not kept, or its content_hash. Of each rule only id and severity
-are kept. Repeating the call with the same id and content gives the stored decision again; other
-content under the same id is refused with 409 id_taken.
+'Record a decision of hookify about a piece of content
+Send the content, which is hashed and not kept, or its content_hash. Of each rule only id and severity
+are kept. A repeated call with the same id and content returns the stored decision; other content
+under the same id is refused with 409 id_taken.
 
-- content: The content that was checked; hashed, not kept. Give it or content_hash';
+- session_id: Required. The session that the content belongs to
+- source: Required. Where the content came from: timeline, session or manual
+- severity: Required. none, info, low, medium, high or critical
+- blocked: Required. Whether the content was blocked
+- rules: Required. The rules that matched: an array of {id, severity}
+- content: The content that was checked; hashed, not kept. Send it or content_hash';
 grant execute on function api.record_hookify_decision(
   text, text, text, boolean, jsonb, text, text, text, text, text
 ) to authenticated;
 
 create or replace function api.verify_hookify_decisions(
   inout profile_id text default null,
+  in from_position bigint default 1,
+  in max_decisions bigint default 100000,
   out valid boolean,
   out checked bigint,
+  out length bigint,
   out head_hash text,
+  out next_position bigint,
   out first_bad_position bigint,
   out first_bad_id text,
   out problem text
-)
+) returns setof record
 language plpgsql
 stable
 security invoker
@@ -199,90 +207,100 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  chain app.hookify_chains;
-  -- The parameter is also a column of the answer.
-  wanted constant text := verify_hookify_decisions.profile_id;
+  -- The parameter is also a column of the result.
+  wanted text := verify_hookify_decisions.profile_id;
+  remaining bigint := coalesce(verify_hookify_decisions.max_decisions, 100000);
+  start_position constant bigint := coalesce(verify_hookify_decisions.from_position, 1);
+  current_profile text := '';
+  is_known boolean := false;
+  result record;
 begin
-  if current_user = 'authenticated' and wanted is distinct from null
-    and wanted <> app.profile_id() then
+  if current_user = 'authenticated' then
+    if wanted <> app.profile_id() then
+      perform app.raise_error(
+        400, 'invalid_argument', 'A profile can verify its own decisions only',
+        pg_catalog.jsonb_build_object('field', 'profile_id'),
+        'Omit profile_id, or use a token with the role auditor'
+      );
+    end if;
+    wanted := app.profile_id();
+  end if;
+  if start_position < 1 or (wanted is null and start_position > 1) then
     perform app.raise_error(
-      400, 'invalid_argument', 'A profile can verify its own decisions only',
-      pg_catalog.jsonb_build_object('field', 'profile_id'),
-      'Leave profile_id out, or use a token with the role auditor'
+      400, 'invalid_argument', 'from_position must be at least 1, and 1 without a profile_id',
+      pg_catalog.jsonb_build_object('field', 'from_position')
+    );
+  elsif remaining not between 1 and 1000000 then
+    perform app.raise_error(
+      400, 'invalid_argument', 'max_decisions must be between 1 and 1000000',
+      pg_catalog.jsonb_build_object('field', 'max_decisions')
     );
   end if;
-  verify_hookify_decisions.profile_id := coalesce(wanted, app.profile_id());
 
-  select * into chain
-  from app.hookify_chains as stored
-  where stored.profile_id = verify_hookify_decisions.profile_id;
-  if not found then
-    chain.length := 0;
-    chain.head_hash := pg_catalog.repeat('0', 64);
-  end if;
-
-  select
-    link.position,
-    link.id,
-    case
-      when link.position <> link.expected_position then pg_catalog.format(
-        'decision %s of the chain is missing or out of place', link.expected_position
+  loop
+    -- The next profile that has a head or a decision; both, so that a missing head is reported.
+    select pg_catalog.min(found.profile_id) into current_profile
+    from (
+      (
+        select head.profile_id
+        from app.hookify_chains as head
+        where head.profile_id > current_profile and (wanted is null or head.profile_id = wanted)
+        order by head.profile_id
+        limit 1
       )
-      when link.row_hash <> link.expected_hash then 'the row was changed after it was recorded'
-      else 'the row does not follow from the one before it'
-    end
-  into first_bad_position, first_bad_id, problem
-  from (
-    select
-      decision.position,
-      decision.id,
-      decision.row_hash,
-      decision.previous_hash,
-      pg_catalog.row_number() over in_order as expected_position,
-      app.hookify_decision_hash(decision) as expected_hash,
-      pg_catalog.lag(decision.row_hash, 1, pg_catalog.repeat('0', 64)) over in_order
-        as expected_previous_hash
-    from app.hookify_decisions as decision
-    where decision.profile_id = verify_hookify_decisions.profile_id
-    window in_order as (order by decision.position)
-  ) as link
-  where link.position <> link.expected_position
-    or link.row_hash <> link.expected_hash
-    or link.previous_hash <> link.expected_previous_hash
-  order by link.position
-  limit 1;
+      union all
+      (
+        select decision.profile_id
+        from app.hookify_decisions as decision
+        where decision.profile_id > current_profile
+          and (wanted is null or decision.profile_id = wanted)
+        order by decision.profile_id
+        limit 1
+      )
+    ) as found;
+    exit when current_profile is null;
+    is_known := true;
 
-  select
-    pg_catalog.count(*),
-    (pg_catalog.array_agg(decision.row_hash order by decision.position desc))[1]
-  into checked, head_hash
-  from app.hookify_decisions as decision
-  where decision.profile_id = verify_hookify_decisions.profile_id;
-  head_hash := coalesce(head_hash, pg_catalog.repeat('0', 64));
+    select * into result
+    from app.verify_hookify_chain(current_profile, start_position, remaining);
+    remaining := remaining - result.checked;
+    profile_id := result.profile_id;
+    valid := result.valid;
+    checked := result.checked;
+    length := result.length;
+    head_hash := result.head_hash;
+    next_position := result.next_position;
+    first_bad_position := result.first_bad_position;
+    first_bad_id := result.first_bad_id;
+    problem := result.problem;
+    return next;
+  end loop;
 
-  if problem is null and checked <> chain.length then
-    first_bad_position := checked + 1;
-    problem := pg_catalog.format(
-      'the chain ends after %s decisions, but %s were recorded', checked, chain.length
+  if wanted is not null and not is_known then
+    perform app.raise_error(
+      404, 'not_found', 'No decisions are recorded for profile ' || wanted,
+      pg_catalog.jsonb_build_object('profile_id', wanted),
+      'A chain that was deleted with its head is found by: sessionbase audit verify --checkpoint'
     );
-  elsif problem is null and head_hash <> chain.head_hash then
-    first_bad_position := checked;
-    problem := 'the newest row is not the one that was recorded last';
   end if;
-  valid := problem is null;
 end
 $$;
-comment on function api.verify_hookify_decisions(text) is
-'Check that no decision of a profile was changed, removed or moved
-Walks the profile''s hash chain and names the first row that does not fit. Without profile_id: the
-profile of the token; an auditor may name any. Keep head_hash elsewhere to notice even a chain that
-was rewritten from start to end.
+comment on function api.verify_hookify_decisions(text, bigint, bigint) is
+'Verify that no decision of a profile was changed, deleted or moved
+Returns an array of one object per profile: of the token''s profile, or for an auditor without
+profile_id of every profile. A call verifies max_decisions decisions at most. Where a chain is longer,
+valid is null and next_position says where to continue. An unknown profile is refused with 404.
 
-- profile_id: Whose decisions; null: the token''s profile
-- valid: Whether all is as it was recorded
-- checked: How many decisions were looked at
-- head_hash: row_hash of the newest one; 64 zeros where there is none
-- first_bad_position: Where in the chain the first one is that does not fit; null if all do
+- profile_id: Whose decisions; null: those of the token''s profile, for an auditor those of all
+- from_position: The position to start at; for one profile only
+- max_decisions: How many decisions to verify at most, up to 1000000
+- valid: Whether all decisions from from_position on are as recorded; null: not known yet
+- checked: How many decisions were verified
+- length: How many decisions were recorded
+- head_hash: row_hash of the decision that was recorded last
+- next_position: Where to continue; null if the end of the chain was reached
+- first_bad_position: The position of the first decision that does not fit; null if all fit
 - first_bad_id: Its id; null if all fit, or if it is missing at the end
-- problem: What is wrong with it, in words; null if all fit';
-grant execute on function api.verify_hookify_decisions(text) to authenticated, auditor;
+- problem: What is wrong with it; null if all fit';
+grant execute on function api.verify_hookify_decisions(text, bigint, bigint)
+to authenticated, auditor;

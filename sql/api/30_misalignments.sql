@@ -18,13 +18,13 @@ select
 from app.misalignments as misalignment;
 
 comment on view api.misalignments is
-'Where a session departed from a rule, and what was done about it
+'The violations of rules in a session, and their review status
 List a session in the app''s order with ?session_id=eq.S&order=created_at,id; add
 &status=neq.dismissed for what the chat prompt uses.';
 comment on column api.misalignments.id is
 'The misalignment''s id within its session, mis-<session_id>-<rule_id>';
-comment on column api.misalignments.session_id is 'The session that departed from the rule';
-comment on column api.misalignments.rule_id is 'The rule that was broken';
+comment on column api.misalignments.session_id is 'The session in which the rule was violated';
+comment on column api.misalignments.rule_id is 'The rule that was violated';
 comment on column api.misalignments.title is 'A heading';
 comment on column api.misalignments.summary is 'What happened';
 comment on column api.misalignments.severity is 'info, low, medium, high or critical';
@@ -34,7 +34,7 @@ comment on column api.misalignments.previous_status is
 comment on column api.misalignments.event_range is
 'Where in the timeline: {startIndex, endIndex, startAt, endAt}, or null';
 comment on column api.misalignments.evidence is
-'What shows it: an array of {message, eventIndex?, eventId?, highlight?}';
+'The evidence: an array of {message, eventIndex?, eventId?, highlight?}';
 comment on column api.misalignments.created_at is 'When it was first found';
 comment on column api.misalignments.updated_at is 'When its content or status last changed';
 grant select on api.misalignments to authenticated;
@@ -53,8 +53,8 @@ select
 from app.misalignment_transitions as entry;
 
 comment on view api.misalignment_transitions is
-'Every status that a misalignment entered, when and by whom
-A profile sees its own, an auditor everybody''s.';
+'The log of status transitions of misalignments
+A profile sees its own, an auditor those of all profiles.';
 comment on column api.misalignment_transitions.profile_id is
 'The profile that the misalignment belongs to';
 comment on column api.misalignment_transitions.session_id is
@@ -69,12 +69,15 @@ comment on column api.misalignment_transitions.changed_at is 'When';
 comment on column api.misalignment_transitions.changed_by is 'Who: a profile or a database login';
 grant select on api.misalignment_transitions to authenticated, auditor;
 
-create or replace function api.ingest_misalignments(session_id text, candidates jsonb)
+create or replace function api.ingest_misalignments(
+  session_id text default null, candidates jsonb default null
+)
 returns setof api.misalignments
 language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -85,10 +88,9 @@ declare
   ids text[] := '{}';
   changed boolean := false;
   mistyped text;
-  violated_table text;
-  violated_constraint text;
-  violated_column text;
+  violation app.violation;
 begin
+  perform app.require_argument('session_id', ingest_misalignments.session_id is not null);
   if pg_catalog.jsonb_typeof(ingest_misalignments.candidates) is distinct from 'array' then
     perform app.raise_error(
       400, 'invalid_argument', 'candidates must be an array',
@@ -101,11 +103,11 @@ begin
     );
   end if;
 
-  -- One batch of a session at a time, so that two can take their rows in the order of the
-  -- candidates, which is the order of created_at, and still not deadlock: rows of different
-  -- sessions have different keys, and a call takes this lock alone.
+  -- One batch per session at a time. A batch locks its rows in the order of the candidates, which is
+  -- the order of created_at; without this lock two batches in different orders could deadlock.
+  -- Batches of different sessions lock different rows.
   perform pg_catalog.pg_advisory_xact_lock(
-    pg_catalog.hashtextextended(me || '/' || ingest_misalignments.session_id, 0)
+    app.lock_key('misalignments', me, ingest_misalignments.session_id)
   );
 
   begin
@@ -116,11 +118,11 @@ begin
       number := number + 1;
       if pg_catalog.jsonb_typeof(candidate) <> 'object' then
         perform app.raise_error(
-          400, 'invalid_argument', pg_catalog.format('Candidate %s is no object', number),
+          400, 'invalid_argument', pg_catalog.format('Candidate %s is not an object', number),
           pg_catalog.jsonb_build_object('index', number, 'field', null)
         );
       end if;
-      -- Without this ->> would turn a number or an object into text.
+      -- The operator ->> would convert a number or an object to text.
       mistyped := pg_catalog.jsonb_path_query_first(
         candidate,
         '$.keyvalue() ? (
@@ -139,7 +141,7 @@ begin
 
       candidate_id := coalesce(
         candidate ->> 'id',
-        -- Without a rule_id there is still an id, so that the refusal names what is missing.
+        -- concat ignores a missing rule_id, so that the error names rule_id and not id.
         pg_catalog.concat('mis-', ingest_misalignments.session_id, '-', candidate ->> 'rule_id')
       );
       insert into app.misalignments as stored (
@@ -174,17 +176,14 @@ begin
   exception
     when check_violation or not_null_violation then
       get stacked diagnostics
-        violated_table = table_name,
-        violated_constraint = constraint_name,
-        violated_column = column_name;
-      perform app.refuse_row(
-        violated_table, violated_constraint, violated_column,
-        pg_catalog.jsonb_build_object('index', number)
-      );
+        violation.table_name = table_name,
+        violation.constraint_name = constraint_name,
+        violation.column_name = column_name;
+      perform app.refuse_row(violation, pg_catalog.jsonb_build_object('index', number));
   end;
 
   if not changed then
-    perform pg_catalog.set_config('sessionbase.unchanged', 'true', true);
+    perform app.mark_unchanged();
   end if;
   return query
   select misalignment.*
@@ -195,22 +194,27 @@ begin
 end
 $$;
 comment on function api.ingest_misalignments(text, jsonb) is
-'Take in what a detector found in a session: all of it, or nothing
+'Store what a detector found in a session: all of it, or nothing
 candidates is an array of up to 500 {id?, rule_id, title, summary, severity?, status?, event_range?,
 evidence?}. New ones are inserted, with their status; of known ones title, summary, severity,
-event_range and evidence are refreshed, and never the status. A bad candidate refuses the whole batch;
-details name its index and field. Gives the stored records.
+event_range and evidence are updated, and never the status. An invalid candidate refuses the whole
+batch; details name its index and field. Returns the stored records.
 
-- candidates: What was found: the array described above';
+- session_id: Required. The session
+- candidates: Required. The array described above';
 grant execute on function api.ingest_misalignments(text, jsonb) to authenticated;
 
 create or replace function api.transition_misalignment(
-  session_id text, id text, to_status text, expected_status text default null
+  session_id text default null,
+  id text default null,
+  to_status text default null,
+  expected_status text default null
 ) returns api.misalignments
 language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -218,6 +222,8 @@ declare
   stored_status text;
   answer api.misalignments;
 begin
+  perform app.require_argument('session_id', transition_misalignment.session_id is not null);
+  perform app.require_argument('id', transition_misalignment.id is not null);
   if app.is_legal_misalignment_transition(null, transition_misalignment.to_status) is not true then
     perform app.raise_error(
       400, 'invalid_argument',
@@ -238,7 +244,7 @@ begin
       );
     exit when found;
 
-    -- No row: say why, of the row as it is now.
+    -- No row was updated: lock the row to find out why.
     select misalignment.status into stored_status
     from app.misalignments as misalignment
     where misalignment.profile_id = me
@@ -246,7 +252,12 @@ begin
       and misalignment.id = transition_misalignment.id
     for update;
     if not found then
-      perform app.raise_error(404, 'not_found', 'Misalignment not found');
+      perform app.raise_error(
+        404, 'not_found', 'Misalignment not found',
+        pg_catalog.jsonb_build_object(
+          'session_id', transition_misalignment.session_id, 'id', transition_misalignment.id
+        )
+      );
     elsif stored_status = transition_misalignment.to_status
       or stored_status <> transition_misalignment.expected_status then
       perform app.raise_error(
@@ -262,7 +273,7 @@ begin
         ))
       );
     end if;
-    -- It came to be, or to be as expected, between the two statements: with the lock, once more.
+    -- It was inserted, or got the expected status, between the two statements: try again, locked.
   end loop;
 
   select * into strict answer
@@ -276,8 +287,10 @@ comment on function api.transition_misalignment(text, text, text, text) is
 'Acknowledge, dismiss or re-open a misalignment
 Legal: open to acknowledged, dismissed; acknowledged to dismissed, open; dismissed to acknowledged,
 open. Anything else is refused with 409 illegal_transition. With expected_status, only if the stored
-status is that one. The answer''s previous_status is the status before.
+status is that one. previous_status of the result is the status before.
 
-- to_status: The status to enter: open, acknowledged or dismissed
+- session_id: Required. The session
+- id: Required. The misalignment
+- to_status: Required. The status to enter: open, acknowledged or dismissed
 - expected_status: Move only if the stored status is this one; null: whatever it is';
 grant execute on function api.transition_misalignment(text, text, text, text) to authenticated;

@@ -10,17 +10,23 @@ select
 from app.todos as todo;
 
 comment on view api.todos is
-'The profile''s list of todos
-List it in the app''s order with ?order=created_at,id. PATCH changes one row: name it with ?id=eq.…';
-comment on column api.todos.id is 'The todo''s id, a UUID; made here where none is given';
-comment on column api.todos.text is 'What to do, kept as typed; not blank';
+'The todos of the profile
+List them in the app''s order with ?order=created_at,id. POST with an id can be repeated safely. PATCH
+changes one row: name it with ?id=eq.…';
+comment on column api.todos.id is 'The id, a UUID; generated if omitted';
+comment on column api.todos.text is 'The text, stored as typed; not blank';
 comment on column api.todos.completed is 'Whether it is done';
 comment on column api.todos.created_at is 'When it was added';
 grant select on api.todos to authenticated;
 grant insert (id, text, completed) on api.todos to authenticated;
 grant update (text, completed) on api.todos to authenticated;
 
-create or replace function api.toggle_todo(id uuid) returns api.todos
+-- An INSERT into a view with this trigger can return a row that is stored already.
+create or replace trigger insert_todo instead of insert on api.todos
+for each row execute function app.insert_todo();
+
+create or replace function api.add_todo(text text default null, id uuid default null)
+returns api.todos
 language plpgsql
 volatile
 security invoker
@@ -28,14 +34,43 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
+  result api.todos;
+begin
+  insert into api.todos (id, text)
+  values (add_todo.id, add_todo.text)
+  returning * into strict result;
+  return result;
+end
+$$;
+comment on function api.add_todo(text, uuid) is
+'Add a todo
+Returns the stored todo. A repeated call with the same id and text returns it again, also after it was
+toggled; another text under the same id is refused with 409 id_taken.
+
+- text: Required. The text; not blank
+- id: The id, a UUID; generated if omitted. Send one to be able to repeat the call safely';
+grant execute on function api.add_todo(text, uuid) to authenticated;
+
+create or replace function api.toggle_todo(id uuid default null) returns api.todos
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
   me constant text := app.profile_id();
   answer api.todos;
 begin
+  perform app.require_argument('id', toggle_todo.id is not null);
   update app.todos as todo
   set completed = not todo.completed
   where todo.profile_id = me and todo.id = toggle_todo.id;
   if not found then
-    perform app.raise_error(404, 'not_found', 'Todo not found');
+    perform app.raise_error(
+      404, 'not_found', 'Todo not found', pg_catalog.jsonb_build_object('id', toggle_todo.id)
+    );
   end if;
 
   select * into strict answer from api.todos as todo where todo.id = toggle_todo.id;
@@ -44,25 +79,31 @@ end
 $$;
 comment on function api.toggle_todo(uuid) is
 'Turn a todo from open to done, or back
-Gives the todo as it is then. Two toggles at once both count.';
+Returns the todo as it is then. Two concurrent toggles both count.
+
+- id: Required. The todo';
 grant execute on function api.toggle_todo(uuid) to authenticated;
 
-create or replace function api.delete_todo(id uuid) returns api.todos
+create or replace function api.delete_todo(id uuid default null) returns api.todos
 language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
   me constant text := app.profile_id();
   answer api.todos;
 begin
+  perform app.require_argument('id', delete_todo.id is not null);
   perform from app.todos as todo
   where todo.profile_id = me and todo.id = delete_todo.id
   for update;
   if not found then
-    perform app.raise_error(404, 'not_found', 'Todo not found');
+    perform app.raise_error(
+      404, 'not_found', 'Todo not found', pg_catalog.jsonb_build_object('id', delete_todo.id)
+    );
   end if;
 
   select * into strict answer from api.todos as todo where todo.id = delete_todo.id;
@@ -73,5 +114,7 @@ end
 $$;
 comment on function api.delete_todo(uuid) is
 'Delete a todo
-Gives the todo as it was.';
+Returns the todo as it was.
+
+- id: Required. The todo';
 grant execute on function api.delete_todo(uuid) to authenticated;

@@ -10,8 +10,8 @@ select
 from app.session_repo_bindings as binding;
 
 comment on view api.session_repo_bindings is
-'Which repository each session works on
-Clear a session''s with DELETE and ?session_id=eq.S, which is quiet where there is none.';
+'The repository that each session works on
+Clear the binding of a session with DELETE and ?session_id=eq.S; without a binding it does nothing.';
 comment on column api.session_repo_bindings.session_id is 'The session; it has one binding at most';
 comment on column api.session_repo_bindings.asset_path is 'The session''s asset';
 comment on column api.session_repo_bindings.root_dir is 'The root folder of the repository';
@@ -19,7 +19,7 @@ comment on column api.session_repo_bindings.updated_at is 'When the binding was 
 grant select, delete on api.session_repo_bindings to authenticated;
 
 create or replace function api.set_session_repo_binding(
-  session_id text, asset_path text, root_dir text
+  session_id text default null, asset_path text default null, root_dir text default null
 ) returns api.session_repo_bindings
 language plpgsql
 volatile
@@ -29,9 +29,7 @@ as $$
 #variable_conflict use_column
 declare
   answer api.session_repo_bindings;
-  violated_table text;
-  violated_constraint text;
-  violated_column text;
+  violation app.violation;
 begin
   begin
     insert into app.session_repo_bindings (session_id, asset_path, root_dir)
@@ -45,10 +43,10 @@ begin
   exception
     when check_violation or not_null_violation then
       get stacked diagnostics
-        violated_table = table_name,
-        violated_constraint = constraint_name,
-        violated_column = column_name;
-      perform app.refuse_row(violated_table, violated_constraint, violated_column);
+        violation.table_name = table_name,
+        violation.constraint_name = constraint_name,
+        violation.column_name = column_name;
+      perform app.refuse_row(violation);
   end;
 
   select * into strict answer
@@ -58,6 +56,10 @@ begin
 end
 $$;
 comment on function api.set_session_repo_binding(text, text, text) is
-'Say which repository a session works on
-Replaces the binding that the session has. updated_at moves at each call.';
+'Set the repository that a session works on
+Replaces the binding of the session. updated_at moves forward at each call.
+
+- session_id: Required. The session
+- asset_path: Required. The session''s asset
+- root_dir: Required. The root folder of the repository';
 grant execute on function api.set_session_repo_binding(text, text, text) to authenticated;

@@ -1,13 +1,16 @@
--- All that the chat prompt needs to know of a session.
+-- The records of one session that the chat prompt uses.
 
-create or replace function api.session_context(session_id text) returns jsonb
-language sql
+create or replace function api.session_context(session_id text default null) returns jsonb
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-  -- One statement, so one snapshot.
-  select pg_catalog.jsonb_build_object(
+#variable_conflict use_column
+begin
+  perform app.require_argument('session_id', session_context.session_id is not null);
+  -- One statement reads one snapshot.
+  return pg_catalog.jsonb_build_object(
     'session_id', session_context.session_id,
     'binding', (
       select pg_catalog.to_jsonb(binding)
@@ -63,12 +66,13 @@ as $$
         where decision.session_id = session_context.session_id
       )
     )
-  )
+  );
+end
 $$;
 comment on function api.session_context(text) is
-'What the chat prompt needs to know of a session, in one snapshot
+'The records of a session that the chat prompt uses, in one snapshot
 An object of session_id, binding (or null), misalignments (those not dismissed, oldest first),
 unfinished_tool_events (oldest first) and counts by status; rows have the columns of their views.
 
-- session_id: The session to tell of';
+- session_id: Required. The session';
 grant execute on function api.session_context(text) to authenticated;

@@ -1,4 +1,4 @@
--- Domain 2: the audit of hookify decisions: append-only, and a hash chain a profile.
+-- Domain 2: the audit of hookify decisions: append-only, with one hash chain per profile.
 
 create table app.hookify_chains (
   profile_id text primary key,
@@ -8,17 +8,21 @@ create table app.hookify_chains (
   constraint head_hash_is_sha256 check (head_hash ~ '^[0-9a-f]{64}$')
 );
 comment on table app.hookify_chains is
-'The end of each profile''s chain of decisions. Its row lock puts concurrent decisions in one order;
-its length and hash show that the newest rows were not cut off.';
+'The head of each profile''s chain of decisions. Its row lock serialises concurrent decisions of the
+profile. Its length and hash show whether the newest rows were deleted.';
 comment on column app.hookify_chains.profile_id is 'The profile whose chain it is';
 comment on column app.hookify_chains.length is 'How many decisions the chain has';
 comment on column app.hookify_chains.head_hash is
 'row_hash of the newest decision; 64 zeros before the first';
+comment on constraint length_not_negative on app.hookify_chains is
+'A chain has no negative length';
+comment on constraint head_hash_is_sha256 on app.hookify_chains is
+'head_hash must be a SHA-256 in 64 lowercase hexadecimal digits';
 
 create table app.hookify_decisions (
   profile_id text not null default app.profile_id(),
   position bigint not null,
-  id text not null default 'hook_' || uuidv7(),
+  id text not null default 'hook_' || app.uuidv7(),
   session_id text not null,
   source text not null,
   content_hash text not null,
@@ -41,7 +45,7 @@ create table app.hookify_decisions (
   check (severity in ('none', 'info', 'low', 'medium', 'high', 'critical')),
   constraint rules_shape check (
     jsonb_typeof(rules) = 'array'
-    -- Strict, because a lax path looks into an array where it should find an object.
+    -- Strict: a lax path would unwrap an array where an object is required.
     and not rules @? 'strict $[*] ? (@.type() != "object")'
     and not rules @? '$[*] ? (!(
       @.id.type() == "string"
@@ -55,10 +59,10 @@ create table app.hookify_decisions (
   constraint annotations_size check (octet_length(annotations) <= 1048576)
 );
 comment on table app.hookify_decisions is
-'What hookify decided about a piece of content: an audit that is never changed.';
+'The decisions of hookify about pieces of content: an audit that is never changed.';
 comment on column app.hookify_decisions.profile_id is 'The profile that the decision belongs to';
 comment on column app.hookify_decisions.position is '1, 2, 3 … in the order made, per profile';
-comment on column app.hookify_decisions.id is 'hook_<uuid>, given by the caller or made here';
+comment on column app.hookify_decisions.id is 'hook_<uuid>, given by the caller or generated';
 comment on column app.hookify_decisions.session_id is 'The session; owned by another service';
 comment on column app.hookify_decisions.source is 'timeline, session or manual';
 comment on column app.hookify_decisions.content_hash is
@@ -66,7 +70,7 @@ comment on column app.hookify_decisions.content_hash is
 comment on column app.hookify_decisions.severity is 'none, info, low, medium, high or critical';
 comment on column app.hookify_decisions.blocked is 'Whether the content was blocked';
 comment on column app.hookify_decisions.rules is 'The rules that matched: [{id, severity}]';
-comment on column app.hookify_decisions.message is 'What the user was told';
+comment on column app.hookify_decisions.message is 'The message that the user saw';
 comment on column app.hookify_decisions.annotations is 'Notes, in Markdown';
 comment on column app.hookify_decisions.created_at is 'When, by the database''s clock';
 comment on column app.hookify_decisions.previous_hash is
@@ -92,9 +96,15 @@ comment on constraint message_size on app.hookify_decisions is 'message may have
 comment on constraint annotations_size on app.hookify_decisions is
 'annotations may have 1 MiB at most';
 
+-- GET /hookify_decisions?session_id=eq.S&order=position; the newest N of a profile use position_unique
 create index hookify_decisions_by_session
 on app.hookify_decisions (profile_id, session_id, position);
+-- GET /hookify_decisions?order=created_at.desc as an auditor, over all profiles
+create index hookify_decisions_by_time_of_all
+on app.hookify_decisions (created_at, profile_id, position);
 
+-- This function is stored history and not in sql/app: row_hash of every stored row was computed with
+-- it, so that a changed body would make every chain invalid.
 create function app.hookify_decision_hash(decision app.hookify_decisions) returns text
 language sql
 stable
@@ -129,59 +139,35 @@ as $$
   )
 $$;
 comment on function app.hookify_decision_hash(app.hookify_decisions) is
-'SHA-256 (hex) over a decision''s columns and the hash of the one before it: the link of the chain.
-The columns go in as one JSON array, so that no two rows can give the same text.';
+'SHA-256 (hex) over the columns of a decision and the hash of the previous one: the link of the chain.
+The columns are one JSON array, so that no two different rows give the same text.';
 grant execute on function app.hookify_decision_hash(app.hookify_decisions)
 to authenticated, auditor;
 
-create function app.chain_hookify_decision() returns trigger
-language plpgsql
-volatile
-security definer
-set search_path = ''
-as $$
-declare
-  chain app.hookify_chains;
-begin
-  -- Concurrent decisions of the profile wait here for each other.
-  loop
-    select * into chain
-    from app.hookify_chains as stored
-    where stored.profile_id = new.profile_id
-    for update;
-    exit when found;
-    insert into app.hookify_chains (profile_id)
-    values (new.profile_id)
-    on conflict (profile_id) do nothing;
-  end loop;
-
-  new.position := chain.length + 1;
-  new.previous_hash := chain.head_hash;
-  new.created_at := pg_catalog.clock_timestamp();
-  new.row_hash := app.hookify_decision_hash(new);
-
-  update app.hookify_chains as stored
-  set length = new.position, head_hash = new.row_hash
-  where stored.profile_id = new.profile_id;
-  return new;
-end
-$$;
-comment on function app.chain_hookify_decision() is
-'Trigger: gives a new decision its place in the profile''s chain.
-SECURITY DEFINER so that no client role may write the chain''s end.';
-
 create trigger chain before insert on app.hookify_decisions
 for each row execute function app.chain_hookify_decision();
+-- The head of a chain only moves forward, one decision at a time, and is never deleted.
+create trigger append_only before delete or truncate on app.hookify_chains
+for each statement execute function app.refuse_change();
+create trigger forward_only before update on app.hookify_chains
+for each row when (
+  new.profile_id <> old.profile_id or new.length is distinct from old.length + 1
+)
+execute function app.refuse_change();
 create trigger append_only before update or delete or truncate on app.hookify_decisions
 for each statement execute function app.refuse_change();
 
 alter table app.hookify_chains enable row level security;
+create policy no_estimates on app.hookify_chains as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.hookify_chains for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy select_all on app.hookify_chains for select to auditor
 using (true);
 
 alter table app.hookify_decisions enable row level security;
+create policy no_estimates on app.hookify_decisions as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.hookify_decisions for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy select_all on app.hookify_decisions for select to auditor

@@ -1,27 +1,5 @@
 -- Domain 3: misalignments of a session with its rules.
 
-create function app.is_legal_misalignment_transition(from_status text, to_status text)
-returns boolean
-language sql
-immutable
-security invoker
-parallel safe
-set search_path = ''
-as $$
-  select coalesce(
-    case is_legal_misalignment_transition.from_status
-      when 'open' then is_legal_misalignment_transition.to_status in ('acknowledged', 'dismissed')
-      when 'acknowledged' then is_legal_misalignment_transition.to_status in ('dismissed', 'open')
-      when 'dismissed' then is_legal_misalignment_transition.to_status in ('acknowledged', 'open')
-    end,
-    is_legal_misalignment_transition.from_status is null
-    and is_legal_misalignment_transition.to_status in ('open', 'acknowledged', 'dismissed')
-  )
-$$;
-comment on function app.is_legal_misalignment_transition(text, text) is
-'The state machine of a misalignment. From null: the statuses that one may be ingested with.';
-grant execute on function app.is_legal_misalignment_transition(text, text) to authenticated;
-
 create table app.misalignments (
   profile_id text not null default app.profile_id(),
   session_id text not null,
@@ -36,7 +14,7 @@ create table app.misalignments (
   evidence jsonb not null default '[]',
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null,
-  -- The session is part of the key because the app keeps one list a session.
+  -- The session is part of the key because the app keeps one list per session.
   primary key (profile_id, session_id, id),
   constraint profile_id_length check (octet_length(profile_id) between 1 and 200),
   constraint session_id_length check (octet_length(session_id) between 1 and 512),
@@ -57,7 +35,7 @@ create table app.misalignments (
   ),
   constraint evidence_shape check (
     jsonb_typeof(evidence) = 'array'
-    -- Strict, because a lax path looks into an array where it should find an object.
+    -- Strict: a lax path would unwrap an array where an object is required.
     and not evidence @? 'strict $[*] ? (@.type() != "object")'
     and not evidence @? '$[*] ? (!(
       @.message.type() == "string"
@@ -73,7 +51,7 @@ create table app.misalignments (
 )
 with (fillfactor = 80);
 
-comment on table app.misalignments is 'Where a session departed from a rule, and what was done of it.';
+comment on table app.misalignments is 'The violations of rules in a session, and their review status.';
 comment on column app.misalignments.profile_id is 'The profile that it belongs to';
 comment on column app.misalignments.session_id is 'The session; owned by another service';
 comment on column app.misalignments.id is 'Deterministic: mis-<session_id>-<rule_id>';
@@ -86,7 +64,7 @@ comment on column app.misalignments.previous_status is 'The status before the la
 comment on column app.misalignments.event_range is '{startIndex, endIndex, startAt, endAt}';
 comment on column app.misalignments.evidence is '[{message, eventIndex?, eventId?, highlight?}]';
 comment on column app.misalignments.created_at is 'When it was first found';
-comment on column app.misalignments.updated_at is 'When anything of it last changed';
+comment on column app.misalignments.updated_at is 'When its content or its status last changed';
 
 comment on constraint profile_id_length on app.misalignments is
 'The profile id must have 1 to 200 bytes';
@@ -110,8 +88,13 @@ comment on constraint event_range_size on app.misalignments is
 'event_range may have 64 KiB at most';
 comment on constraint evidence_size on app.misalignments is 'evidence may have 1 MiB at most';
 
+-- GET /misalignments?session_id=eq.S&order=created_at,id
 create index misalignments_by_session
 on app.misalignments (profile_id, session_id, created_at, id);
+-- GET /misalignments?order=created_at.desc&limit=N: the newest N of a profile
+create index misalignments_by_time on app.misalignments (profile_id, created_at);
+-- GET /misalignments?status=eq.open&order=created_at.desc&limit=N
+create index misalignments_by_status on app.misalignments (profile_id, status, created_at);
 
 create table app.misalignment_transitions (
   profile_id text not null,
@@ -130,7 +113,7 @@ create table app.misalignment_transitions (
   constraint from_status_unless_first check ((number = 1) = (from_status is null))
 );
 comment on table app.misalignment_transitions is
-'Every status that a misalignment entered: append-only, written by a trigger.';
+'The log of status transitions of misalignments: append-only, written by a trigger.';
 comment on column app.misalignment_transitions.profile_id is 'The profile of the misalignment';
 comment on column app.misalignment_transitions.session_id is 'The session of the misalignment';
 comment on column app.misalignment_transitions.misalignment_id is 'The misalignment';
@@ -147,75 +130,12 @@ comment on constraint number_starts_at_one on app.misalignment_transitions is
 comment on constraint from_status_unless_first on app.misalignment_transitions is
 'Only the first entry has no status before it';
 
-create function app.guard_misalignment() returns trigger
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-begin
-  new.previous_status := old.previous_status;
-  if app.is_legal_misalignment_transition(old.status, new.status) then
-    new.previous_status := old.status;
-  elsif new.status <> old.status
-    -- A status that nothing leads to is none: status_known refuses it in its own words.
-    and app.is_legal_misalignment_transition(null, new.status) then
-    perform app.raise_error(
-      409, 'illegal_transition',
-      pg_catalog.format('Cannot transition misalignment from %s to %s', old.status, new.status),
-      pg_catalog.jsonb_build_object('from', old.status, 'to', new.status)
-    );
-  end if;
-  new.updated_at := greatest(
-    pg_catalog.clock_timestamp(), old.updated_at + interval '1 microsecond'
-  );
-  return new;
-end
-$$;
-comment on function app.guard_misalignment() is
-'Trigger: refuses an illegal transition, whoever tries, keeps the previous status and moves
-updated_at.';
-
-create function app.start_misalignment() returns trigger
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-begin
-  new.updated_at := coalesce(new.updated_at, new.created_at);
-  return new;
-end
-$$;
-comment on function app.start_misalignment() is
-'Trigger: a new misalignment was last changed when it was created.';
-
-create function app.log_misalignment_transition() returns trigger
-language plpgsql
-volatile
-security definer
-set search_path = ''
-as $$
-begin
-  -- The row lock of the misalignment, which the statement holds, keeps the numbers apart.
-  insert into app.misalignment_transitions (
-    profile_id, session_id, misalignment_id, number, from_status, to_status
-  )
-  select
-    new.profile_id, new.session_id, new.id,
-    coalesce(max(entry.number), 0) + 1,
-    case when tg_op = 'UPDATE' then old.status end,
-    new.status
-  from app.misalignment_transitions as entry
-  where entry.profile_id = new.profile_id
-    and entry.session_id = new.session_id
-    and entry.misalignment_id = new.id;
-  return null;
-end
-$$;
-comment on function app.log_misalignment_transition() is
-'Trigger: logs the status that a misalignment enters.
-SECURITY DEFINER so that no client role needs INSERT on the log, and none can forge an entry.';
+-- GET /misalignment_transitions?order=changed_at.desc as a profile
+create index misalignment_transitions_by_time
+on app.misalignment_transitions (profile_id, changed_at);
+-- GET /misalignment_transitions?order=changed_at.desc as an auditor, over all profiles
+create index misalignment_transitions_by_time_of_all
+on app.misalignment_transitions (changed_at, profile_id);
 
 create trigger start before insert on app.misalignments
 for each row execute function app.start_misalignment();
@@ -230,6 +150,8 @@ create trigger append_only before update or delete or truncate on app.misalignme
 for each statement execute function app.refuse_change();
 
 alter table app.misalignments enable row level security;
+create policy no_estimates on app.misalignments as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.misalignments for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy insert_own on app.misalignments for insert to authenticated
@@ -239,6 +161,8 @@ using (profile_id = (select app.profile_id()))
 with check (profile_id = (select app.profile_id()));
 
 alter table app.misalignment_transitions enable row level security;
+create policy no_estimates on app.misalignment_transitions as restrictive for select to authenticated, auditor
+using (app.refuse_explain());
 create policy select_own on app.misalignment_transitions for select to authenticated
 using (profile_id = (select app.profile_id()));
 create policy select_all on app.misalignment_transitions for select to auditor

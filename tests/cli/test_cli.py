@@ -113,7 +113,7 @@ def test_status_for_a_program_has_what_it_needs_and_no_jwt_secret(stack: Stack) 
     assert stack_config["db_uri"] == stack.db_uri
     assert stack_config["pending_migrations"] == []
     assert stack_config["versions"]["sessionbase"] == __version__
-    assert stack_config["versions"]["postgresql"].startswith("18.")
+    assert int(stack_config["versions"]["postgresql"].split(".")[0]) >= 15
     assert stack_config["versions"]["postgrest"]
     assert stack_config["pids"]["postgresql"]
     assert stack_config["pids"]["postgrest"]
@@ -200,13 +200,13 @@ def test_no_connection_is_told_with_the_hint_that_fits(stack: Stack, tmp_path: P
 def test_a_dry_run_on_a_current_database_says_that_nothing_changes(stack: Stack) -> None:
     done = sessionbase("migrate", "--dry-run", "--data-dir", stack.data_dir)
     assert done.returncode == 0
-    assert "no migration and no API change" in done.stdout
+    assert "nothing to do: the database is up to date" in done.stdout
     assert "to apply" not in done.stdout
 
 
 @pytest.mark.parametrize("script", ["scripts/test", "scripts/generate-docs", "bench/run"])
 def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
-    command = [PROJECT_DIR / script, "--help"]
+    command = [str(PROJECT_DIR / script), "--help"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={"PATH": "/bin"}
     )
@@ -217,7 +217,7 @@ def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
 def test_in_the_projects_folder_the_command_is_spelled_as_in_the_readme(tmp_path: Path) -> None:
     program = PROJECT_DIR / ".venv/bin/sessionbase"
     for folder, spelled in ((PROJECT_DIR, ".venv/bin/sessionbase"), (tmp_path, str(program))):
-        missing = [program, "status", "--data-dir", tmp_path / "none"]
+        missing: list[str | Path] = [program, "status", "--data-dir", tmp_path / "none"]
         done = subprocess.run(missing, capture_output=True, text=True, check=False, cwd=folder)
         assert f"({spelled} up creates one" in done.stderr
         wide = {**os.environ, "COLUMNS": "300"}

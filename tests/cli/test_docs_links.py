@@ -10,6 +10,7 @@ from sessionbase.paths import PROJECT_DIR
 
 PAGES = [
     PROJECT_DIR / "README.md",
+    PROJECT_DIR / "CONTRIBUTING.md",
     PROJECT_DIR / "clients/typescript/README.md",
     *sorted((PROJECT_DIR / "docs").rglob("*.md")),
 ]

@@ -1,4 +1,4 @@
-"""The runner's history: migrations are applied once, in order, and never edited."""
+"""Migrations: applied once, in order, and never edited; databases that are refused."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from sessionbase.errors import SessionbaseError
+from sessionbase.migrate.database import check_server_version
+from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.runner import parse_lock_timeout, pending, status
 
 if TYPE_CHECKING:
-    from sql_folder import Folder
+    from support.sql_folder import Folder
 
 pytest_plugins = ["support.sql_folder"]
 
 FIRST = "create schema app;\ncreate table app.notes (id int primary key);\n"
+ONE = "create or replace function app.one() returns integer language sql return 1;\n"
 SECOND = "alter table app.notes add column text text;\n"
 
 
 def catalogue(folder: Folder) -> list[tuple[Any, ...]]:
-    """Return every schema and relation of the folder's database that PostgreSQL did not bring."""
+    """Return every schema and relation of the folder's database, without those of PostgreSQL."""
     return folder.fetch(
         "select nspname, relname from pg_namespace n left join pg_class c on c.relnamespace = n.oid"
         " where nspname !~ '^pg_|^information_schema$' order by 1, 2"
@@ -69,7 +72,7 @@ def test_the_ledger_is_closed_to_every_client(folder: Folder) -> None:
         "select relname, relrowsecurity, relacl::text from pg_class"
         " where relnamespace = 'ops'::regnamespace and relkind = 'r' order by 1"
     )
-    assert [row[:2] for row in rows] == [("api_files", True), ("migrations", True)]
+    assert [row[:2] for row in rows] == [("migrations", True), ("repeatable_files", True)]
     assert all(row[2] is None or "=r/" not in row[2] for row in rows)
 
 
@@ -80,16 +83,16 @@ def test_of_twenty_runners_at_once_one_works_and_the_others_find_nothing_to_do(
     folder.write("migrations/0002_text.sql", SECOND)
     folder.write("api/notes.sql", "create or replace view api.notes as select 1 as id;\n")
     start = threading.Barrier(20)
-    said: list[str] = []
+    lines: list[str] = []
 
     def run(_: int) -> bool:
         start.wait()
-        return folder.migrate(log=said.append).nothing_to_do
+        return folder.migrate(log=lines.append).nothing_to_do
 
     with ThreadPoolExecutor(20) as pool:
         idle = list(pool.map(run, range(20)))
     assert sorted(idle) == [False] + [True] * 19
-    assert any("waiting" in line for line in said)
+    assert any("waiting" in line for line in lines)
     assert folder.fetch("select count(*) from ops.migrations") == [(2,)]
 
 
@@ -101,10 +104,10 @@ def test_a_migration_that_fails_names_file_line_and_statement(folder: Folder) ->
     )
     with pytest.raises(SessionbaseError) as refusal:
         folder.migrate()
-    told = refusal.value.message
-    assert "migrations/0002_bad.sql, line 5:" in told
-    assert "in: insert into app.notes" in told
-    assert 'column "id" is of type integer but expression is of type boolean' in told
+    message = refusal.value.message
+    assert "migrations/0002_bad.sql, line 5:" in message
+    assert "in: insert into app.notes" in message
+    assert 'column "id" is of type integer but expression is of type boolean' in message
 
 
 def test_a_migration_that_fails_leaves_the_database_as_before_that_file(folder: Folder) -> None:
@@ -161,11 +164,11 @@ def test_an_applied_file_that_was_renamed_is_refused(folder: Folder) -> None:
         folder.migrate()
 
 
-def test_an_applied_file_that_is_gone_is_refused(folder: Folder) -> None:
+def test_an_applied_file_that_was_deleted_is_refused(folder: Folder) -> None:
     two_migrations(folder)
     folder.migrate()
     folder.remove("migrations/0001_notes.sql")
-    with pytest.raises(SessionbaseError, match=r"gone from migrations/: 0001_notes\.sql"):
+    with pytest.raises(SessionbaseError, match=r"deleted from migrations/: 0001_notes\.sql"):
         folder.migrate()
     assert status(folder.uri, folder.path).missing == ["0001_notes.sql"]
 
@@ -200,7 +203,7 @@ def test_a_database_that_is_newer_than_the_folder_is_refused(folder: Folder) -> 
         folder.migrate()
 
 
-def test_an_edit_of_the_ledger_is_noticed(folder: Folder) -> None:
+def test_an_edit_of_the_ledger_is_refused(folder: Folder) -> None:
     two_migrations(folder)
     folder.migrate()
     edited = FIRST + "-- edited\n"
@@ -208,17 +211,18 @@ def test_an_edit_of_the_ledger_is_noticed(folder: Folder) -> None:
     sha256 = hashlib.sha256(edited.encode()).hexdigest()
     with psycopg.connect(folder.uri) as conn:
         conn.execute("update ops.migrations set sha256 = %s where version = 1", (sha256,))
-    with pytest.raises(SessionbaseError, match=r"ops\.migrations was edited: row 1"):
+    with pytest.raises(SessionbaseError, match=r"ops\.migrations was edited: the chain of row 1"):
         folder.migrate()
 
 
-def test_a_dry_run_tells_the_plan_and_changes_nothing(folder: Folder) -> None:
+def test_a_dry_run_lists_the_files_and_changes_nothing(folder: Folder) -> None:
     two_migrations(folder)
+    folder.write("app/10_one.sql", ONE)
     folder.write("api/notes.sql", "create or replace view api.notes as select 1 as id;\n")
     before = catalogue(folder)
     report = folder.migrate(dry_run=True)
     assert [m.version for m in report.migrations] == [1, 2]
-    assert report.api_files == ["api/notes.sql"]
+    assert report.repeatable_files == ["app/10_one.sql", "api/notes.sql"]
     assert catalogue(folder) == before == [("public", None)]
 
 
@@ -269,7 +273,8 @@ def test_a_login_that_is_only_a_member_of_the_owner_can_migrate(
     two_migrations(folder)
     folder.write("api/notes.sql", "create or replace view api.notes as select 1 as id;\n")
     login = sql.Identifier(plain_login)
-    db.execute(sql.SQL("grant sessionbase_owner to {} with inherit false").format(login))
+    db.execute(sql.SQL("alter role {} noinherit").format(login))
+    db.execute(sql.SQL("grant sessionbase_owner to {}").format(login))
     database = sql.Identifier(psycopg.conninfo.conninfo_to_dict(folder.uri)["dbname"])  # type: ignore[arg-type]
     db.execute(sql.SQL("grant create on database {} to sessionbase_owner").format(database))
     folder.uri = make_conninfo(folder.uri, user=plain_login, password="try")
@@ -320,19 +325,43 @@ def test_the_command_lists_the_state_of_each_file_for_a_program(folder: Folder) 
     folder.migrate()
     folder.write("migrations/0002_text.sql", SECOND + "-- edited\n")
     folder.write("migrations/0003_more.sql", "create table app.more (id int);\n")
+    folder.write("app/10_one.sql", ONE)
     folder.remove("migrations/0001_notes.sql")
     done = run_command(folder, "status", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert [row["name"] for row in told["applied"]] == ["notes", "text"]
-    assert told["pending"] == ["0003_more.sql"]
-    assert told["changed"] == ["0002_text.sql"]
-    assert told["missing"] == ["0001_notes.sql"]
+    result = json.loads(done.stdout)
+    assert [row["name"] for row in result["applied"]] == ["notes", "text"]
+    assert result["pending"] == ["0003_more.sql"]
+    assert result["changed"] == ["0002_text.sql"]
+    assert result["missing"] == ["0001_notes.sql"]
+    assert result["repeatable_files"] == ["app/10_one.sql"]
 
 
-def test_roles_that_another_login_made_are_left_to_it(
+def test_the_command_lists_what_a_run_would_apply_and_what_it_applied(folder: Folder) -> None:
+    two_migrations(folder)
+    folder.write("app/10_one.sql", ONE)
+    folder.write("api/notes.sql", "create or replace view api.notes as select 1 as id;\n")
+    done = run_command(folder, "--dry-run")
+    assert done.stdout.splitlines() == [
+        "roles.sql: applied in every run",
+        "to apply: migrations/0001_notes.sql",
+        "to apply: migrations/0002_text.sql",
+        "to apply: app/10_one.sql",
+        "to apply: api/notes.sql",
+        "dry run: nothing was changed",
+    ]
+    done = run_command(folder, "--json")
+    result = json.loads(done.stdout)
+    assert result["repeatable_files"] == ["app/10_one.sql", "api/notes.sql"]
+    assert result["repeatable"]["created"] == ["api.notes", "app.one()"]
+    assert run_command(folder).stdout == "nothing to do: the database is up to date\n"
+
+
+def test_roles_that_another_login_created_are_not_changed(
     folder: Folder, plain_login: str, db: psycopg.Connection[Any]
 ) -> None:
+    if db.info.server_version < 160000:
+        pytest.skip("a membership without the SET option exists from PostgreSQL 16 on")
     two_migrations(folder)
     login = sql.Identifier(plain_login)
     db.execute(sql.SQL("alter role {} createrole").format(login))
@@ -341,5 +370,76 @@ def test_roles_that_another_login_made_are_left_to_it(
     with pytest.raises(SessionbaseError, match=r"roles\.sql, line \d+: permission denied"):
         folder.migrate()
     db.execute(sql.SQL("grant sessionbase_owner to {} with set true").format(login))
-    with pytest.raises(SessionbaseError, match="may not make the ledger"):
+    with pytest.raises(SessionbaseError, match="may not create the ledger"):
         folder.migrate()
+
+
+# What the old runner created in every database, with the columns that matter here.
+OLD_LEDGER = (
+    "create schema ops",
+    "create table ops.migrations (version integer primary key, name text not null)",
+    "create table ops.api_files (file text primary key, sha256 text not null)",
+    "insert into ops.migrations values (1, 'foundation')",
+    "create schema app",
+    "create table app.todos (id text primary key)",
+)
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["status"]])
+def test_a_database_made_before_0_1_0_is_refused_in_one_line_and_not_changed(
+    folder: Folder, options: list[str]
+) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    with psycopg.connect(folder.uri) as conn:
+        for statement in OLD_LEDGER:
+            conn.execute(statement)
+    before = catalogue(folder)
+    done = run_command(folder, *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "made by a version before 0.1.0" in line
+    assert "pg_dump --data-only --schema=app --disable-triggers" in line
+    assert "docs/upgrading.md" in line
+    assert catalogue(folder) == before
+
+
+@pytest.mark.parametrize("schema", ["app", "api", "ops"])
+def test_a_database_with_the_schema_of_another_application_is_refused_and_not_changed(
+    folder: Folder, schema: str
+) -> None:
+    folder.write("migrations/0001_notes.sql", FIRST)
+    with psycopg.connect(folder.uri) as conn:
+        conn.execute(f"create schema {schema}")
+    before = catalogue(folder)
+    for dry_run in (True, False):
+        with pytest.raises(SessionbaseError, match=f"has a schema {schema}, and no migration"):
+            folder.migrate(dry_run=dry_run)
+    with pytest.raises(SessionbaseError, match="belong to another application"):
+        status(folder.uri, folder.path)
+    assert catalogue(folder) == before
+
+
+@pytest.mark.parametrize("version", [90624, 140022, 149999])
+def test_the_number_of_a_server_older_than_15_is_refused_without_such_a_server(
+    version: int,
+) -> None:
+    with pytest.raises(SessionbaseError, match="needs 15 or later"):
+        check_server_version(version)
+
+
+@pytest.mark.parametrize("version", [150000, 160004, 170000, 180006])
+def test_the_number_of_a_server_from_15_on_is_accepted_without_such_a_server(version: int) -> None:
+    check_server_version(version)
+
+
+def test_a_pg_dump_that_does_not_exist_is_named_with_the_option(folder: Folder) -> None:
+    program = folder.path / "no_such_pg_dump"
+    with pytest.raises(SessionbaseError) as refusal:
+        dump_schema(folder.uri, program)
+    assert refusal.value.message == f"{program} does not run: No such file or directory"
+    assert "--pg-dump" in str(refusal.value.hint)
+
+
+def test_the_message_of_a_pg_dump_that_fails_is_shown_in_one_line(folder: Folder) -> None:
+    with pytest.raises(SessionbaseError, match="pg_dump failed: no matching schemas were found"):
+        dump_schema(folder.uri)

@@ -1,4 +1,4 @@
-"""Schema api is a projection: it is what the files in sql/api say, and nothing else."""
+"""Schema api: it has what the files in api/ define, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from sessionbase.errors import SessionbaseError
 
 if TYPE_CHECKING:
-    from sql_folder import Folder
+    from support.sql_folder import Folder
 
 pytest_plugins = ["support.sql_folder"]
 
@@ -65,37 +65,37 @@ def test_a_first_run_creates_what_the_files_define(notes: Folder) -> None:
     assert set(oids(notes)) == {"api.notes", "api.latest(integer)"}
 
 
-def test_an_unchanged_api_is_left_alone(notes: Folder) -> None:
+def test_unchanged_files_are_not_applied_again(notes: Folder) -> None:
     rows = "select xmin::text from pg_proc where pronamespace = 'api'::regnamespace"
     before = notes.fetch(rows)
     with psycopg.connect(notes.uri, autocommit=True) as listener:
         listener.execute("listen pgrst")
-        assert notes.migrate().api is None
+        assert notes.migrate().repeatable is None
         assert list(listener.notifies(timeout=0.2)) == []
         notes.write("api/20_latest.sql", LATEST + "-- touched\n")
-        assert notes.migrate().api_files == ["api/10_notes.sql", "api/20_latest.sql"]
-        told = list(listener.notifies(timeout=5, stop_after=1))
-        assert [note.payload for note in told] == ["reload schema"]
+        assert notes.migrate().repeatable_files == ["api/10_notes.sql", "api/20_latest.sql"]
+        received = list(listener.notifies(timeout=5, stop_after=1))
+        assert [note.payload for note in received] == ["reload schema"]
     assert notes.fetch(rows) != before
 
 
 def test_a_changed_body_is_replaced_in_place(notes: Folder) -> None:
     before = oids(notes)
     notes.write("api/20_latest.sql", LATEST.replace("desc", "asc"))
-    report = notes.migrate().api
+    report = notes.migrate().repeatable
     assert report is not None
     assert (report.created, report.recreated, report.dropped) == ([], [], [])
     assert oids(notes) == before
 
 
-def test_a_migration_is_followed_by_the_whole_projection(notes: Folder) -> None:
+def test_all_repeatable_files_are_applied_after_a_migration(notes: Folder) -> None:
     notes.write("migrations/0002_more.sql", "create table app.more (id int);\n")
-    assert notes.migrate().api is not None
+    assert notes.migrate().repeatable is not None
 
 
 def test_a_function_that_no_file_defines_any_more_is_dropped(notes: Folder) -> None:
     notes.remove("api/20_latest.sql")
-    report = notes.migrate().api
+    report = notes.migrate().repeatable
     assert report is not None
     assert report.dropped == ["api.latest(integer)"]
     assert set(oids(notes)) == {"api.notes"}
@@ -107,21 +107,21 @@ def test_what_a_dba_made_by_hand_in_schema_api_is_dropped(notes: Folder) -> None
         conn.execute("create type api.mood as enum ('good')")
         conn.execute("create view api.mine as select 'good'::api.mood as mood")
     notes.write("api/20_latest.sql", LATEST + "-- touched\n")
-    report = notes.migrate().api
+    report = notes.migrate().repeatable
     assert report is not None
     assert report.dropped == ["api.mine", "api.mood"]
 
 
-def test_all_of_schema_api_goes_when_all_files_are_gone(notes: Folder) -> None:
+def test_all_of_schema_api_is_dropped_when_all_files_are_deleted(notes: Folder) -> None:
     notes.remove("api/10_notes.sql")
     notes.remove("api/20_latest.sql")
-    report = notes.migrate().api
+    report = notes.migrate().repeatable
     assert report is not None
     assert report.dropped == ["api.latest(integer)", "api.notes"]
     assert notes.migrate().nothing_to_do
 
 
-def test_a_grant_that_no_file_gives_any_more_is_taken_back(notes: Folder) -> None:
+def test_a_grant_that_no_file_gives_any_more_is_revoked(notes: Folder) -> None:
     assert may(notes, "auditor", "api.latest(integer)")
     with psycopg.connect(notes.uri) as conn:
         conn.execute("grant execute on function api.latest(integer) to public")
@@ -135,9 +135,9 @@ def test_a_grant_that_no_file_gives_any_more_is_taken_back(notes: Folder) -> Non
     ]
 
 
-def test_a_comment_that_no_file_makes_any_more_is_gone(notes: Folder) -> None:
-    kept, gone = NOTES.split("comment on column")
-    notes.write("api/10_notes.sql", kept + "grant" + gone.split("grant")[1])
+def test_a_comment_that_no_file_makes_any_more_is_removed(notes: Folder) -> None:
+    before, after = NOTES.split("comment on column")
+    notes.write("api/10_notes.sql", before + "grant" + after.split("grant")[1])
     notes.migrate()
     assert notes.fetch(
         "select obj_description('api.notes'::regclass), col_description('api.notes'::regclass, 2)"
@@ -151,14 +151,14 @@ def test_a_view_that_grows_is_replaced_in_place(notes: Folder) -> None:
     assert oids(notes) == before
 
 
-def test_a_view_that_loses_a_column_is_made_again_with_what_uses_it(notes: Folder) -> None:
+def test_a_view_that_loses_a_column_is_created_again_with_what_uses_it(notes: Folder) -> None:
     before = oids(notes)
     notes.write("api/10_notes.sql", NOTES.replace("select id, text", "select text, id"))
     notes.write("api/15_other.sql", "create or replace view api.other as select 1 as one;\n")
     notes.migrate()
     other = oids(notes)["api.other"]
     notes.write("api/10_notes.sql", NOTES.replace("id, text from", "id, upper(text) text from"))
-    report = notes.migrate().api
+    report = notes.migrate().repeatable
     assert report is not None
     assert report.recreated == ["api.latest(integer)", "api.notes"]
     assert oids(notes)["api.other"] == other
@@ -166,30 +166,30 @@ def test_a_view_that_loses_a_column_is_made_again_with_what_uses_it(notes: Folde
     assert may(notes, "authenticated", "api.latest(integer)")
 
 
-def test_a_function_with_another_return_type_is_made_again(notes: Folder) -> None:
+def test_a_function_with_another_return_type_is_created_again(notes: Folder) -> None:
     notes.write(
         "api/20_latest.sql",
         "create or replace function api.latest(number integer) returns integer"
         " language sql stable set search_path = '' as 'select number';\n",
     )
-    report = notes.migrate().api
+    report = notes.migrate().repeatable
     assert report is not None
     assert report.recreated == ["api.latest(integer)"]
     assert notes.fetch("select api.latest(7)") == [(7,)]
 
 
-def test_a_function_with_a_renamed_parameter_is_made_again(notes: Folder) -> None:
+def test_a_function_with_a_renamed_parameter_is_created_again(notes: Folder) -> None:
     notes.write("api/20_latest.sql", LATEST.replace("number", "how_many"))
-    report = notes.migrate().api
+    report = notes.migrate().repeatable
     assert report is not None
     assert report.recreated == ["api.latest(integer)"]
 
 
 def test_a_function_that_changes_its_parameters_leaves_no_overload(notes: Folder) -> None:
-    # `comment on function api.latest` is ambiguous as long as the old one is there.
+    # `comment on function api.latest` is ambiguous as long as the old one exists.
     changed = LATEST.replace("number integer", "number integer, since date default null")
     notes.write("api/20_latest.sql", changed.replace("api.latest(integer)", "api.latest"))
-    report = notes.migrate().api
+    report = notes.migrate().repeatable
     assert report is not None
     assert report.dropped == ["api.latest(integer)"]
     assert report.created == ["api.latest(integer,date)"]
@@ -223,16 +223,78 @@ def test_a_view_that_still_uses_what_no_file_defines_is_refused(notes: Folder) -
 def test_an_object_outside_that_depends_on_schema_api_is_never_dropped(notes: Folder) -> None:
     with psycopg.connect(notes.uri) as conn:
         conn.execute("set role sessionbase_owner")
-        conn.execute("create view app.leaning as select * from api.notes")
+        conn.execute("create view app.reading as select * from api.notes")
     notes.write("api/10_notes.sql", NOTES.replace("id, text from", "id, 1 as text from"))
-    with pytest.raises(SessionbaseError, match=r"view app\.leaning depends on"):
+    with pytest.raises(SessionbaseError, match=r"view app\.reading depends on"):
         notes.migrate()
-    assert notes.fetch("select count(*) from app.leaning") == [(0,)]
+    assert notes.fetch("select count(*) from app.reading") == [(0,)]
+
+
+ADD = """
+create or replace function api.add() returns trigger language plpgsql as $$
+begin
+  insert into app.notes values (new.id, new.text);
+  return new;
+end
+$$;
+create or replace trigger add_note instead of insert on api.notes
+for each row execute function api.add();
+comment on trigger add_note on api.notes is 'Adds.';
+"""
+
+
+def test_a_trigger_of_a_view_is_created_and_replaced_in_place(notes: Folder) -> None:
+    triggers = "select oid::int, tgname from pg_trigger where tgrelid = 'api.notes'::regclass"
+    notes.write("api/15_add.sql", ADD)
+    notes.migrate()
+    notes.execute("insert into api.notes (id, text) values (1, 'a')")
+    assert notes.fetch("select text from app.notes") == [("a",)]
+    before = notes.fetch(triggers)
+    assert [row[1] for row in before] == ["add_note"]
+    notes.write("api/15_add.sql", ADD + "-- touched\n")
+    report = notes.migrate().repeatable
+    assert report is not None
+    assert (report.created, report.recreated, report.dropped) == ([], [], [])
+    assert notes.fetch(triggers) == before
+
+
+def test_a_trigger_of_a_view_that_no_file_defines_any_more_is_dropped(notes: Folder) -> None:
+    notes.write("api/15_add.sql", ADD)
+    notes.migrate()
+    notes.remove("api/15_add.sql")
+    report = notes.migrate().repeatable
+    assert report is not None
+    assert report.dropped == ["add_note on api.notes", "api.add()"]
+
+
+def test_a_view_with_a_trigger_is_created_again_with_the_trigger(notes: Folder) -> None:
+    notes.write("api/15_add.sql", ADD)
+    notes.migrate()
+    notes.write("api/10_notes.sql", NOTES.replace("id, text from", "id, upper(text) text from"))
+    notes.migrate()
+    notes.write("api/10_notes.sql", NOTES.replace("id, text", "text, id"))
+    report = notes.migrate().repeatable
+    assert report is not None
+    assert "add_note on api.notes" in report.recreated
+    notes.execute("insert into api.notes (id, text) values (1, 'a')")
+
+
+def test_a_trigger_of_a_table_that_uses_a_function_of_api_is_never_dropped(notes: Folder) -> None:
+    notes.write("api/15_add.sql", ADD)
+    notes.migrate()
+    notes.execute(
+        "create trigger t before delete on app.notes for each row execute function api.add()"
+    )
+    notes.remove("api/15_add.sql")
+    with pytest.raises(SessionbaseError, match=r"trigger t on app\.notes depends on api\.add"):
+        notes.migrate()
 
 
 @pytest.mark.parametrize(
     "text",
     [
+        "create or replace trigger t before insert on app.notes execute function app.f();",
+        "create trigger t instead of insert on api.notes for each row execute function app.f();",
         "create table api.t (id int);",
         "create view api.v as select 1 as one;",
         "create or replace view app.v as select 1 as one;",
@@ -241,9 +303,7 @@ def test_an_object_outside_that_depends_on_schema_api_is_never_dropped(notes: Fo
         "commit;",
     ],
 )
-def test_a_statement_that_cannot_be_part_of_a_projection_is_refused(
-    notes: Folder, text: str
-) -> None:
+def test_a_statement_that_is_not_allowed_in_api_is_refused(notes: Folder, text: str) -> None:
     before = oids(notes)
     notes.write("migrations/0002_more.sql", "create table app.more (id int);\n")
     notes.write("api/30_more.sql", f"-- first line\n{text}\n")
@@ -253,7 +313,7 @@ def test_a_statement_that_cannot_be_part_of_a_projection_is_refused(
     assert notes.fetch("select to_regclass('app.more')") == [(None,)]
 
 
-def test_the_projection_yields_to_a_client_and_starts_over(notes: Folder) -> None:
+def test_a_run_that_gets_no_lock_at_once_tries_again_and_blocks_no_client(notes: Folder) -> None:
     notes.write("api/20_latest.sql", LATEST + "-- touched\n")
     reports: list[Any] = []
     runner = threading.Thread(target=lambda: reports.append(notes.migrate(lock_timeout_ms=60_000)))
@@ -262,14 +322,14 @@ def test_the_projection_yields_to_a_client_and_starts_over(notes: Folder) -> Non
         runner.start()
         runner.join(timeout=0.6)
         assert runner.is_alive()
-        # The view stays usable: no other client queues behind the runner for long.
+        # Other clients can use the view: none waits long behind the runner.
         with psycopg.connect(notes.uri) as other:
             assert other.execute("select count(*) from api.notes").fetchone() == (0,)
     runner.join(timeout=60)
-    assert reports[0].api_files
+    assert reports[0].repeatable_files
 
 
-def test_the_projection_that_gets_no_lock_says_what_to_do(notes: Folder) -> None:
+def test_a_run_that_gets_no_lock_in_time_says_what_to_do(notes: Folder) -> None:
     notes.write("api/20_latest.sql", LATEST + "-- touched\n")
     with psycopg.connect(notes.uri) as client:
         client.execute("select from api.notes")

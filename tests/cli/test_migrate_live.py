@@ -1,4 +1,4 @@
-"""Deployments under load: schema api is replaced while clients call it through PostgREST."""
+"""Deployments under load: functions and views are replaced while clients call PostgREST."""
 
 import shutil
 import socket
@@ -23,7 +23,7 @@ DEPLOYMENTS = 5
 
 @dataclass(frozen=True)
 class OwnStack:
-    """A stack that no other test uses: its schema may change under a client's feet."""
+    """A stack that no other test uses: its schema changes while clients use it."""
 
     rest_url: str
     db_uri: str
@@ -67,15 +67,51 @@ def use(stack: OwnStack, number: int, done: threading.Event, answers: Counter[st
                 client.get("/tool_events?session_id=eq.s&limit=5&order=started_at,id"),
                 client.get("/rpc/session_context?session_id=s"),
             ):
-                told = "ok" if answer.is_success else f"{answer.status_code} {answer.text}"
-                answers[told] += 1
+                outcome = "ok" if answer.is_success else f"{answer.status_code} {answer.text}"
+                answers[outcome] += 1
 
 
-def test_no_request_fails_while_schema_api_is_replaced_under_load(
+def add_trigger(folder: Path) -> None:
+    """Add a migration with a trigger whose function only app/ defines."""
+    number = len(list((folder / "migrations").glob("*.sql"))) + 1
+    (folder / "migrations" / f"{number:04}_mark.sql").write_text(
+        "create trigger mark before insert on app.tool_events\n"
+        "for each row execute function app.mark_tool_event();\n"
+    )
+
+
+def deploy(folder: Path, number: int) -> None:
+    """Change the trigger's function, and touch every other repeatable file."""
+    (folder / "app").mkdir(exist_ok=True)
+    (folder / "app" / "99_mark.sql").write_text(
+        "create or replace function app.mark_tool_event() returns trigger\n"
+        "language plpgsql set search_path = '' as $$\n"
+        f"begin new.thread_id := 'deployment {number}'; return new; end $$;\n"
+    )
+    for name in ("app", "api"):
+        for path in (folder / name).glob("*.sql"):
+            with path.open("a") as file:
+                file.write(f"-- deployment {number}\n")
+
+
+def thread_of_new_event(stack: OwnStack) -> str:
+    """Record an event and return its thread, which the trigger sets."""
+    bearer = sign(make_claims("last"), stack.jwt_secret)
+    answer = httpx.post(
+        f"{stack.rest_url}/rpc/record_tool_event",
+        json={"id": "tool_last", "session_id": "s", "tool_name": "t", "arguments": {}},
+        headers={"Authorization": f"Bearer {bearer}"},
+        trust_env=False,
+    )
+    return str(answer.json()["thread_id"])
+
+
+def test_no_request_fails_while_functions_and_views_are_replaced_under_load(
     own_stack: OwnStack, tmp_path: Path
 ) -> None:
     folder = tmp_path / "sql"
     shutil.copytree(resource_path("sql"), folder)
+    add_trigger(folder)
     done = threading.Event()
     answers = [Counter[str]() for _ in range(CLIENTS)]
     clients = [
@@ -86,11 +122,11 @@ def test_no_request_fails_while_schema_api_is_replaced_under_load(
         client.start()
     try:
         for number in range(DEPLOYMENTS):
-            with (folder / "api" / "10_tool_events.sql").open("a") as file:
-                file.write(f"-- deployment {number}\n")
-            report = migrate(own_stack.db_uri, folder, lock_timeout_ms=60_000)
-            assert report.api is not None
-            assert (report.api.created, report.api.recreated, report.api.dropped) == ([], [], [])
+            deploy(folder, number)
+            report = migrate(own_stack.db_uri, folder, lock_timeout_ms=60_000).repeatable
+            assert report is not None
+            assert report.created == (["app.mark_tool_event()"] if number == 0 else [])
+            assert (report.recreated, report.dropped) == ([], [])
     finally:
         done.set()
         for client in clients:
@@ -98,3 +134,4 @@ def test_no_request_fails_while_schema_api_is_replaced_under_load(
     total = sum(answers, Counter())
     assert set(total) == {"ok"}, total
     assert all(answer["ok"] > 0 for answer in answers)
+    assert thread_of_new_event(own_stack) == f"deployment {DEPLOYMENTS - 1}"

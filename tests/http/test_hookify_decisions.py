@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from functools import partial
 from typing import Any
 
 import httpx
@@ -31,8 +32,9 @@ def record(client: httpx.Client, **fields: Any) -> httpx.Response:
 def verify(client: httpx.Client, **arguments: str) -> dict[str, Any]:
     answer = client.get("/rpc/verify_hookify_decisions", params=arguments)
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    rows: list[dict[str, Any]] = answer.json()
+    assert len(rows) == 1, "expected one row, for the profile of the token or of the argument"
+    return rows[0]
 
 
 def tamper(db: psycopg.Connection[Any], *statements: str, **values: Any) -> None:
@@ -148,7 +150,7 @@ def test_what_breaks_a_rule_is_refused_by_name(
     assert set(answer.json()) == {"code", "message", "details", "hint"}
     assert answer.json()["code"] == "invalid_argument"
     assert json.loads(answer.json()["details"])["field"] == field
-    assert verify(client)["checked"] == 0
+    assert client.get("/hookify_decisions").json() == []
 
 
 def test_a_text_that_cannot_be_stored_is_refused(client: httpx.Client) -> None:
@@ -194,7 +196,7 @@ def test_concurrent_decisions_make_one_valid_chain(client: httpx.Client) -> None
             for number in range(5)
         ]
 
-    positions = at_once([lambda thread=thread: record_five(thread) for thread in range(16)])
+    positions = at_once([partial(record_five, thread) for thread in range(16)])
     assert sorted(place for of_thread in positions for place in of_thread) == list(range(1, 81))
     for of_thread in positions:
         assert of_thread == sorted(of_thread)
@@ -203,6 +205,8 @@ def test_concurrent_decisions_make_one_valid_chain(client: httpx.Client) -> None
 
 
 def test_a_chain_that_grows_while_it_is_verified_is_valid(client: httpx.Client) -> None:
+    record(client)
+
     def verify_often() -> list[dict[str, Any]]:
         return [verify(client) for _ in range(20)]
 
@@ -211,7 +215,7 @@ def test_a_chain_that_grows_while_it_is_verified_is_valid(client: httpx.Client) 
 
     found = at_once([record_often, verify_often, record_often, verify_often])
     assert {answer["problem"] for answer in found[1] + found[3]} == {None}
-    assert verify(client)["checked"] == 40
+    assert verify(client)["checked"] == 41
 
 
 def test_the_order_is_total_and_the_order_made(client: httpx.Client) -> None:
@@ -281,16 +285,16 @@ def test_not_even_its_owner_changes_a_decision(
     assert client.get("/hookify_decisions").json() == [made]
 
 
-def test_an_empty_chain_is_valid(client: httpx.Client, profile: str) -> None:
-    assert verify(client) == {
-        "profile_id": profile,
-        "valid": True,
-        "checked": 0,
-        "head_hash": "0" * 64,
-        "first_bad_position": None,
-        "first_bad_id": None,
-        "problem": None,
-    }
+def test_a_profile_without_decisions_is_not_called_valid(
+    client: httpx.Client, client_for: ClientFor, profile: str
+) -> None:
+    auditor = client_for("the auditor", role="auditor")
+    for caller, arguments in ((client, {}), (auditor, {"profile_id": profile})):
+        answer = caller.get("/rpc/verify_hookify_decisions", params=arguments)
+        details = refused(
+            answer, 404, "not_found", f"No decisions are recorded for profile {profile}"
+        )
+        assert details == {"profile_id": profile}
 
 
 def test_an_untouched_chain_is_valid(
@@ -300,7 +304,9 @@ def test_an_untouched_chain_is_valid(
         "profile_id": profile,
         "valid": True,
         "checked": 5,
+        "length": 5,
         "head_hash": chain_of_five[-1]["row_hash"],
+        "next_position": None,
         "first_bad_position": None,
         "first_bad_id": None,
         "problem": None,
@@ -385,7 +391,7 @@ def test_a_row_deleted_from_the_middle_is_missed(
     )
     found = verify(client)
     assert (found["valid"], found["first_bad_position"]) == (False, 4)
-    assert found["problem"] == "decision 3 of the chain is missing or out of place"
+    assert found["problem"] == "decision 3 of the chain is missing"
 
 
 @pytest.mark.usefixtures("chain_of_five")
@@ -448,6 +454,94 @@ def test_a_row_slipped_in_without_triggers_is_noticed(
         me=profile,
     )
     assert verify(client)["first_bad_id"] == "hook_forged"
+
+
+@pytest.mark.usefixtures("chain_of_five")
+def test_a_deleted_head_of_a_chain_is_noticed(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str
+) -> None:
+    tamper(db, "delete from app.hookify_chains where profile_id = %(me)s", me=profile)
+    found = verify(client)
+    assert (found["valid"], found["problem"]) == (False, "the head of the chain is missing")
+
+
+@pytest.mark.usefixtures("chain_of_five")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from app.hookify_chains where profile_id = %s",
+        "update app.hookify_chains set length = length - 1 where profile_id = %s",
+        "update app.hookify_chains set head_hash = repeat('0', 64) where profile_id = %s",
+    ],
+)
+def test_the_head_of_a_chain_can_only_move_forward(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str, statement: str
+) -> None:
+    with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
+        db.execute(statement.encode(), [profile])
+    assert verify(client)["valid"]
+
+
+@pytest.mark.usefixtures("chain_of_five")
+def test_a_chain_can_be_verified_in_ranges(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str
+) -> None:
+    first = verify(client, max_decisions="2")
+    assert (first["valid"], first["checked"], first["next_position"]) == (None, 2, 3)
+    second = verify(client, max_decisions="2", from_position="3")
+    assert (second["valid"], second["checked"], second["next_position"]) == (None, 2, 5)
+    last = verify(client, max_decisions="2", from_position="5")
+    assert (last["valid"], last["checked"], last["next_position"]) == (True, 1, None)
+
+    tamper(
+        db,
+        "update app.hookify_decisions set blocked = false"
+        " where profile_id = %(me)s and position = 4",
+        me=profile,
+    )
+    assert verify(client, max_decisions="2")["valid"] is None
+    found = verify(client, max_decisions="2", from_position="3")
+    assert (found["valid"], found["first_bad_position"]) == (False, 4)
+    # The link into the range is verified too.
+    tamper(
+        db,
+        "delete from app.hookify_decisions where profile_id = %(me)s and position = 4",
+        me=profile,
+    )
+    found = verify(client, from_position="5")
+    assert (found["valid"], found["problem"]) == (False, "decision 4 of the chain is missing")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("from_position", "0"), ("max_decisions", "0"), ("max_decisions", "1000001")],
+)
+@pytest.mark.usefixtures("chain_of_five")
+def test_a_range_without_meaning_is_refused(client: httpx.Client, field: str, value: str) -> None:
+    answer = client.get("/rpc/verify_hookify_decisions", params={field: value})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument"), answer.text
+    assert json.loads(answer.json()["details"]) == {"field": field}
+
+
+def test_an_auditor_without_an_argument_verifies_every_profile(
+    client_for: ClientFor, db: psycopg.Connection[Any], profile: str
+) -> None:
+    names = [f"{profile}-{letter}" for letter in "abc"]
+    for name in names:
+        record(client_for(name))
+    tamper(db, "delete from app.hookify_chains where profile_id = %(name)s", name=names[1])
+    tamper(db, "delete from app.hookify_decisions where profile_id = %(name)s", name=names[2])
+    auditor = client_for(profile, role="auditor")
+    answer = auditor.post("/rpc/verify_hookify_decisions", json={"max_decisions": 1_000_000})
+    found = {row["profile_id"]: row for row in answer.json() if row["profile_id"] in names}
+    assert [found[name]["valid"] for name in names] == [True, False, False]
+    assert found[names[1]]["problem"] == "the head of the chain is missing"
+
+    few = auditor.post("/rpc/verify_hookify_decisions", json={"max_decisions": 1}).json()
+    assert {row["profile_id"] for row in few} >= set(names)
+    assert sum(row["checked"] for row in few) == 1
+    unknown = [row for row in few if row["checked"] == 0 and row["valid"] is None]
+    assert all(row["next_position"] == 1 for row in unknown)
 
 
 def test_an_id_of_another_profile_is_free(

@@ -86,7 +86,7 @@ def call(path: str, mode: GenerationMode, described: dict[str, Any], **sending: 
             suppress_health_check=list(HealthCheck),
         )
         @given(case=schema[path][method].as_strategy(generation_mode=mode))
-        def try_it(case: schemathesis.Case) -> None:
+        def try_it(case: schemathesis.Case[Any]) -> None:
             nonlocal answered
             # PostgREST 12.0.2 answers 500 to any header that is no UTF-8, before anything else.
             for name in [name for name, value in case.headers.items() if not value.isascii()]:

@@ -1,6 +1,7 @@
 """Todos over HTTP: plain rows, and a toggle that counts."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -11,7 +12,6 @@ from support.concurrency import at_once
 from support.refusals import refused
 
 WHOLE = {"Prefer": "return=representation"}
-NOT_FOUND = {"code": "not_found", "message": "Todo not found", "details": None, "hint": None}
 # What String.prototype.trim() removes: ECMAScript's WhiteSpace and LineTerminator.
 JAVASCRIPT_WHITE_SPACE = (
     [chr(code) for code in (0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x20, 0xA0, 0x1680)]
@@ -91,7 +91,7 @@ def test_a_text_beyond_64_kib_is_too_large(client: httpx.Client) -> None:
 
 def test_a_todo_without_a_text_is_refused(client: httpx.Client) -> None:
     answer = add(client, None)
-    assert (answer.status_code, answer.json()["code"]) == (400, "23502")
+    assert refused(answer, 400, "invalid_argument", "text is required") == {"field": "text"}
     assert listed(client) == []
 
 
@@ -189,7 +189,7 @@ def test_a_todo_that_is_unknown_or_another_s_is_not_found(
     other = client_for(f"{profile}-other")
     for caller, todo in ((client, str(uuid.uuid4())), (other, made["id"])):
         answer = caller.post(f"/rpc/{function}", json={"id": todo})
-        assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+        assert refused(answer, 404, "not_found", "Todo not found") == {"id": todo}
     assert listed(client) == [made]
 
 
@@ -198,10 +198,122 @@ def test_an_id_that_is_no_uuid_is_refused(client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "22P02")
 
 
-def test_a_null_id_is_not_found(client: httpx.Client) -> None:
-    for function in ("toggle_todo", "delete_todo"):
-        answer = client.post(f"/rpc/{function}", json={"id": None})
-        assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+@pytest.mark.parametrize("function", ["toggle_todo", "delete_todo"])
+@pytest.mark.parametrize("arguments", [{}, {"id": None}])
+def test_a_call_without_an_id_is_refused(
+    client: httpx.Client, function: str, arguments: dict[str, None]
+) -> None:
+    answer = client.post(f"/rpc/{function}", json=arguments)
+    assert refused(answer, 400, "invalid_argument", "id is required") == {"field": "id"}
+
+
+@pytest.mark.parametrize("column", ["text", "completed"])
+def test_a_patch_cannot_remove_a_value(client: httpx.Client, column: str) -> None:
+    made = added(client)
+    answer = client.patch(f"/todos?id=eq.{made['id']}", json={column: None})
+    details = refused(answer, 400, "invalid_argument", f"{column} is required")
+    assert details == {"field": column}
+    assert listed(client) == [made]
+
+
+def by_function(client: httpx.Client, **fields: Any) -> httpx.Response:
+    return client.post("/rpc/add_todo", json=fields)
+
+
+def by_post(client: httpx.Client, **fields: Any) -> httpx.Response:
+    headers = {"Accept": "application/vnd.pgrst.object+json", **WHOLE}
+    return client.post("/todos", json=fields, headers=headers)
+
+
+@pytest.mark.parametrize("insert", [by_function, by_post])
+def test_a_repeated_insert_returns_the_stored_todo(
+    client: httpx.Client, insert: Callable[..., httpx.Response]
+) -> None:
+    name = str(uuid.uuid4())
+    made = insert(client, id=name, text="one").json()
+    assert made["id"] == name
+    toggle(client, name)
+    again = insert(client, id=name, text="one")
+    assert again.is_success
+    assert again.json() == {**made, "completed": True}
+    assert listed(client) == [again.json()]
+
+
+@pytest.mark.parametrize("insert", [by_function, by_post])
+def test_another_text_under_a_taken_id_is_refused(
+    client: httpx.Client, insert: Callable[..., httpx.Response]
+) -> None:
+    name = str(uuid.uuid4())
+    made = insert(client, id=name, text="one").json()
+    details = refused(
+        insert(client, id=name, text="two"),
+        409,
+        "id_taken",
+        f"Todo {name} is already stored with another text",
+    )
+    assert details == {"id": name, "differs": ["text"]}
+    assert listed(client) == [made]
+
+
+@pytest.mark.parametrize("insert", [by_function, by_post])
+@pytest.mark.parametrize(("fields", "message"), [({}, "text is required"), ({"text": " "}, None)])
+def test_an_insert_without_a_text_is_refused(
+    client: httpx.Client,
+    insert: Callable[..., httpx.Response],
+    fields: dict[str, str],
+    message: str | None,
+) -> None:
+    answer = insert(client, **fields)
+    details = refused(answer, 400, "invalid_argument", message or "text must not be blank")
+    assert details == {"field": "text"}
+
+
+@pytest.mark.parametrize("insert", [by_function, by_post])
+def test_many_inserts_of_one_todo_at_once_store_one(
+    client: httpx.Client, insert: Callable[..., httpx.Response]
+) -> None:
+    name = str(uuid.uuid4())
+    answers = at_once([lambda: insert(client, id=name, text="one")] * 16)
+    assert {answer.is_success for answer in answers} == {True}
+    assert [answer.json() for answer in answers] == listed(client) * 16
+
+
+def test_the_transaction_of_a_bulk_insert_can_be_asked_for_also_if_a_part_is_repeated(
+    client: httpx.Client,
+) -> None:
+    stored = added(client)
+    rows = [{"id": str(uuid.uuid4()), "text": "new"}, {"id": stored["id"], "text": stored["text"]}]
+    for expected in (True, False):
+        answer = client.post("/todos?select=id,txid", json=rows, headers=WHOLE)
+        assert {row["txid"] is not None for row in answer.json()} == {expected}
+
+
+@pytest.mark.parametrize(
+    "body", ['[{"id": "%s"}, {"id": "%s"}]', ' [{"id": "%s", "x": "%s"}]', '[["%s", "%s"]]']
+)
+def test_an_array_as_the_body_of_a_call_is_refused_and_nothing_is_done(
+    client: httpx.Client, body: str
+) -> None:
+    todos = [added(client, "one"), added(client, "two")]
+    answer = client.post(
+        "/rpc/toggle_todo",
+        content=body % (todos[0]["id"], todos[1]["id"]),
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.is_client_error, answer.text
+    assert listed(client) == todos
+
+
+def test_an_array_of_calls_says_why_it_is_refused(client: httpx.Client) -> None:
+    todos = [added(client, "one"), added(client, "two")]
+    answer = client.post("/rpc/toggle_todo", json=[{"id": todo["id"]} for todo in todos])
+    refused(answer, 400, "invalid_argument", "The body must be one JSON object; nothing was done")
+    patched = client.patch(f"/todos?id=eq.{todos[0]['id']}", json=[{"text": "x"}, {"text": "y"}])
+    refused(patched, 400, "invalid_argument", "The body must be one JSON object; nothing was done")
+    lines = f"id\n{todos[0]['id']}\n{todos[1]['id']}\n"
+    as_csv = client.post("/rpc/toggle_todo", content=lines, headers={"Content-Type": "text/csv"})
+    assert as_csv.status_code == 400
+    assert listed(client) == todos
 
 
 def test_delete_goes_through_the_function_alone(client: httpx.Client) -> None:

@@ -1,6 +1,7 @@
 """UI settings over HTTP: one document a profile, which no tab writes over unseen."""
 
 import json
+from functools import partial
 from typing import Any
 
 import httpx
@@ -183,10 +184,7 @@ def test_of_many_tabs_that_read_one_revision_one_wins_and_all_others_are_told(
     if revision:
         save(client, {"tab": None})
     answers = at_once(
-        [
-            lambda tab=tab: write(client, {"tab": tab}, expected_revision=revision)
-            for tab in range(16)
-        ]
+        [partial(write, client, {"tab": tab}, expected_revision=revision) for tab in range(16)]
     )
     won = [tab for tab, answer in enumerate(answers) if answer.status_code == 200]
     assert len(won) == 1
@@ -206,7 +204,7 @@ def test_200_patches_of_8_clients_at_once_are_all_there(
             for number in range(25)
         ]
 
-    revisions = at_once([lambda tab=tab: patch_25(tab) for tab in range(8)])
+    revisions = at_once([partial(patch_25, tab) for tab in range(8)])
     assert sorted(number for of_tab in revisions for number in of_tab) == list(range(1, 201))
     (stored,) = load(client)
     assert stored["revision"] == 200

@@ -9,11 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import Stack
 from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.exporter import export_tool_events, new_file
 from sessionbase.legacy.fields import PRETTY_LIMIT
@@ -49,7 +51,9 @@ def assert_all_there(stack: Any, file: Path, profile: str, records: int) -> None
     assert report.ok
 
 
-def test_the_sample_comes_out_as_the_app_would_write_it(stack, profile, tmp_path):
+def test_the_sample_comes_out_as_the_app_would_write_it(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     load(stack.db_uri, SAMPLE, profile)
     records = json.loads(SAMPLE.read_text(encoding="utf-8"))
     records.sort(key=lambda record: (record["startedAt"], record["id"]))
@@ -90,7 +94,9 @@ ODD = {
 
 
 @pytest.mark.parametrize("record", ODD.values(), ids=ODD.keys())
-def test_to_import_what_was_exported_finds_it_already_there(stack, profile, tmp_path, record):
+def test_to_import_what_was_exported_finds_it_already_there(
+    stack: Stack, profile: str, tmp_path: Path, record: dict[str, Any]
+) -> None:
     load(stack.db_uri, write(tmp_path, record), profile)
     [exported] = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
     assert_all_there(stack, tmp_path / "out.json", profile, 1)
@@ -100,7 +106,7 @@ def test_to_import_what_was_exported_finds_it_already_there(stack, profile, tmp_
     }
 
 
-def test_numbers_keep_every_digit(stack, profile, tmp_path):
+def test_numbers_keep_every_digit(stack: Stack, profile: str, tmp_path: Path) -> None:
     numbers = ["123456789012345678901234567890", "0.1000000000000000055511151231257827", "1.10"]
     numbers += ["-7", "1" + "0" * 400, "0." + "0" * 400 + "1", "9007199254740993"]
     record = json.dumps(event()).replace("2591", "[" + ", ".join(numbers) + "]")
@@ -111,7 +117,9 @@ def test_numbers_keep_every_digit(stack, profile, tmp_path):
     assert_all_there(stack, tmp_path / "out.json", profile, 1)
 
 
-def test_times_have_milliseconds_and_microseconds_only_where_they_are(stack, profile, tmp_path):
+def test_times_have_milliseconds_and_microseconds_only_where_they_are(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     starts = ["2025-12-18T23:50:36Z", "2025-12-18T23:50:36.5Z", "2025-12-18T23:50:36.500007Z"]
     records = [event(str(number), startedAt=start) for number, start in enumerate(starts)]
     load(stack.db_uri, write(tmp_path, *records), profile)
@@ -123,7 +131,9 @@ def test_times_have_milliseconds_and_microseconds_only_where_they_are(stack, pro
     ]
 
 
-def test_the_latency_is_the_one_that_the_api_gives(stack, client, profile, tmp_path):
+def test_the_latency_is_the_one_that_the_api_gives(
+    stack: Stack, client: httpx.Client, profile: str, tmp_path: Path
+) -> None:
     ends = ["37.0004Z", "37.0005Z", "37.000501Z", "37.0015Z"]  # rounded up and down
     records = [
         finished(f"e{n}", completedAt=f"2025-12-18T23:50:{end}", latencyMs=...)
@@ -135,7 +145,9 @@ def test_the_latency_is_the_one_that_the_api_gives(stack, client, profile, tmp_p
     assert [record["latencyMs"] for record in exported] == [row["latency_ms"] for row in rows]
 
 
-def test_a_long_value_stands_on_one_line_and_comes_back_whole(stack, profile, tmp_path):
+def test_a_long_value_stands_on_one_line_and_comes_back_whole(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     deep: Any = list(range(PRETTY_LIMIT // 6))
     for _ in range(300):
         deep = [deep]
@@ -146,7 +158,9 @@ def test_a_long_value_stands_on_one_line_and_comes_back_whole(stack, profile, tm
     assert_all_there(stack, tmp_path / "out.json", profile, 1)
 
 
-def test_what_clients_recorded_over_http_goes_round_too(stack, client, profile, tmp_path):
+def test_what_clients_recorded_over_http_goes_round_too(
+    stack: Stack, client: httpx.Client, profile: str, tmp_path: Path
+) -> None:
     recorded = {"session_id": "s", "tool_name": "t", "arguments": {"a": 1}}
     for event_id in ("a", "b"):
         answer = client.post("/rpc/record_tool_event", json={**recorded, "id": event_id})
@@ -189,8 +203,8 @@ values = st.recursive(
 )
 @given(arguments=st.lists(st.tuples(values, values), max_size=6))
 def test_any_json_goes_round_and_into_an_empty_profile_gives_the_same_file(
-    stack, tmp_path, arguments
-):
+    stack: Stack, tmp_path: Path, arguments: list[tuple[Any, Any]]
+) -> None:
     profile, copy = uuid.uuid4().hex, uuid.uuid4().hex
     records = [
         finished(f"e{number}", arguments=given_, result=result)
@@ -205,12 +219,16 @@ def test_any_json_goes_round_and_into_an_empty_profile_gives_the_same_file(
     assert export(stack.db_uri, copy, tmp_path / "copy.json") == data
 
 
-def test_a_profile_without_events_gives_an_empty_array(stack, profile, tmp_path):
+def test_a_profile_without_events_gives_an_empty_array(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     assert export(stack.db_uri, profile, tmp_path / "out.json") == b"[]\n"
     assert_all_there(stack, tmp_path / "out.json", profile, 0)
 
 
-def test_the_events_of_other_profiles_are_not_in_it(stack, profile, tmp_path):
+def test_the_events_of_other_profiles_are_not_in_it(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     load(stack.db_uri, write(tmp_path, event("mine")), profile)
     load(stack.db_uri, write(tmp_path, event("other"), name="other.json"), f"{profile}-other")
     exported = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
@@ -218,8 +236,8 @@ def test_the_events_of_other_profiles_are_not_in_it(stack, profile, tmp_path):
 
 
 def test_the_oldest_comes_first_and_the_id_decides_where_two_started_together(
-    stack, profile, tmp_path
-):
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     later = {"startedAt": "2026-01-01T00:00:00Z"}
     records = [event("b", **later), event("c"), event("a", **later), event("B", **later)]
     load(stack.db_uri, write(tmp_path, *records), profile)
@@ -227,14 +245,18 @@ def test_the_oldest_comes_first_and_the_id_decides_where_two_started_together(
     assert [record["id"] for record in exported] == ["c", "B", "a", "b"]
 
 
-def test_without_output_the_array_is_all_of_stdout(stack, profile, tmp_path):
+def test_without_output_the_array_is_all_of_stdout(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     load(stack.db_uri, write(tmp_path, event("é")), profile)
     done = command(stack, "--profile", profile)
     assert (done.returncode, done.stderr) == (0, "")
     assert [record["id"] for record in json.loads(done.stdout)] == ["é"]
 
 
-def test_a_file_that_exists_is_refused_and_stays_until_forced(stack, profile, tmp_path):
+def test_a_file_that_exists_is_refused_and_stays_until_forced(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     file = tmp_path / "out.json"
     file.write_text("precious")
     refused = command(stack, "--profile", profile, "--output", file)
@@ -249,7 +271,7 @@ def test_a_file_that_exists_is_refused_and_stays_until_forced(stack, profile, tm
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     file = tmp_path / "out.json"
     with pytest.raises(SessionbaseError, match="exists"), new_file(file, overwrite=False) as stream:
         stream.write(b"[]")
@@ -259,8 +281,8 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
 
 
 def test_an_export_that_fails_leaves_no_file_and_the_old_one_as_it_was(
-    stack, db: psycopg.Connection[Any], profile, tmp_path
-):
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     load(stack.db_uri, write(tmp_path, event("a"), name="in.json"), profile)
     # No client can store such a time; a DBA could.
     db.execute(
@@ -280,14 +302,18 @@ def test_an_export_that_fails_leaves_no_file_and_the_old_one_as_it_was(
     assert (file.read_text(), list(folder.iterdir())) == ("precious", [file])
 
 
-def test_what_is_no_ordinary_file_is_refused_even_by_force(stack, profile, tmp_path):
+def test_what_is_no_ordinary_file_is_refused_even_by_force(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     for arguments in ([], ["--force"]):
         done = command(stack, "--profile", profile, "--output", tmp_path, *arguments)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == f"Error: {tmp_path} is not an ordinary file\n"
 
 
-def test_the_file_has_the_permissions_that_any_new_file_has(stack, profile, tmp_path):
+def test_the_file_has_the_permissions_that_any_new_file_has(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     export(stack.db_uri, profile, tmp_path / "out.json")
     (tmp_path / "plain").touch()
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out.json", "plain")}
@@ -295,11 +321,13 @@ def test_the_file_has_the_permissions_that_any_new_file_has(stack, profile, tmp_
 
 
 @pytest.mark.parametrize("arguments", [["--json"], ["--force"]])
-def test_what_goes_with_output_alone_is_wrong_usage_without_it(stack, profile, arguments):
+def test_what_goes_with_output_alone_is_wrong_usage_without_it(
+    stack: Stack, profile: str, arguments: list[str]
+) -> None:
     assert command(stack, "--profile", profile, *arguments).returncode == 2
 
 
-def test_a_dash_as_output_is_stdout(stack, profile, tmp_path):
+def test_a_dash_as_output_is_stdout(stack: Stack, profile: str, tmp_path: Path) -> None:
     load(stack.db_uri, SAMPLE, profile)
     dash, plain = (command(stack, "--profile", profile, *more) for more in (["-o", "-"], []))
     assert (dash.returncode, dash.stdout) == (0, plain.stdout)

@@ -5,10 +5,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from conftest import Stack
 from sessionbase.errors import SessionbaseError
 from sessionbase.paths import PROJECT_DIR
 from support.import_files import event, finished, load, rejects_of, write
@@ -22,7 +24,9 @@ def stored(db: psycopg.Connection[Any], profile: str) -> dict[str, dict[str, Any
         return {row["id"]: row for row in cursor}
 
 
-def test_the_sample_is_loaded_and_listed_over_http_in_the_apps_order(stack, client, profile):
+def test_the_sample_is_loaded_and_listed_over_http_in_the_apps_order(
+    stack: Stack, client: httpx.Client, profile: str
+) -> None:
     report = load(stack.db_uri, SAMPLE, profile)
     assert (report.loaded, report.rejected, report.conflicts) == (6, 0, 0)
 
@@ -41,7 +45,9 @@ def test_the_sample_is_loaded_and_listed_over_http_in_the_apps_order(stack, clie
         assert kept == datetime.fromisoformat(record["startedAt"])
 
 
-def test_the_log_marks_events_as_imported(stack, db, profile, tmp_path):
+def test_the_log_marks_events_as_imported(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     load(stack.db_uri, write(tmp_path, event("a"), finished("b")), profile)
     log = db.execute(
         "select tool_event_id, from_status, to_status, changed_by from app.tool_event_transitions"
@@ -51,14 +57,16 @@ def test_the_log_marks_events_as_imported(stack, db, profile, tmp_path):
     assert log == [("a", None, "executing", "import"), ("b", None, "succeeded", "import")]
 
 
-def test_the_file_itself_is_not_touched(stack, profile, tmp_path):
+def test_the_file_itself_is_not_touched(stack: Stack, profile: str, tmp_path: Path) -> None:
     file = write(tmp_path, event("a"), 3)
     before = (file.read_bytes(), file.stat().st_mtime_ns)
     load(stack.db_uri, file, profile)
     assert (file.read_bytes(), file.stat().st_mtime_ns) == before
 
 
-def test_run_again_everything_is_already_there(stack, db, profile, tmp_path):
+def test_run_again_everything_is_already_there(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     file = write(tmp_path, event("a"), finished("b"))
     load(stack.db_uri, file, profile)
     before = stored(db, profile)
@@ -69,8 +77,8 @@ def test_run_again_everything_is_already_there(stack, db, profile, tmp_path):
 
 
 def test_an_event_that_was_finished_since_is_already_there_and_keeps_its_result(
-    stack, db, client, profile, tmp_path
-):
+    stack: Stack, db: psycopg.Connection[Any], client: httpx.Client, profile: str, tmp_path: Path
+) -> None:
     file = write(tmp_path, event("a"), event("b"))
     load(stack.db_uri, file, profile)
     answer = client.post(
@@ -102,8 +110,13 @@ def test_an_event_that_was_finished_since_is_already_there_and_keeps_its_result(
     ],
 )
 def test_other_content_under_a_stored_id_is_a_conflict_and_the_stored_row_stays(
-    stack, db, profile, tmp_path, changes, field
-):
+    stack: Stack,
+    db: psycopg.Connection[Any],
+    profile: str,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    field: str,
+) -> None:
     load(stack.db_uri, write(tmp_path, finished("a")), profile)
     before = stored(db, profile)
     other = write(tmp_path, finished("a", **changes), event("b"), name="other.json")
@@ -122,7 +135,9 @@ def test_other_content_under_a_stored_id_is_a_conflict_and_the_stored_row_stays(
     assert line["record"] == finished("a", **changes)
 
 
-def test_a_file_that_is_ahead_of_the_database_is_a_conflict(stack, profile, tmp_path):
+def test_a_file_that_is_ahead_of_the_database_is_a_conflict(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     load(stack.db_uri, write(tmp_path, event("a")), profile)
     report = load(stack.db_uri, write(tmp_path, finished("a"), name="later.json"), profile)
     assert (report.conflicts, report.refused) == (1, True)
@@ -161,8 +176,8 @@ REJECTS: list[tuple[Any, str]] = [
     (event(startedAt="0001-01-01T00:00:00+01:00"), "out of range"),
     (event(startedAt="2025-12-18T23:50:36.1234567Z"), "more precise than a microsecond"),
     (event(startedAt="2025-12-18T23:50:36+23:00"), "no such time zone"),
-    (finished(completedAt=..., latencyMs=...), "completed_at is there exactly when"),
-    (event(completedAt="2025-12-18T23:50:37Z"), "completed_at is there exactly when"),
+    (finished(completedAt=..., latencyMs=...), "completed_at must be set if and only if"),
+    (event(completedAt="2025-12-18T23:50:37Z"), "completed_at must be set if and only if"),
     (finished(completedAt="2025-12-18T23:50:36.921Z", latencyMs=-1), "cannot finish before"),
     (finished(completedAt="soon"), "completedAt is not a valid time"),
     (finished(latencyMs=77), "latencyMs is not completedAt - startedAt"),
@@ -198,8 +213,13 @@ REJECTS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("record", "reason"), REJECTS, ids=[reason for _, reason in REJECTS])
 def test_a_record_that_cannot_be_kept_is_rejected_with_its_reason_and_place(
-    stack, db, profile, tmp_path, record, reason
-):
+    stack: Stack,
+    db: psycopg.Connection[Any],
+    profile: str,
+    tmp_path: Path,
+    record: Any,
+    reason: str,
+) -> None:
     file = write(tmp_path, event("first"), record, event("last"))
     refused = load(stack.db_uri, file, profile)
     assert (refused.refused, refused.rejected, refused.loaded) == (True, 1, 0)
@@ -251,15 +271,23 @@ TAKEN: list[tuple[dict[str, Any], str, Any]] = [
 
 @pytest.mark.parametrize(("record", "column", "value"), TAKEN)
 def test_what_the_app_may_write_is_taken_as_it_is(
-    stack, db, profile, tmp_path, record, column, value
-):
+    stack: Stack,
+    db: psycopg.Connection[Any],
+    profile: str,
+    tmp_path: Path,
+    record: Any,
+    column: str,
+    value: Any,
+) -> None:
     file = write(tmp_path, record)
     assert load(stack.db_uri, file, profile).loaded == 1
     assert stored(db, profile)["tool_1"][column] == value
     assert load(stack.db_uri, file, profile).already_there == 1
 
 
-def test_a_latency_that_the_file_leaves_out_is_computed(stack, client, profile, tmp_path):
+def test_a_latency_that_the_file_leaves_out_is_computed(
+    stack: Stack, client: httpx.Client, profile: str, tmp_path: Path
+) -> None:
     load(stack.db_uri, write(tmp_path, finished(latencyMs=...)), profile)
     assert client.get("/tool_events?select=latency_ms").json() == [{"latency_ms": 78}]
 
@@ -275,7 +303,9 @@ def test_a_latency_that_the_file_leaves_out_is_computed(stack, client, profile, 
         ("9999-12-31T23:59:59.999Z", "9999-12-31 23:59:59.999"),
     ],
 )
-def test_a_time_is_kept_exactly(stack, db, profile, tmp_path, written, utc):
+def test_a_time_is_kept_exactly(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path, written: str, utc: str
+) -> None:
     load(stack.db_uri, write(tmp_path, event("a", startedAt=written)), profile)
     kept = db.execute(
         "select (started_at at time zone 'UTC')::text from app.tool_events where profile_id = %s",
@@ -284,7 +314,9 @@ def test_a_time_is_kept_exactly(stack, db, profile, tmp_path, written, utc):
     assert kept == (utc,)
 
 
-def test_numbers_are_kept_digit_by_digit(stack, db, profile, tmp_path):
+def test_numbers_are_kept_digit_by_digit(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     numbers = ["0.1", "1.0", "12345678901234567890123", "9" * 5000, "1e3", "0.30000000000000000001"]
     record = json.dumps(event("a", arguments=...))[:-1] + f', "arguments": [{",".join(numbers)}]}}'
     load(stack.db_uri, write(tmp_path, record), profile)
@@ -296,7 +328,9 @@ def test_numbers_are_kept_digit_by_digit(stack, db, profile, tmp_path):
     assert row == (True, "1.0", "9" * 5000, numbers[5])
 
 
-def test_of_two_records_with_one_id_the_first_is_loaded(stack, db, profile, tmp_path):
+def test_of_two_records_with_one_id_the_first_is_loaded(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     file = write(tmp_path, event("a", toolName="one"), event("b"), event("a", toolName="two"))
     report = load(stack.db_uri, file, profile, accept_rejects=True)
     assert (report.loaded, report.rejected) == (2, 1)
@@ -306,12 +340,16 @@ def test_of_two_records_with_one_id_the_first_is_loaded(stack, db, profile, tmp_
     assert line["reasons"] == ["duplicate in the file: record 0 has the same id"]
 
 
-def test_an_exact_repetition_in_the_file_is_rejected_too(stack, profile, tmp_path):
+def test_an_exact_repetition_in_the_file_is_rejected_too(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     report = load(stack.db_uri, write(tmp_path, event("a"), event("a")), profile)
     assert (report.refused, report.new, report.rejected) == (True, 1, 1)
 
 
-def test_a_dry_run_says_what_would_happen_and_loads_nothing(stack, db, profile, tmp_path):
+def test_a_dry_run_says_what_would_happen_and_loads_nothing(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     load(stack.db_uri, write(tmp_path, event("a")), profile)
     before = stored(db, profile)
     report = load(stack.db_uri, write(tmp_path, event("a"), event("b")), profile, dry_run=True)
@@ -319,18 +357,22 @@ def test_a_dry_run_says_what_would_happen_and_loads_nothing(stack, db, profile, 
     assert stored(db, profile) == before
 
 
-def test_the_same_id_in_another_profile_is_another_event(stack, db, profile, tmp_path):
+def test_the_same_id_in_another_profile_is_another_event(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     file = write(tmp_path, event("a"))
     load(stack.db_uri, file, f"{profile}-other")
     assert load(stack.db_uri, file, profile).loaded == 1
 
 
-def test_an_empty_array_is_nothing_to_import(stack, profile, tmp_path):
+def test_an_empty_array_is_nothing_to_import(stack: Stack, profile: str, tmp_path: Path) -> None:
     report = load(stack.db_uri, write(tmp_path), profile)
     assert (report.ok, report.records) == (True, 0)
 
 
-def test_a_rejects_file_that_is_there_is_not_overwritten(stack, profile, tmp_path):
+def test_a_rejects_file_that_is_there_is_not_overwritten(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     file = write(tmp_path, 3)
     first = load(stack.db_uri, file, profile)
     second = load(stack.db_uri, file, profile)
@@ -344,7 +386,9 @@ def test_a_rejects_file_that_is_there_is_not_overwritten(stack, profile, tmp_pat
     assert named.read_text() == "mine"
 
 
-def test_rejects_that_cannot_be_written_stop_the_load(stack, db, profile, tmp_path):
+def test_rejects_that_cannot_be_written_stop_the_load(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     file = write(tmp_path, event("a"), 3)
     with pytest.raises(SessionbaseError, match="nothing was loaded"):
         load(
@@ -357,7 +401,9 @@ def test_rejects_that_cannot_be_written_stop_the_load(stack, db, profile, tmp_pa
     assert stored(db, profile) == {}
 
 
-def test_a_login_that_may_not_become_the_owner_is_refused(stack, db, profile, tmp_path):
+def test_a_login_that_may_not_become_the_owner_is_refused(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     role = f"someone_{profile[2:10]}"
     db.execute(f"create role {role} login password 'x'")
     try:
@@ -369,8 +415,8 @@ def test_a_login_that_may_not_become_the_owner_is_refused(stack, db, profile, tm
 
 
 def test_a_login_that_is_no_superuser_may_import_as_a_member_of_the_owner(
-    stack, db, profile, tmp_path
-):
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     role = f"deployer_{profile[2:10]}"
     db.execute(f"create role {role} login password 'x' in role sessionbase_owner")
     try:

@@ -2,11 +2,15 @@
 
 import io
 import json
+from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import Stack
 from sessionbase.errors import SessionbaseError
 from sessionbase.legacy import json_array
 from sessionbase.legacy.json_array import BadJsonError, JsonArrayReader
@@ -35,14 +39,23 @@ from support.import_files import event, finished, load
         (b"\xef\xbb\xbf[]", 0),
     ],
 )
-def test_a_file_that_is_no_json_array_names_the_byte(stack, db, profile, tmp_path, content, byte):
+def test_a_file_that_is_no_json_array_names_the_byte(
+    stack: Stack,
+    db: psycopg.Connection[Any],
+    profile: str,
+    tmp_path: Path,
+    content: bytes,
+    byte: int,
+) -> None:
     file = tmp_path / "file.json"
     file.write_bytes(content)
     with pytest.raises(SessionbaseError, match=rf"at byte {byte}\b.*nothing was loaded"):
         load(stack.db_uri, file, profile)
 
 
-def test_a_file_that_is_cut_off_names_the_byte_and_loads_nothing(stack, db, profile, tmp_path):
+def test_a_file_that_is_cut_off_names_the_byte_and_loads_nothing(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     whole = json.dumps([event("a"), finished("b"), event("c")], indent=2).encode()
     file = tmp_path / "cut.json"
     for length in (1, 3, 40, len(whole) // 2, len(whole) - 120, len(whole) - 2, len(whole) - 1):
@@ -67,8 +80,8 @@ json_values = st.recursive(
     ascii_only=st.booleans(),
 )
 def test_the_reader_gives_what_the_whole_file_decodes_to_wherever_the_chunks_end(
-    values, chunk, indent, ascii_only
-):
+    values: list[Any], chunk: int, indent: int | None, ascii_only: bool
+) -> None:
     text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
     try:
         data = text.encode()
@@ -89,7 +102,9 @@ def test_the_reader_gives_what_the_whole_file_decodes_to_wherever_the_chunks_end
     chunk=st.integers(1, 50),
     cut=st.floats(0, 1, exclude_max=True),
 )
-def test_a_file_cut_off_anywhere_is_never_taken_for_a_whole_one(values, chunk, cut):
+def test_a_file_cut_off_anywhere_is_never_taken_for_a_whole_one(
+    values: list[Any], chunk: int, cut: float
+) -> None:
     data = json.dumps(values).encode()
     data = data[: int(len(data) * cut)]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(BadJsonError) as caught:
@@ -98,14 +113,16 @@ def test_a_file_cut_off_anywhere_is_never_taken_for_a_whole_one(values, chunk, c
     assert caught.value.offset == len(data)
 
 
-def test_a_number_split_between_two_chunks_is_read_whole(monkeypatch):
+def test_a_number_split_between_two_chunks_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     for chunk in range(1, 12):
         monkeypatch.setattr(json_array, "CHUNK", chunk)
         elements = list(JsonArrayReader(io.BytesIO(b"[12.5e+6,-7,0.25]")))
         assert [element.text for element in elements] == ["12.5e+6", "-7", "0.25"]
 
 
-def test_an_element_that_is_too_long_is_refused_before_it_fills_the_memory(monkeypatch):
+def test_an_element_that_is_too_long_is_refused_before_it_fills_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(json_array, "CHUNK", 64)
     monkeypatch.setattr(json_array, "MAX_ELEMENT", 1 << 20)
     with pytest.raises(BadJsonError, match="record 1 is longer than 1 MiB: it starts at byte 3"):

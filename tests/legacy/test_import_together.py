@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import Stack
 from sessionbase.legacy.report import ImportReport
 from support.concurrency import at_once
 from support.import_files import event, finished, load, write
@@ -28,7 +29,9 @@ def run(stack: Any, file: Path, profile: str, *options: str) -> subprocess.Compl
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_ctrl_c_is_one_line_and_nothing_is_loaded(stack, db, profile, tmp_path):
+def test_ctrl_c_is_one_line_and_nothing_is_loaded(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     file = tmp_path / "pipe.json"
     os.mkfifo(file)
     command = [*COMMAND, str(file), "--profile", profile, "--db-uri", stack.db_uri]
@@ -52,7 +55,9 @@ def test_ctrl_c_is_one_line_and_nothing_is_loaded(stack, db, profile, tmp_path):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_progress_bar_is_for_a_terminal_only(stack, profile, tmp_path, terminal):
+def test_a_progress_bar_is_for_a_terminal_only(
+    stack: Stack, profile: str, tmp_path: Path, terminal: bool
+) -> None:
     file = write(tmp_path, *[event(str(number)) for number in range(2000)])
     command = [*COMMAND, str(file), "--profile", profile, "--db-uri", stack.db_uri]
     reading, writing = pty.openpty() if terminal else os.pipe()
@@ -105,7 +110,9 @@ def record_in(connection: psycopg.Connection[Any], profile: str, record: dict[st
     )  # fmt: skip
 
 
-def test_killed_while_it_loads_and_run_again_everything_is_there_once(stack, db, profile, tmp_path):
+def test_killed_while_it_loads_and_run_again_everything_is_there_once(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     records = [event(f"tool_{i}") for i in range(500)]
     file = write(tmp_path, *records)
     with psycopg.connect(stack.db_uri) as other:
@@ -126,8 +133,8 @@ def test_killed_while_it_loads_and_run_again_everything_is_there_once(stack, db,
 
 @pytest.mark.parametrize("same", [True, False])
 def test_an_event_that_a_client_records_during_the_load_is_compared_again(
-    stack, db, profile, tmp_path, same
-):
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path, same: bool
+) -> None:
     records = [event(f"tool_{i}") for i in range(20)]
     file = write(tmp_path, *records)
     with psycopg.connect(stack.db_uri) as other:
@@ -147,7 +154,9 @@ def test_an_event_that_a_client_records_during_the_load_is_compared_again(
         assert count(db, profile) == (1, 1)
 
 
-def test_several_importers_of_one_file_at_once_load_it_once(stack, db, profile, tmp_path):
+def test_several_importers_of_one_file_at_once_load_it_once(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     file = write(tmp_path, *[event(f"tool_{i}") for i in range(300)])
     reports = at_once([lambda: load(stack.db_uri, file, profile)] * 4)
     assert sorted(report.loaded for report in reports) == [0, 0, 0, 300]
@@ -155,7 +164,9 @@ def test_several_importers_of_one_file_at_once_load_it_once(stack, db, profile, 
     assert count(db, profile) == (300, 300)
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(stack, db, profile, tmp_path):
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     file = write(tmp_path, event("a"))
 
     def append(_stage: str, bytes_read: int, bytes_total: int, _records: int) -> None:
@@ -179,7 +190,9 @@ print(report.loaded, report.parity.agrees, int(peak[1]) // 1024)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to measure memory")
-def test_two_hundred_thousand_records_take_less_than_200_mb(stack, db, profile, tmp_path):
+def test_two_hundred_thousand_records_take_less_than_200_mb(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     file = tmp_path / "large.json"
     text = json.dumps(event("tool_@", sessionId="session-#"), indent=2)
     with file.open("w") as stream:
@@ -199,7 +212,9 @@ def test_two_hundred_thousand_records_take_less_than_200_mb(stack, db, profile, 
     assert int(peak_mb) < 200
 
 
-def test_the_command_exits_with_0_or_1_and_says_why(stack, db, profile, tmp_path):
+def test_the_command_exits_with_0_or_1_and_says_why(
+    stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
+) -> None:
     good = write(tmp_path, event("a"), finished("b"))
     done = run(stack, good, profile)
     assert done.returncode == 0, done.stderr
@@ -229,7 +244,9 @@ def test_the_command_exits_with_0_or_1_and_says_why(stack, db, profile, tmp_path
     assert subprocess.run(COMMAND, capture_output=True, check=False).returncode == 2
 
 
-def test_the_json_report_has_what_a_program_needs(stack, profile, tmp_path):
+def test_the_json_report_has_what_a_program_needs(
+    stack: Stack, profile: str, tmp_path: Path
+) -> None:
     file = write(tmp_path, event("a"), event("b", status="done"))
     answer = json.loads(run(stack, file, profile, "--json", "--accept-rejects").stdout)
     assert answer["ok"] is True
@@ -294,8 +311,12 @@ odd_records = st.fixed_dictionaries(
 )
 @given(records=st.lists(odd_records | odd_values, max_size=25))
 def test_whatever_the_importer_accepts_the_database_takes(
-    stack, db, profile, tmp_path_factory, records
-):
+    stack: Stack,
+    db: psycopg.Connection[Any],
+    profile: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    records: list[Any],
+) -> None:
     own = f"{profile}-{time.monotonic_ns()}"
     file = write(tmp_path_factory.mktemp("odd"), *map(json.dumps, records))
     report = load(stack.db_uri, file, own, accept_rejects=True)

@@ -202,10 +202,20 @@ select set_has(
 );
 select results_eq(
   $$ select profile_id, valid, checked
-     from unnest(array['alice', 'bob', 'chained', 'nobody']) as wanted
+     from unnest(array['alice', 'bob', 'chained']) as wanted
      cross join api.verify_hookify_decisions(wanted) $$,
-  $$ values ('alice', true, 1::bigint), ('bob', true, 1), ('chained', true, 3), ('nobody', true, 0) $$,
+  $$ values ('alice', true, 1::bigint), ('bob', true, 1), ('chained', true, 3) $$,
   'and verifies every chain'
+);
+select is(
+  refusal($$ select api.verify_hookify_decisions('nobody') $$),
+  '404 not_found No decisions are recorded for profile nobody',
+  'an unknown profile is not called valid'
+);
+select set_has(
+  $$ select profile_id, valid, checked from api.verify_hookify_decisions() $$,
+  $$ values ('alice', true, 1::bigint), ('bob', true, 1), ('chained', true, 3) $$,
+  'without an argument an auditor verifies every profile'
 );
 select throws_ok(statement, '42501', null, 'an auditor may not: ' || statement)
 from unnest(array[
@@ -238,5 +248,5 @@ select is_empty(
   'and the content is not'
 );
 
-select * from finish();
+select finish();
 rollback;

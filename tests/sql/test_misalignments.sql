@@ -245,5 +245,5 @@ select set_eq(
   'alice''s is as she left it'
 );
 
-select * from finish();
+select finish();
 rollback;

@@ -112,5 +112,5 @@ select set_eq(
   'alice''s bindings are as she left them'
 );
 
-select * from finish();
+select finish();
 rollback;

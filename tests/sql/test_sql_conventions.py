@@ -1,6 +1,7 @@
 """What the catalogue cannot tell of the SQL files: that each function says what it is."""
 
 import re
+from pathlib import Path
 
 import pytest
 from pglast import ast, parse_sql
@@ -8,15 +9,17 @@ from pglast import ast, parse_sql
 from sessionbase.paths import resource_path
 
 FILES = sorted(
-    [*resource_path("sql").glob("migrations/*.sql"), *resource_path("sql").glob("api/*.sql")]
+    path
+    for folder in ("migrations", "app", "api")
+    for path in resource_path("sql").glob(f"{folder}/*.sql")
 )
 
 
 def functions(text: str) -> dict[str, set[str]]:
     """Every function that the SQL creates, and the options that it states."""
     return {
-        ".".join(part.sval for part in raw.stmt.funcname): {
-            option.defname for option in raw.stmt.options
+        ".".join(part.sval for part in raw.stmt.funcname or ()): {
+            option.defname for option in raw.stmt.options or ()
         }
         for raw in parse_sql(text)
         if isinstance(raw.stmt, ast.CreateFunctionStmt)
@@ -24,7 +27,7 @@ def functions(text: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_function_states_volatility_security_and_search_path(path) -> None:
+def test_every_function_states_volatility_security_and_search_path(path: Path) -> None:
     for name, stated in functions(path.read_text()).items():
         assert {"volatility", "security", "set"} <= stated, name
         assert name.startswith(("app.", "api.")), name
@@ -35,7 +38,7 @@ def test_the_files_have_functions_to_check() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_file_raises_what_postgrest_retries_or_copies_into_the_status_line(path) -> None:
+def test_no_file_raises_what_postgrest_retries_or_copies_into_the_status_line(path: Path) -> None:
     code = re.sub(r"--.*", "", path.read_text())
     code = re.sub(r"comment on .*?;\n", "", code, flags=re.DOTALL)
     assert not re.search(r"40001|serialization_failure|'PT\d", code)

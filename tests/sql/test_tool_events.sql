@@ -142,13 +142,12 @@ select throws_ok(
 )
 from unnest(array['session_id', 'tool_name', 'status', 'started_at', 'profile_id', 'id']) as missing;
 select results_eq(
-  $$ select latency_ms from app.tool_events where profile_id = 'rules' and result = 'false' $$,
+  $$ select shown.latency_ms
+     from app.tool_events as event
+     inner join api.tool_events as shown on shown.id = event.id
+     where event.profile_id = 'rules' and event.result = 'false' $$,
   'values (1500::bigint)',
   'latency_ms is in milliseconds'
-);
-select throws_ok(
-  $$ update app.tool_events set latency_ms = 1 where profile_id = 'rules' $$, '428C9', null,
-  'and nobody can set it'
 );
 
 -- ---- The state machine and its guard, against a superuser
@@ -223,7 +222,7 @@ cross join unnest(array['done', '', null]) as unknown;
 select is_empty(
   $$ select id, status, completed_at from app.tool_events
      where profile_id = 'guarded'
-       and (status in ('succeeded', 'failed')) <> (completed_at is not null and latency_ms >= 0) $$,
+       and (status in ('succeeded', 'failed')) <> (completed_at is not null and completed_at >= started_at) $$,
   'the guard gave every event that finished its completion time'
 );
 update app.tool_events
@@ -238,8 +237,9 @@ insert into app.tool_events (profile_id, id, session_id, tool_name, arguments, s
 values ('guarded', 'from-tomorrow', 's', 't', '{}', now() + interval '1 day');
 update app.tool_events set status = 'failed' where profile_id = 'guarded' and id = 'from-tomorrow';
 select results_eq(
-  $$ select latency_ms from app.tool_events where profile_id = 'guarded' and id = 'from-tomorrow' $$,
-  'values (0::bigint)',
+  $$ select completed_at = started_at from app.tool_events
+     where profile_id = 'guarded' and id = 'from-tomorrow' $$,
+  'values (true)',
   'an event that started by a clock since set back took no time, rather than less than none'
 );
 
@@ -431,5 +431,5 @@ select set_eq(
 );
 
 select as_dba();
-select * from finish();
+select finish();
 rollback;

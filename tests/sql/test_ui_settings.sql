@@ -121,5 +121,5 @@ select set_eq(
   'alice''s settings are as she left them'
 );
 
-select * from finish();
+select finish();
 rollback;

@@ -1,4 +1,4 @@
-"""Fixtures for the runner's tests: a database of the test's own, and a folder of SQL to fill it."""
+"""Fixtures for the tests of the runner: a new database for each test, and a folder of SQL files."""
 
 import shutil
 import uuid
@@ -16,7 +16,7 @@ from sessionbase.paths import resource_path
 
 
 class Folder:
-    """A folder of SQL files, and the runner with it at one database."""
+    """A folder of SQL files, at first without app/, and a database to apply it to."""
 
     def __init__(self, path: Path, uri: str) -> None:
         self.path = path
@@ -26,7 +26,9 @@ class Folder:
         shutil.copyfile(resource_path("sql") / "roles.sql", path / "roles.sql")
 
     def write(self, name: str, text: str) -> None:
-        (self.path / name).write_text(text)
+        path = self.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink()
@@ -37,6 +39,13 @@ class Folder:
     def fetch(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.uri) as conn:
             return conn.execute(query.encode()).fetchall()
+
+    def execute(self, *statements: str) -> None:
+        """Run statements as sessionbase_owner, as a DBA would by hand."""
+        with psycopg.connect(self.uri) as conn:
+            conn.execute("set role sessionbase_owner")
+            for statement in statements:
+                conn.execute(statement.encode())
 
 
 @pytest.fixture
@@ -50,5 +59,5 @@ def empty_database(db: psycopg.Connection[Any]) -> Iterator[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, empty_database: str) -> Folder:
-    """Return an SQL folder with roles.sql alone."""
+    """Return an SQL folder that holds only roles.sql, with an empty database."""
     return Folder(tmp_path / "sql", empty_database)

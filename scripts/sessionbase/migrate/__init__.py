@@ -1,1 +1,1 @@
-"""The migration runner: roles, numbered migrations, and the living schema `api`."""
+"""The migration runner: roles, numbered migrations and repeatable files."""

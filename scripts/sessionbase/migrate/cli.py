@@ -19,7 +19,7 @@ SqlDir = Annotated[
     Path | None,
     typer.Option(
         "--sql-dir",
-        help="The folder with roles.sql, migrations/ and api/. Without it: the shipped one.",
+        help="The folder with roles.sql, migrations/, app/ and api/. Without it: the shipped one.",
         show_default=False,
     ),
 ]
@@ -36,25 +36,26 @@ def _print(line: str) -> None:
 
 def _print_report(report: MigrateReport) -> None:
     if report.dry_run:
-        # It is applied in every run, and says what is so already.
+        # It is applied in every run; what exists already stays.
         _print(f"roles.sql: {'applied in every run' if report.roles == 'applied' else 'to skip'}")
         for migration in report.migrations:
-            _print(f"to apply: {migration.version:04}_{migration.name}.sql")
-        for file in report.api_files:
-            _print(f"schema api, to bring to: {file}")
-    if report.api:
-        for name in report.api.recreated:
-            _print(f"dropped and made again, since it can't be replaced in place: {name}")
-        for name in report.api.dropped:
-            _print(f"dropped, since no file defines it: {name}")
-    if report.nothing_to_do and report.dry_run:
-        _print("no migration and no API change; dry run: nothing was changed")
-    elif report.nothing_to_do:
-        _print("nothing to do: the database is what the folder says")
+            _print(f"to apply: migrations/{migration.version:04}_{migration.name}.sql")
+        for file in report.repeatable_files:
+            _print(f"to apply: {file}")
+    if report.repeatable:
+        for name in report.repeatable.recreated:
+            _print(f"dropped and created again, because it can't be replaced in place: {name}")
+        for name in report.repeatable.dropped:
+            _print(f"dropped, because no file defines it: {name}")
+    if report.nothing_to_do:
+        _print("nothing to do: the database is up to date")
     elif report.dry_run:
         _print("dry run: nothing was changed")
     else:
-        _print(f"done: {len(report.migrations)} migrations, {len(report.api_files)} api files")
+        _print(
+            f"done: {len(report.migrations)} migrations, "
+            f"{len(report.repeatable_files)} files of app/ and api/"
+        )
 
 
 @app.callback(invoke_without_command=True)
@@ -76,17 +77,18 @@ def run(  # noqa: PLR0917 - typer passes them by name
     ] = "5s",
     as_json: AsJson = False,
 ) -> None:
-    """Bring a database to what the SQL files say.
+    """Apply the SQL files to a database.
 
-    First roles.sql, where the login may create roles; then each new file of migrations/, in its
-    own transaction; then, if a file in api/ changed, schema api, in one transaction and in place,
-    so that no client is disturbed; at last PostgREST is told to reload. Everything belongs to the
-    role sessionbase_owner, whoever runs it. Of several runners at once one works, and the others
-    wait. Connect to PostgreSQL itself, not to a pooler that shares sessions: the lock that keeps
-    runners apart is the session's.
+    First roles.sql, if the login may create roles. Then each new file of migrations/, in its own
+    transaction. Then, if one of them changed or a migration was applied, all files of app/ and
+    api/, in one transaction; they replace functions and views in place, so that no request fails.
+    At the end PostgREST gets the notification to reload its schema cache. The role
+    sessionbase_owner owns all objects, whatever the login. If several runners start at once, one
+    works and the others wait. Connect to PostgreSQL itself and not to a pooler in transaction
+    mode: the runner holds a session-level lock.
 
-    Exit code 0: done, or nothing to do. 1: refused, or a file failed; the database is as it was
-    before that file, and the line on stderr names the file, line and statement.
+    Exit code 0: done, or nothing to do. 1: refused, or a file failed; that file was rolled back,
+    and the line on stderr names the file, line and statement.
 
     Example: sessionbase migrate --db-uri postgresql://dba@db.example/app --dry-run
     """
@@ -117,7 +119,7 @@ def _plan_as_json(plan: Plan) -> dict[str, Any]:
         "newer": plan.newer,
         "gaps": plan.gaps,
         "broken_at": plan.broken_at,
-        "api_files": plan.api_files,
+        "repeatable_files": plan.repeatable_files,
     }
 
 
@@ -130,8 +132,9 @@ def show_status(
 ) -> None:
     """List the migrations that are applied, pending, changed and missing.
 
-    Changed: a file was edited after it was applied. Missing: it was applied, and is gone from the
-    folder. Newer: the database has it, and the folder ends before it. It reads only.
+    Changed: the file was edited after it was applied. Missing: it was applied, and was deleted from
+    the folder. Newer: it was applied, and its number is above the folder's last. Gap: a number
+    without a file. Pending lists files of app/ and api/ too. Reads only.
 
     Example: sessionbase migrate status --json
     """
@@ -149,12 +152,12 @@ def show_status(
         ("missing", plan.missing),
         ("newer", plan.newer),
         ("gap", [f"{number:04}" for number in plan.gaps]),
-        ("pending", plan.api_files),
+        ("pending", plan.repeatable_files),
     ):
         for name in names:
             _print(f"{state:<8} {name}")
     if plan.broken_at is not None:
-        _print(f"edited   the ledger's row {plan.broken_at} does not follow from those before it")
+        _print(f"edited   row {plan.broken_at} of the ledger does not match the rows before it")
 
 
 @app.command("dump")
@@ -165,15 +168,15 @@ def print_schema(
         Path | None,
         typer.Option(
             "--pg-dump",
-            help="The pg_dump to use, as new as the server. Without it: the embedded PostgreSQL's.",
+            help="The pg_dump to use, not older than the server. Without it: the embedded one.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Print the schemas app, api and ops as SQL, without what varies from run to run.
+    """Print the schemas app, api and ops as SQL.
 
-    The repository keeps the result in sql/schema.sql, for people who review: the difference that
-    a change of the SQL makes there is the difference that it makes in a database.
+    Lines that differ from run to run are left out. The repository keeps the result in
+    sql/schema.sql: its diff in a review shows what a change of the SQL files changes in a database.
 
     Example: sessionbase migrate dump > sql/schema.sql
     """

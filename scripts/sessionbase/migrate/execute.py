@@ -1,4 +1,4 @@
-"""Running a file's statements so that a failure says where and what."""
+"""Running the statements of a file; a failure names the file, the line and the statement."""
 
 from collections.abc import Iterable
 
@@ -8,12 +8,14 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.files import SqlFile, Statement
 from sessionbase.migrate.ledger import Connection
 
+_NO_FUNCTION = "42883"  # undefined_function
+
 
 class StatementFailed(SessionbaseError):
-    """PostgreSQL refused a statement of a file; `sqlstate` and `statement` say which and why."""
+    """PostgreSQL refused the `statement` of a file, with the error code `sqlstate`."""
 
     def __init__(self, file: SqlFile, statement: Statement, error: psycopg.Error) -> None:
-        """Put together what `error` says and where in the file it was."""
+        """Make the message from `error` and its place in the file."""
         self.statement = statement
         self.sqlstate = error.sqlstate
         diag = error.diag
@@ -21,22 +23,26 @@ class StatementFailed(SessionbaseError):
         line = statement.line
         if position and position.isdigit():
             line = file.line_at(statement.offset + int(position) - 1)
-        told = diag.message_primary or str(error)
+        message = diag.message_primary or str(error)
         if diag.message_detail:
-            told = f"{told}; {' '.join(diag.message_detail.split())}"
+            message = f"{message}; {' '.join(diag.message_detail.split())}"
         hint = diag.message_hint
+        if error.sqlstate == _NO_FUNCTION and hint is None:
+            hint = "no file of app/ and no earlier migration defines it"
         if isinstance(error, psycopg.errors.LockNotAvailable):
             hint = (
-                "another session uses what it changes: see pg_stat_activity and "
-                "pg_blocking_pids(), run again when it has ended, or wait longer by --lock-timeout"
+                "another session holds a lock on the object: see pg_stat_activity and "
+                "pg_blocking_pids(); run again when that session has ended, or wait longer with "
+                "--lock-timeout"
             )
-        super().__init__(f"{file.label}, line {line}: {told}, in: {statement.summary}", hint)
+        super().__init__(f"{file.label}, line {line}: {message}, in: {statement.summary}", hint)
 
 
 def apply_session_settings(conn: Connection, lock_timeout_ms: int) -> None:
-    """Give the running transaction the same settings whoever's login it is.
+    """Set the same settings for the running transaction, whatever the login has as defaults.
 
-    With an empty search_path a name without its schema fails at once, not in production.
+    `lock_timeout_ms` is in milliseconds; 0 waits without end. The search_path is empty, so that a
+    name without its schema fails here and not later in production.
     """
     for name, value in {
         "lock_timeout": str(lock_timeout_ms),
@@ -57,7 +63,7 @@ def run_statements(conn: Connection, file: SqlFile, statements: Iterable[Stateme
             if conn.closed:
                 raise SessionbaseError(
                     f"{file.label}, line {statement.line}: the connection was lost",
-                    "nothing of this file was kept; run again",
+                    "the transaction of this file was rolled back; run again",
                 ) from error
             raise StatementFailed(file, statement, error) from error
         except psycopg.Error as error:

@@ -1,4 +1,4 @@
-"""The SQL folder: what its files are, and what is wrong with them before anything runs."""
+"""The SQL folder: which files it has, and how a file is split into statements."""
 
 import hashlib
 import re
@@ -76,11 +76,20 @@ class Migration:
 
 @dataclass(frozen=True)
 class SqlFolder:
-    """All that the folder says: roles.sql (optional), the migrations in order, the api files."""
+    """The files of an SQL folder; `migrations`, `app` and `api` are in the order they run in."""
 
     roles: SqlFile | None
+    """roles.sql; None where the folder has none."""
     migrations: list[Migration]
+    app: list[SqlFile]
+    """The functions of schema app."""
     api: list[SqlFile]
+    """The views and functions of schema api."""
+
+    @property
+    def repeatable(self) -> list[SqlFile]:
+        """The repeatable files: those of app/, then those of api/."""
+        return self.app + self.api
 
 
 def _read(folder: Path, path: Path) -> SqlFile:
@@ -115,8 +124,12 @@ def _read_migrations(folder: Path) -> list[Migration]:
     return [by_version[version] for version in sorted(by_version)]
 
 
+def _read_repeatable(folder: Path, name: str) -> list[SqlFile]:
+    return [_read(folder, path) for path in sorted((folder / name).glob("*.sql"))]
+
+
 def read_folder(folder: Path) -> SqlFolder:
-    """Read the SQL folder.
+    """Read the SQL folder; of its parts only migrations/ has to exist.
 
     Raises SessionbaseError for a folder without migrations/, a bad file name, or two files with
     one number.
@@ -127,68 +140,6 @@ def read_folder(folder: Path) -> SqlFolder:
     return SqlFolder(
         roles=_read(folder, roles) if roles.exists() else None,
         migrations=_read_migrations(folder),
-        api=[_read(folder, path) for path in sorted((folder / "api").glob("*.sql"))],
+        app=_read_repeatable(folder, "app"),
+        api=_read_repeatable(folder, "api"),
     )
-
-
-def _refuse(file: SqlFile, statement: Statement, why: str, hint: str) -> SessionbaseError:
-    return SessionbaseError(
-        f"{file.label}, line {statement.line}: {why}: {statement.summary}", hint
-    )
-
-
-def check_migration(file: SqlFile) -> list[Statement]:
-    """Return the file's statements, refusing what would break out of the runner's transaction."""
-    statements = file.statements()
-    for statement in statements:
-        tree = statement.tree
-        if isinstance(tree, ast.TransactionStmt):
-            raise _refuse(
-                file,
-                statement,
-                "transaction control in a file",
-                "the runner wraps each file in a transaction of its own",
-            )
-        if isinstance(tree, ast.VariableSetStmt) and tree.name in {"role", "session_authorization"}:
-            raise _refuse(
-                file,
-                statement,
-                "a change of role in a file",
-                "the runner chooses the role, so that sessionbase_owner owns every object",
-            )
-    return statements
-
-
-def defined_in_api(tree: ast.Node) -> tuple[str, str] | None:
-    """Return kind (`view`, `routine`) and name of what a statement makes or replaces in schema api.
-
-    None for every other statement.
-    """
-    if isinstance(tree, ast.ViewStmt) and tree.replace and tree.view is not None:
-        kind, names = "view", [tree.view.schemaname, tree.view.relname]
-    elif isinstance(tree, ast.CreateFunctionStmt) and tree.replace:
-        kind, names = "routine", [part.sval for part in tree.funcname or ()]
-    else:
-        return None
-    return (kind, str(names[1])) if len(names) == 2 and names[0] == "api" else None
-
-
-def check_api(file: SqlFile) -> list[Statement]:
-    """Return the file's statements, refusing what is not part of a projection.
-
-    Allowed are `create or replace view`, `function` and `procedure` in schema api, `comment on`,
-    `grant` and `revoke`: these can be repeated, and leave nothing that the runner can't see and
-    drop when a file defines it no more.
-    """
-    statements = file.statements()
-    for statement in statements:
-        is_note = isinstance(statement.tree, ast.CommentStmt | ast.GrantStmt)
-        if not is_note and defined_in_api(statement.tree) is None:
-            raise _refuse(
-                file,
-                statement,
-                "not allowed in api/",
-                "only create or replace view, function or procedure api.NAME, comment on, grant "
-                "and revoke; anything else belongs in a migration",
-            )
-    return statements

@@ -1,4 +1,4 @@
-"""The ledger: what was applied to a database, and what that means for the files of today."""
+"""The ledger: what was applied to a database, compared with the files of the SQL folder."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -11,6 +11,9 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.files import Migration, SqlFolder
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+OWNER = "sessionbase_owner"
+"""The role that owns every object."""
 
 # The ledger can't come from a migration: the first migration's own row goes into it.
 CREATE_LEDGER = """
@@ -30,22 +33,23 @@ comment on column ops.migrations.version is 'The number that the file''s name st
 comment on column ops.migrations.name is 'The rest of the file''s name, without .sql.';
 comment on column ops.migrations.sha256 is 'SHA-256 of the file''s bytes, in hex.';
 comment on column ops.migrations.chain is
-  'SHA-256 of the previous row''s chain followed by this row''s sha256 (both in hex): it shows '
-  'an edit of the history.';
+  'SHA-256 of the previous row''s chain followed by this row''s sha256 (both in hex). It does not '
+  'match if a row was edited later.';
 comment on column ops.migrations.applied_by is 'The login that ran it.';
 comment on column ops.migrations.applied_at is 'When its transaction began.';
 comment on column ops.migrations.duration_ms is 'How long its statements took, in milliseconds.';
-create table ops.api_files (
+create table ops.repeatable_files (
   file text primary key,
   sha256 text not null constraint sha256_is_hex check (sha256 ~ '^[0-9a-f]{64}$'),
   applied_at timestamptz not null default now()
 );
-comment on table ops.api_files is 'The files of sql/api that schema api was last made from.';
-comment on column ops.api_files.file is 'The file''s path below sql/.';
-comment on column ops.api_files.sha256 is 'SHA-256 of the file''s bytes, in hex.';
-comment on column ops.api_files.applied_at is 'When schema api was brought to what it says.';
+comment on table ops.repeatable_files is
+  'The files of sql/app and sql/api that were applied last.';
+comment on column ops.repeatable_files.file is 'The file''s path below sql/.';
+comment on column ops.repeatable_files.sha256 is 'SHA-256 of the file''s bytes, in hex.';
+comment on column ops.repeatable_files.applied_at is 'When the files were applied.';
 alter table ops.migrations enable row level security;
-alter table ops.api_files enable row level security;
+alter table ops.repeatable_files enable row level security;
 """
 
 
@@ -69,19 +73,25 @@ class Applied:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a folder means for a database. `newer` holds the rows above the folder's last number."""
+    """The difference between a folder and a database. Files are named without their folder."""
 
     applied: list[Applied]
     pending: list[Migration]
     changed: list[str]
+    """Files that were edited or renamed after they were applied."""
     missing: list[str]
+    """Files that were applied and are not in the folder any more."""
     newer: list[str]
+    """Files that were applied and have a number above the folder's last."""
     gaps: list[int]
     """Numbers that neither a file nor the ledger has, below the folder's last."""
-    api_files: list[str]
-    """The api files to apply or forget, empty where schema api is as they say."""
+    repeatable_files: list[str]
+    """Labels of the files of app/ and api/ to apply, in order, and then of deleted ones.
+
+    All files, if one of them changed or a migration is pending; else empty.
+    """
     broken_at: int | None = field(default=None)
-    """The first version whose chain does not follow from the rows before it."""
+    """The first version whose chain does not match the rows before it."""
 
 
 def next_chain(previous: str, sha256: str) -> str:
@@ -89,10 +99,17 @@ def next_chain(previous: str, sha256: str) -> str:
     return hashlib.sha256((previous + sha256).encode()).hexdigest()
 
 
+def tables_in_ops(conn: Connection) -> set[str]:
+    """Return the names of the tables in schema ops; the login needs no right on the schema."""
+    rows = conn.execute(
+        "select relname from pg_class where relnamespace = to_regnamespace('ops') and relkind = 'r'"
+    ).fetchall()
+    return {str(row[0]) for row in rows}
+
+
 def ledger_exists(conn: Connection) -> bool:
-    """Tell whether a runner has been at this database."""
-    row = conn.execute("select to_regclass('ops.migrations') is not null").fetchone()
-    return bool(row and row[0])
+    """Tell whether this database has our ledger."""
+    return tables_in_ops(conn) >= {"migrations", "repeatable_files"}
 
 
 def _read_rows(conn: Connection) -> tuple[list[Applied], dict[str, str]]:
@@ -103,11 +120,11 @@ def _read_rows(conn: Connection) -> tuple[list[Applied], dict[str, str]]:
             "select version, name, sha256, chain, applied_by, applied_at, duration_ms"
             " from ops.migrations order by version"
         ).fetchall()
-        files = conn.execute("select file, sha256 from ops.api_files").fetchall()
+        files = conn.execute("select file, sha256 from ops.repeatable_files").fetchall()
     except psycopg.errors.InsufficientPrivilege as error:
         raise SessionbaseError(
             f"this login may not read the migration ledger: {error.diag.message_primary}",
-            "as a DBA: grant sessionbase_owner to it",
+            f"as a DBA: grant {OWNER} to it",
         ) from error
     return [Applied(*row) for row in rows], dict(files)
 
@@ -122,14 +139,14 @@ def _first_broken(applied: list[Applied]) -> int | None:
 
 
 def make_plan(conn: Connection, folder: SqlFolder) -> Plan:
-    """Compare the ledger with the folder; it reads only."""
-    applied, api_before = _read_rows(conn)
+    """Compare the ledger with the folder. Reads only."""
+    applied, before = _read_rows(conn)
     files = {migration.version: migration for migration in folder.migrations}
     last = max(files, default=0)
     done = {row.version for row in applied}
-    api_now = {file.label: file.sha256 for file in folder.api}
+    now = {file.label: file.sha256 for file in folder.repeatable}
     pending = [migration for migration in folder.migrations if migration.version not in done]
-    differing = {label for label, _ in api_now.items() ^ api_before.items()}
+    deleted = sorted(before.keys() - now.keys())
     return Plan(
         applied=applied,
         pending=pending,
@@ -144,14 +161,14 @@ def make_plan(conn: Connection, folder: SqlFolder) -> Plan:
         ],
         newer=[row.file_name for row in applied if row.version > last],
         gaps=[number for number in range(1, last) if number not in files and number not in done],
-        # A migration can change what a view selects, so the whole projection follows it.
-        api_files=sorted(differing | set(api_now)) if pending or differing else [],
+        # A migration can change what a view selects, so all of them are applied after it.
+        repeatable_files=[*now, *deleted] if pending or now != before else [],
         broken_at=_first_broken(applied),
     )
 
 
 def validate_plan(plan: Plan) -> None:
-    """Raise a SessionbaseError where the folder does not continue the database's history."""
+    """Raise a SessionbaseError where the folder's migrations do not continue the ledger."""
     if plan.newer:
         raise SessionbaseError(
             f"the database is newer than this folder: it has {', '.join(plan.newer)}",
@@ -159,8 +176,8 @@ def validate_plan(plan: Plan) -> None:
         )
     if plan.missing:
         raise SessionbaseError(
-            f"applied and gone from migrations/: {', '.join(plan.missing)}",
-            "bring the file back from version control",
+            f"applied, but deleted from migrations/: {', '.join(plan.missing)}",
+            "restore the file from version control",
         )
     if plan.changed:
         raise SessionbaseError(
@@ -170,12 +187,12 @@ def validate_plan(plan: Plan) -> None:
     if plan.gaps:
         raise SessionbaseError(
             f"migrations/ has no file numbered {', '.join(f'{number:04}' for number in plan.gaps)}",
-            "the numbers start at 0001 and leave no gap",
+            "the numbers start at 0001 and have no gap",
         )
     if plan.broken_at is not None:
         raise SessionbaseError(
-            f"the ledger ops.migrations was edited: row {plan.broken_at} does not follow from the "
-            "rows before it",
+            f"the ledger ops.migrations was edited: the chain of row {plan.broken_at} does not "
+            "match the rows before it",
             "restore its rows from a backup",
         )
 
@@ -197,10 +214,11 @@ def record_migration(conn: Connection, migration: Migration, duration_ms: int) -
     )
 
 
-def record_api_files(conn: Connection, folder: SqlFolder) -> None:
-    """Note in the running transaction which files schema api now follows."""
-    conn.execute("delete from ops.api_files")
-    for file in folder.api:
+def record_repeatable_files(conn: Connection, folder: SqlFolder) -> None:
+    """Write into the running transaction which repeatable files were applied."""
+    conn.execute("delete from ops.repeatable_files")
+    for file in folder.repeatable:
         conn.execute(
-            "insert into ops.api_files (file, sha256) values (%s, %s)", (file.label, file.sha256)
+            "insert into ops.repeatable_files (file, sha256) values (%s, %s)",
+            (file.label, file.sha256),
         )

@@ -1,4 +1,4 @@
-"""The migration runner: roles, then each new migration, then schema api."""
+"""The migration runner: roles.sql, then each new migration, then the repeatable files."""
 
 import re
 import time
@@ -11,18 +11,14 @@ import psycopg
 
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError, UsageError
+from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
+from sessionbase.migrate.database import check_database
 from sessionbase.migrate.execute import StatementFailed, apply_session_settings, run_statements
-from sessionbase.migrate.files import (
-    Migration,
-    SqlFile,
-    SqlFolder,
-    Statement,
-    check_api,
-    check_migration,
-    read_folder,
-)
+from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
+from sessionbase.migrate.functions import create_missing
 from sessionbase.migrate.ledger import (
     CREATE_LEDGER,
+    OWNER,
     Connection,
     Plan,
     ledger_exists,
@@ -30,10 +26,9 @@ from sessionbase.migrate.ledger import (
     record_migration,
     validate_plan,
 )
-from sessionbase.migrate.projection import ApiReport, project
+from sessionbase.migrate.repeatable import RepeatableReport, apply_repeatable
 from sessionbase.paths import resource_path
 
-OWNER = "sessionbase_owner"
 ROLES = (
     OWNER,
     "sessionbase_replicator",
@@ -43,22 +38,26 @@ ROLES = (
     "auditor",
 )
 
-# One runner at a time in a database: a session-level advisory lock on this key ("sessbase" in
-# ASCII). It is the database's own, so a runner that dies lets go of it.
+# Only one runner works in a database at a time: it holds a session-level advisory lock on this key
+# ("sessbase" in ASCII). The lock is per database, and is released when the session ends.
 LOCK_KEY = int.from_bytes(b"sessbase", "big")
 
-# Roles belong to the whole cluster, and the lock does not: runners in two databases can write one
-# role's row at once. PostgreSQL then refuses the second, which has only to try again.
+# Roles belong to the whole cluster, but the lock only to one database: runners in two databases can
+# write the row of one role at the same time. PostgreSQL then refuses the second, which tries again.
 _ROLES_TRIES = 10
 
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000}
 
 Log = Callable[[str], None]
+"""Called with one line of text about each step, for a person who watches."""
 
 
 @dataclass(frozen=True)
 class AppliedMigration:
-    """A migration that this run applied; in a dry run it would, and `duration_ms` is None."""
+    """A migration that this run applied, or in a dry run would apply.
+
+    `duration_ms` is in milliseconds, and None in a dry run.
+    """
 
     version: int
     name: str
@@ -71,31 +70,36 @@ class MigrateReport:
 
     dry_run: bool
     roles: str
-    """`applied`, or `skipped` where the login may not create roles and they are there."""
+    """`applied`, or `skipped` where the login may not create roles and they exist already."""
     migrations: list[AppliedMigration] = field(default_factory=list)
-    api_files: list[str] = field(default_factory=list)
-    """The api files that were applied, or that are gone and therefore forgotten."""
-    api: ApiReport | None = None
-    """What became of schema api; None where nothing there changed, and in a dry run."""
+    repeatable_files: list[str] = field(default_factory=list)
+    """The files of app/ and api/ that were applied, and deleted files, removed from the history."""
+    repeatable: RepeatableReport | None = None
+    """What changed in the schemas app and api; None where no file was applied."""
 
     @property
     def nothing_to_do(self) -> bool:
-        """Tell whether the database already was what the folder says."""
-        return not self.migrations and not self.api_files
+        """Tell whether the database was up to date already."""
+        return not self.migrations and not self.repeatable_files
 
 
 def parse_lock_timeout(text: str) -> int:
-    """Return the milliseconds of a duration like `500ms`, `5s` or `1min`; 0 waits without end."""
+    """Return the milliseconds of a duration like `500ms`, `5s` or `1min`.
+
+    Raises UsageError for any other text.
+    """
     match = re.fullmatch(r"(\d+)\s*(ms|s|min)", text.strip())
     if match is None:
-        raise UsageError(f"--lock-timeout {text!r} is no duration", "a number and ms, s or min: 5s")
+        raise UsageError(
+            f"--lock-timeout {text!r} is no duration", "write a number and ms, s or min: 5s"
+        )
     return int(match[1]) * _UNITS_MS[match[2]]
 
 
 def _missing_roles(conn: Connection) -> list[str]:
     rows = conn.execute("select rolname from pg_roles where rolname = any(%s)", (list(ROLES),))
-    there = {row[0] for row in rows.fetchall()}
-    return [role for role in ROLES if role not in there]
+    existing = {row[0] for row in rows.fetchall()}
+    return [role for role in ROLES if role not in existing]
 
 
 def _may_create_roles(conn: Connection) -> bool:
@@ -107,18 +111,22 @@ def _may_create_roles(conn: Connection) -> bool:
 
 def _may_become_owner(conn: Connection) -> bool:
     row = conn.execute(
-        "select pg_has_role(session_user, oid, 'set') from pg_roles where rolname = %s", (OWNER,)
+        # Before 16 every member may become the role, and pg_has_role does not know 'set'.
+        "select pg_has_role(session_user, oid,"
+        " case when current_setting('server_version_num')::int < 160000 then 'member'"
+        " else 'set' end) from pg_roles where rolname = %s",
+        (OWNER,),
     ).fetchone()
     return bool(row and row[0])
 
 
 def _require_roles(conn: Connection) -> None:
-    """Raise a SessionbaseError where the rest could not run as the owner of the objects."""
+    """Raise a SessionbaseError where a role is missing or the login can't become the owner."""
     missing = _missing_roles(conn)
     if missing:
         raise SessionbaseError(
             f"the roles {', '.join(missing)} are missing, and this login may not create them",
-            "a DBA runs once: psql -f sql/roles.sql",
+            "a DBA runs once in this database: psql -f sql/roles.sql",
         )
     if not _may_become_owner(conn):
         raise SessionbaseError(
@@ -131,7 +139,7 @@ def _apply_roles(conn: Connection, roles: SqlFile | None, log: Log) -> str:
     """Apply roles.sql where the login may; return `applied` or `skipped`."""
     if roles is None or not _may_create_roles(conn):
         _require_roles(conn)
-        log("roles.sql skipped: this login may not create roles, and they are all there")
+        log("roles.sql skipped: this login may not create roles, and all of them exist")
         return "skipped"
     statements = check_migration(roles)
     for last_try in [False] * (_ROLES_TRIES - 1) + [True]:
@@ -141,9 +149,9 @@ def _apply_roles(conn: Connection, roles: SqlFile | None, log: Log) -> str:
                 run_statements(conn, roles, statements)
             break
         except StatementFailed as failure:
-            # XX000 "tuple concurrently updated", 23505 and 42710: the other made it first.
+            # XX000 "tuple concurrently updated", 23505 and 42710: the other runner was faster.
             if failure.sqlstate == "42501" and not _missing_roles(conn) and _may_become_owner(conn):
-                log("roles.sql skipped: the roles are there, and another login made them")
+                log("roles.sql skipped: the roles exist, and another login created them")
                 return "skipped"
             if last_try or failure.sqlstate not in {"XX000", "23505", "42710"}:
                 raise
@@ -156,8 +164,8 @@ def _apply_roles(conn: Connection, roles: SqlFile | None, log: Log) -> str:
 def _locked(conn: Connection, log: Log) -> Iterator[None]:
     row = conn.execute("select pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
     if row != (True,):
-        log("another runner is at work in this database: waiting for it to end")
-        # A login can have its own timeouts, and this wait is not what they are meant for.
+        log("another runner is working in this database: waiting for it to end")
+        # The login can have timeouts as its defaults; this wait may take longer.
         conn.execute("set lock_timeout = 0")
         conn.execute("set statement_timeout = 0")
         conn.execute("select pg_advisory_lock(%s)", (LOCK_KEY,))
@@ -170,7 +178,7 @@ def _locked(conn: Connection, log: Log) -> Iterator[None]:
 
 @contextmanager
 def _open(db_uri: str) -> Iterator[Connection]:
-    """Connect, with every transaction opened explicitly."""
+    """Connect in autocommit mode: every transaction is opened explicitly."""
     with connect(db_uri) as conn:
         conn.autocommit = True
         yield conn
@@ -185,37 +193,36 @@ def _create_ledger(conn: Connection) -> None:
             conn.execute(CREATE_LEDGER.encode())
     except psycopg.errors.InsufficientPrivilege as error:
         raise SessionbaseError(
-            f"{OWNER} may not make the ledger: {error.diag.message_primary}",
+            f"{OWNER} may not create the ledger: {error.diag.message_primary}",
             f"a DBA runs in this database: grant create on database {conn.info.dbname} to {OWNER}",
         ) from error
 
 
-def _apply(
-    conn: Connection, migration: Migration, statements: list[Statement], lock_timeout_ms: int
-) -> AppliedMigration:
-    start = time.monotonic()
-    with conn.transaction():
-        apply_session_settings(conn, lock_timeout_ms)
-        run_statements(conn, migration.file, statements)
-        duration_ms = round((time.monotonic() - start) * 1000)
-        record_migration(conn, migration, duration_ms)
-    return AppliedMigration(migration.version, migration.name, duration_ms)
+@dataclass(frozen=True)
+class _Work:
+    """The files that a run applies, checked and split into statements."""
+
+    migrations: list[tuple[Migration, list[Statement]]]
+    repeatable: RepeatableFiles | None
+    """None where the repeatable files are up to date."""
 
 
-def _check(
-    plan: Plan, folder: SqlFolder
-) -> tuple[list[tuple[Migration, list[Statement]]], list[tuple[SqlFile, list[Statement]]]]:
-    """Refuse all that can be refused before anything runs; return what is to run, parsed."""
+def _check(plan: Plan, folder: SqlFolder) -> _Work:
+    """Return the work of a plan; raise SessionbaseError where it must not start."""
     validate_plan(plan)
     migrations = [(migration, check_migration(migration.file)) for migration in plan.pending]
-    api = [(file, check_api(file)) for file in folder.api] if plan.api_files else []
-    return migrations, api
+    needed = bool(plan.pending or plan.repeatable_files)
+    return _Work(migrations, check_repeatable(folder) if needed else None)
 
 
 def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
-    """Read the plan in a read-only transaction, as the owner where the login may."""
+    """Check the database and compare it with the folder, in a read-only transaction.
+
+    It acts as the owner where the login may.
+    """
     with conn.transaction():
         conn.execute("set transaction read only")
+        check_database(conn)
         if _may_become_owner(conn):
             conn.execute(f"set local role {OWNER}".encode())
         return make_plan(conn, folder)
@@ -231,8 +238,36 @@ def _dry_run(conn: Connection, folder: SqlFolder) -> MigrateReport:
         dry_run=True,
         roles="applied" if may_create_roles and folder.roles else "skipped",
         migrations=[AppliedMigration(m.version, m.name, None) for m in plan.pending],
-        api_files=plan.api_files,
+        repeatable_files=plan.repeatable_files,
     )
+
+
+def _run(
+    conn: Connection,
+    folder: SqlFolder,
+    work: _Work,
+    report: MigrateReport,
+    *,
+    lock_timeout_ms: int,
+    log: Log,
+) -> None:
+    """Apply the migrations, each in its own transaction, and then the repeatable files."""
+    files = work.repeatable or RepeatableFiles([], [], [])
+    created: frozenset[int] = frozenset()
+    for migration, statements in work.migrations:
+        start = time.monotonic()
+        with conn.transaction():
+            apply_session_settings(conn, lock_timeout_ms)
+            # So that a trigger, default or policy of this migration can name them.
+            created |= create_missing(conn, files.app, created)
+            run_statements(conn, migration.file, statements)
+            duration_ms = round((time.monotonic() - start) * 1000)
+            record_migration(conn, migration, duration_ms)
+        report.migrations.append(AppliedMigration(migration.version, migration.name, duration_ms))
+        log(f"applied {migration.file.label} in {duration_ms} ms")
+    if report.repeatable_files:
+        report.repeatable = apply_repeatable(conn, files, folder, lock_timeout_ms, created)
+        log(f"applied the {len(folder.repeatable)} files of app/ and api/")
 
 
 def migrate(
@@ -243,12 +278,12 @@ def migrate(
     lock_timeout_ms: int = 5000,
     log: Log = lambda _: None,
 ) -> MigrateReport:
-    """Bring the database to what the SQL folder says, and return what was done.
+    """Apply the SQL folder to the database, and return what was done.
 
     `sql_dir` is the shipped folder unless named. `lock_timeout_ms` (milliseconds, 0 without end)
-    is how long a statement of a migration may wait for a lock. `log` gets one line of text for each
-    step. Raises SessionbaseError; every file that was
-    finished before stays applied, the one that failed leaves nothing behind.
+    is how long a statement may wait for a lock. `log` gets one line of text for each step. Raises
+    SessionbaseError; the files before the one that failed stay applied, and that one is rolled
+    back.
     """
     folder = read_folder(sql_dir or resource_path("sql"))
     with _open(db_uri) as conn:
@@ -256,25 +291,22 @@ def migrate(
             return _dry_run(conn, folder)
         with _locked(conn, log):
             plan = _read_plan(conn, folder)
-            migrations, api = _check(plan, folder)
+            work = _check(plan, folder)
             roles = _apply_roles(conn, folder.roles, log)
             conn.execute(f"set role {OWNER}".encode())
             _create_ledger(conn)
-            report = MigrateReport(dry_run=False, roles=roles, api_files=plan.api_files)
-            for migration, statements in migrations:
-                applied = _apply(conn, migration, statements, lock_timeout_ms)
-                report.migrations.append(applied)
-                log(f"applied {migration.file.label} in {applied.duration_ms} ms")
-            if plan.api_files:
-                report.api = project(conn, api, folder, lock_timeout_ms)
-                log(f"schema api now follows {len(api)} files")
+            report = MigrateReport(
+                dry_run=False, roles=roles, repeatable_files=plan.repeatable_files
+            )
+            _run(conn, folder, work, report, lock_timeout_ms=lock_timeout_ms, log=log)
             return report
 
 
 def status(db_uri: str, sql_dir: Path | None = None) -> Plan:
-    """Compare the database with the SQL folder; it only reads, and waits for no one.
+    """Compare the database with the SQL folder. Reads only, and waits for no lock of a runner.
 
-    Raises SessionbaseError where it can't connect or read.
+    Raises SessionbaseError where it can't connect or read, or where the runner must not work on
+    this database.
     """
     folder = read_folder(sql_dir or resource_path("sql"))
     with _open(db_uri) as conn:
@@ -282,6 +314,6 @@ def status(db_uri: str, sql_dir: Path | None = None) -> Plan:
 
 
 def pending(db_uri: str, sql_dir: Path | None = None) -> list[str]:
-    """Return the names of the files that `migrate` would apply: migrations, then api files."""
+    """Return the labels of the files that `migrate` would apply, in order."""
     plan = status(db_uri, sql_dir)
-    return [migration.file.label for migration in plan.pending] + plan.api_files
+    return [migration.file.label for migration in plan.pending] + plan.repeatable_files

@@ -71,6 +71,9 @@ def up(  # noqa: PLR0917 - typer passes them by name
     sample. Later runs start what does not run and apply new SQL files. The servers keep running
     after the shell is closed; `sessionbase down` stops them.
 
+    The environment variable SESSIONBASE_POSTGRES_BIN names a folder of PostgreSQL programs (15 to
+    18) to use instead of the embedded ones.
+
     Example: sessionbase up --port 8080 --admin-port 8081
     """
     options = manage.UpOptions(port, admin_port, postgres, postgrest, docs_port if docs else None)
