@@ -6,8 +6,8 @@ from sessionbase.doctor.lints import read_lints
 _INTRODUCTION = """\
 # sessionbase doctor
 
-`.venv/bin/sessionbase doctor` checks a database of sessionbase: roles with too many rights, rights that
-nobody intended, policies that are missing or slow, triggers that are disabled, functions that
+`.venv/bin/sessionbase doctor` checks a database of sessionbase: roles with too many rights, rights
+that nobody intended, policies that are missing or slow, triggers that are disabled, functions that
 differ from the shipped files. It reads only the system catalogue, in one read-only transaction, so
 any login is enough, and it can run in production at any time.
 
