@@ -16,6 +16,7 @@ from pglast.stream import RawStream
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.files import SqlFile, Statement, read_folder
+from sessionbase.paths import command
 
 _SCHEMAS = {"app", "api"}
 _OUTPUTS = {FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE}
@@ -56,7 +57,7 @@ class ShippedFunction:
     @property
     def remediation(self) -> str:
         """How to bring the function in a database to what the file says."""
-        first = "sessionbase migrate; it skips a file that is unchanged since it was applied. "
+        first = f"{command()} migrate; it skips a file that is unchanged since it was applied. "
         if self.file.label.startswith("migrations/"):
             again = re.sub(
                 r"(?i)^create\s+(function|procedure)", r"create or replace \1", self._text
