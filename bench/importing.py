@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from sessionbase.importer.tool_events import import_tool_events
+from sessionbase.legacy.importer import import_tool_events
 
 COLUMNS = "id, session_id, thread_id, tool_call_id, tool_name, status, arguments, started_at"
 

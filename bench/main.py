@@ -24,8 +24,8 @@ import modules
 from database import run_pgbench
 from load import Measured, quantile, request, run
 from sessionbase.stack import manage
-from sessionbase.stack.state import dba_uri, require
 from sessionbase.stack.token import make_claims, sign
+from sessionbase.state import dba_uri, require
 
 CLIENTS = 4
 console = Console(width=110)

@@ -10,8 +10,8 @@ const run = promisify(execFile);
 const { SESSIONBASE_REST_URL: url, BENCH_TOKEN: token, BENCH_PROFILE: profile } = process.env;
 const rounds = Number(process.argv[2]);
 const modules = forProfile(profile, { restUrl: url, tokenProvider: () => token });
-const { chatToolEvents, hookifyDecisions, misalignments, todosStore } = modules;
-const { sessionRepoBindings, uiSettingsStore } = modules;
+const { toolEvents, hookifyDecisions, misalignments, todos } = modules;
+const { sessionRepoBindings, uiSettings } = modules;
 
 const session = 'bench-modules';
 const event = { sessionId: session, toolName: 'get_timeline_event', arguments: { n: 1 } };
@@ -21,10 +21,10 @@ const found = { title: 'A title', summary: 'What happened' };
 const binding = { assetPath: '/asset', rootDir: '/root' };
 const settings = { bookmarks: [1, 2, 3], timelinePreferences: { sortOrder: 'asc' } };
 const inSession = `?session_id=eq.${session}`;
-const newEvent = async () => (await chatToolEvents.insert({ ...event, sessionId: 'other' })).id;
+const newEvent = async () => (await toolEvents.insert({ ...event, sessionId: 'other' })).id;
 const newCall = async () => {
   const toolCallId = randomUUID();
-  await chatToolEvents.insert({ ...event, sessionId: 'other', toolCallId });
+  await toolEvents.insert({ ...event, sessionId: 'other', toolCallId });
   return toolCallId;
 };
 const newFinding = async () => {
@@ -32,21 +32,21 @@ const newFinding = async () => {
   const [{ id }] = await misalignments.ingestMisalignmentCandidates('other', [{ ...found, ruleId }]);
   return id;
 };
-const newTodo = async () => (await todosStore.addTodo('x')).id;
-await todosStore.addTodo('the first');
-for (let n = 0; n < 50; n += 1) await chatToolEvents.insert(event);
+const newTodo = async () => (await todos.addTodo('x')).id;
+await todos.addTodo('the first');
+for (let n = 0; n < 50; n += 1) await toolEvents.insert(event);
 
 /** Name; what both need beforehand; the module's call; curl's path and body (none: GET), or method. */
 const cases = [
-  ['chatToolEvents.insert', null, () => chatToolEvents.insert(event),
+  ['toolEvents.insert', null, () => toolEvents.insert(event),
     () => ['/rpc/record_tool_event', { ...eventRow, id: `tool_${randomUUID()}` }]],
-  ['chatToolEvents.updateStatus', newEvent,
-    (id) => chatToolEvents.updateStatus(id, 'succeeded', { result: 1 }),
+  ['toolEvents.updateStatus', newEvent,
+    (id) => toolEvents.updateStatus(id, 'succeeded', { result: 1 }),
     (id) => ['/rpc/transition_tool_event', { id, to_status: 'succeeded', result: 1 }]],
-  ['chatToolEvents.updateStatusByToolCall', newCall,
-    (id) => chatToolEvents.updateStatusByToolCall(id, 'succeeded', { result: 1 }),
+  ['toolEvents.updateStatusByToolCall', newCall,
+    (id) => toolEvents.updateStatusByToolCall(id, 'succeeded', { result: 1 }),
     (id) => ['/rpc/transition_tool_event_by_call', { tool_call_id: id, to_status: 'succeeded', result: 1 }]],
-  ['chatToolEvents.listBySession', null, () => chatToolEvents.listBySession(session),
+  ['toolEvents.listBySession', null, () => toolEvents.listBySession(session),
     () => [`/tool_events${inSession}&order=started_at,id`]],
   ['recordHookifyDecision', null,
     () => hookifyDecisions.recordHookifyDecision({ ...decision, sessionId: session }),
@@ -61,10 +61,10 @@ const cases = [
     (id) => ['/rpc/transition_misalignment', { session_id: 'other', id, to_status: 'dismissed' }]],
   ['listMisalignments', null, () => misalignments.listMisalignments(session),
     () => [`/misalignments${inSession}&order=created_at,id`]],
-  ['listTodos', null, () => todosStore.listTodos(), () => ['/todos?order=created_at,id']],
-  ['toggleTodoRecord', newTodo, (id) => todosStore.toggleTodoRecord(id), (id) => ['/rpc/toggle_todo', { id }]],
-  ['addTodo', null, () => todosStore.addTodo('x'), () => ['/todos', { text: 'x' }]],
-  ['deleteTodoRecord', newTodo, (id) => todosStore.deleteTodoRecord(id), (id) => ['/rpc/delete_todo', { id }]],
+  ['listTodos', null, () => todos.listTodos(), () => ['/todos?order=created_at,id']],
+  ['toggleTodoRecord', newTodo, (id) => todos.toggleTodoRecord(id), (id) => ['/rpc/toggle_todo', { id }]],
+  ['addTodo', null, () => todos.addTodo('x'), () => ['/todos', { text: 'x' }]],
+  ['deleteTodoRecord', newTodo, (id) => todos.deleteTodoRecord(id), (id) => ['/rpc/delete_todo', { id }]],
   ['setSessionRepoBinding', null,
     () => sessionRepoBindings.setSessionRepoBinding({ ...binding, sessionId: session }),
     () => ['/rpc/set_session_repo_binding', { session_id: session, asset_path: '/asset', root_dir: '/root' }]],
@@ -74,11 +74,11 @@ const cases = [
     () => ['/session_repo_bindings']],
   ['clearSessionRepoBinding', null, () => sessionRepoBindings.clearSessionRepoBinding('none'),
     () => ['/session_repo_bindings?session_id=eq.none', undefined, 'DELETE']],
-  ['saveUiSettings', null, () => uiSettingsStore.saveUiSettings(profile, settings),
+  ['saveUiSettings', null, () => uiSettings.saveUiSettings(profile, settings),
     () => ['/rpc/save_ui_settings', { settings }]],
-  ['patchUiSettings', null, () => uiSettingsStore.patchUiSettings(profile, { bookmarks: [1] }),
+  ['patchUiSettings', null, () => uiSettings.patchUiSettings(profile, { bookmarks: [1] }),
     () => ['/rpc/patch_ui_settings', { patch: { bookmarks: [1] } }]],
-  ['loadUiSettings', null, () => uiSettingsStore.loadUiSettings(profile), () => ['/ui_settings']],
+  ['loadUiSettings', null, () => uiSettings.loadUiSettings(profile), () => ['/ui_settings']],
   ['sessionContext', null, () => modules.sessionContext(session),
     () => [`/rpc/session_context?session_id=${session}`]],
 ];

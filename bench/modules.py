@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import TypedDict
 
-from sessionbase.generate.graphviz import find_node
+from generate.graphviz import find_node
 from sessionbase.paths import PROJECT_DIR
 
 

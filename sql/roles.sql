@@ -1,6 +1,6 @@
--- The cluster's roles. Idempotent: run again, it writes nothing that is there already.
--- The one file that needs a login that may create roles; everything after it runs as
--- sessionbase_owner. Names of the client roles are those that PostgREST and Supabase users know.
+-- The cluster's roles. Idempotent: a second run changes nothing.
+-- Only this file needs a login that may create roles; every other file runs as sessionbase_owner.
+-- The client roles have the names that PostgREST and Supabase use.
 
 do $$
 declare
@@ -27,29 +27,29 @@ begin
       begin
         execute pg_catalog.format('create role %I %s', wanted.name, wanted.attributes);
         execute pg_catalog.format('comment on role %I is %L', wanted.name, wanted.purpose);
-        -- A client can neither hold a connection of the pool for long nor leave it in a
-        -- transaction. Set once, at creation: what a DBA sets later stays.
+        -- These settings are made once, at creation: what a DBA changes later stays.
+        -- A client can neither use a connection of the pool for long nor leave it in a
+        -- transaction.
         if wanted.name in ('anon', 'authenticated', 'auditor') then
           execute pg_catalog.format('alter role %I set statement_timeout = %L', wanted.name, '15s');
-        elsif wanted.name = 'authenticator' then
+        end if;
+        -- Every query of a client has its profile as a condition and can use an index for it. The
+        -- planner does not know the profile's value when it plans, so it assumes a profile of
+        -- average size. Beside a profile of 2 million rows it then chose a parallel sequential
+        -- scan of the whole table for a profile of 10 rows.
+        if wanted.name = 'authenticated' then
+          alter role authenticated set enable_seqscan = off;
+          alter role authenticated set max_parallel_workers_per_gather = 0;
+        end if;
+        if wanted.name = 'authenticator' then
           alter role authenticator set idle_in_transaction_session_timeout = '30s';
         end if;
       exception
-        -- Another database of this cluster was set up at the same time and came first.
+        -- Another database of this cluster was set up at the same time and made the role.
         when duplicate_object or unique_violation then null;
       end;
     end if;
   end loop;
-
-  -- Only a login that has REPLICATION (or is superuser) may give it; elsewhere (a managed
-  -- service) the DBA does so by its own means.
-  if exists (
-    select from pg_catalog.pg_roles
-    where rolname = current_user and (rolsuper or rolreplication)
-  ) and not (select rolreplication from pg_catalog.pg_roles where rolname = 'sessionbase_replicator')
-  then
-    alter role sessionbase_replicator replication;
-  end if;
 
   for wanted in
     select role.name, member.name as member
@@ -62,7 +62,8 @@ begin
       select from pg_catalog.pg_auth_members as membership
       where membership.roleid = wanted.name::regrole
         and membership.member = pg_catalog.quote_ident(wanted.member)::regrole
-        and membership.set_option
+        -- PostgreSQL 15 has no set_option: there every member may become the role.
+        and coalesce((pg_catalog.to_jsonb(membership) ->> 'set_option')::boolean, true)
     ) then
       execute pg_catalog.format('grant %I to %I', wanted.name, wanted.member);
     end if;

@@ -1,8 +1,11 @@
-"""What every test stands on: one throwaway stack for the whole run, and a profile of one's own.
+"""Fixtures of every test: one temporary stack for the whole run, and a new profile for each test.
 
-The stack comes up through the same code as `scripts/up`, in a temporary data directory, and is
-deleted at the end. Every worker of pytest-xdist uses it, so a test touches only the rows of its own
-`profile`; what needs more (another schema, a crash) makes its own database or stack.
+The stack is started by the same code as `scripts/up`, in a temporary data directory, and is deleted
+at the end. All workers of pytest-xdist use it, so a test touches only the rows of its own
+`profile`. A test that needs more (another schema, a crash) makes its own database or stack.
+
+`scripts/test --postgres` runs the tests on another PostgreSQL: it sets SESSIONBASE_POSTGRES_BIN. A
+test that does not apply to every server has the marker `postgres_version` or `contrib`.
 """
 
 import os
@@ -22,8 +25,11 @@ import psycopg
 import pytest
 from pytest_pgtap.pgtap import Runner  # type: ignore[import-untyped]
 
+from sessionbase import state
+from sessionbase.doctor.lints import set_expectations
 from sessionbase.paths import PROJECT_DIR
-from sessionbase.stack import manage, state
+from sessionbase.stack import manage
+from sessionbase.stack.account import POSTGRES_BIN_VARIABLE
 from sessionbase.stack.token import make_claims, sign
 
 DATA_DIR_VARIABLE = "SESSIONBASE_TEST_DATA_DIR"
@@ -32,7 +38,7 @@ PGTAP = PROJECT_DIR / "node_modules/@electric-sql/pglite-pgtap/dist/pgtap.tar.gz
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the running stack is, and what opens it."""
+    """The running stack: its folder, addresses and secret."""
 
     data_dir: Path
     rest_url: str
@@ -73,16 +79,57 @@ def bring_up(data_dir: Path, **options: object) -> manage.UpReport:
     return manage.up(data_dir, manage.UpOptions(**{**ports, **options}))  # type: ignore[arg-type]
 
 
+def _delete_stack(data_dir: Path) -> None:
+    """Stop and delete the stack of a data directory, if there is one, even a half-made one."""
+    if (data_dir / "stack.json").exists():
+        manage.delete_data(data_dir)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the stack, once a run: in the controller, before the workers are."""
+    """Start the stack, once a run: in the controller, before the workers."""
+    config.addinivalue_line(
+        "markers",
+        "postgres_version(oldest, reason): skip the test on an older major version of PostgreSQL",
+    )
+    config.addinivalue_line(
+        "markers", "contrib: skip the test on a server without PostgreSQL's contrib modules"
+    )
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     os.environ[DATA_DIR_VARIABLE] = str(folder / "data")
     config.add_cleanup(lambda: shutil.rmtree(folder))
+    config.add_cleanup(lambda: _delete_stack(folder / "data"))
     bring_up(folder / "data")
-    config.add_cleanup(lambda: manage.delete_data(folder / "data"))
     _load_pgtap(Stack.of(folder / "data"))
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Print which servers the tests run on."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return None
+    versions = manage.status(Path(os.environ[DATA_DIR_VARIABLE]))["versions"]
+    chosen = os.environ.get(POSTGRES_BIN_VARIABLE)
+    source = f"programs of {chosen}" if chosen else "embedded"
+    return f"PostgreSQL {versions['postgresql']} ({source}), PostgREST {versions['postgrest']}"
+
+
+@pytest.fixture(autouse=True)
+def _skip_by_server(request: pytest.FixtureRequest) -> None:
+    """Skip a test whose marker asks for what the server does not have."""
+    version = request.node.get_closest_marker("postgres_version")
+    contrib = request.node.get_closest_marker("contrib")
+    if version is None and contrib is None:
+        return
+    with psycopg.connect(request.getfixturevalue("stack").db_uri) as connection:
+        major = connection.info.server_version // 10_000
+        row = connection.execute(
+            "select from pg_available_extensions where name = 'citext'"
+        ).fetchone()
+    if version and major < version.args[0]:
+        pytest.skip(f"needs PostgreSQL {version.args[0]}, not {major}: {version.args[1]}")
+    if contrib and row is None:
+        pytest.skip(f"this PostgreSQL {major} comes without the contrib modules")
 
 
 def _load_pgtap(stack: Stack) -> None:
@@ -96,6 +143,8 @@ def _load_pgtap(stack: Stack) -> None:
         connection.execute("set local search_path = tap")
         connection.execute(functions)
         connection.execute((Path(__file__).parent / "support/helpers.sql").read_bytes())
+        set_expectations(connection)
+        connection.execute((Path(__file__).parent / "support/authority.sql").read_bytes())
 
 
 @pytest.fixture(scope="session")
@@ -185,9 +234,8 @@ def guest(client_for: Callable[[str | None], httpx.Client]) -> httpx.Client:
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """Yield a data directory that does not exist yet; its stack is deleted afterwards."""
+    """Yield a data directory that does not exist yet. Its stack is deleted after the test."""
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     yield folder / "data"
-    if (folder / "data" / "stack.json").exists():
-        manage.delete_data(folder / "data")
+    _delete_stack(folder / "data")
     shutil.rmtree(folder)

@@ -12,9 +12,9 @@ from sessionbase.audit.cli import app as audit_app
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
 from sessionbase.errors import InterruptError, SessionbaseError, UsageError
-from sessionbase.exporter.cli import app as export_app
-from sessionbase.importer.cli import app as import_app
+from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
+from sessionbase.replication.cli import app as replication_app
 from sessionbase.stack import cli as stack_cli
 
 
@@ -41,6 +41,7 @@ app.add_typer(migrate_app, name="migrate")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(audit_app, name="audit")
+app.add_typer(replication_app, name="replication")
 app.command()(doctor)
 
 

@@ -1,10 +1,10 @@
--- A policy that says no role
--- Without TO a policy holds for everyone, guests and replication clients included. One that was
--- meant for a profile is then also what a role added next year gets.
+-- A policy for every role
+-- A policy without TO applies to every role: to guests, to replication clients, and to roles that
+-- are added later.
 select
   'error' as level,
   pg_catalog.format('policy %I on %s', policy.polname, policy.polrelid::regclass) as object,
-  'holds for every role (public)' as what,
+  'applies to every role (public)' as what,
   pg_catalog.format(
     'alter policy %I on %s to authenticated', policy.polname, policy.polrelid::regclass
   ) as remediation

@@ -1,10 +1,10 @@
--- A column that a policy compares, and no index that leads with it
+-- A column that a policy compares, without an index that starts with it
 -- The policy is part of every query on the table. Without such an index each request reads the rows
--- of all profiles to find those of its own.
+-- of all profiles to find its own.
 select distinct
   'error' as level,
   pg_catalog.format('column %s.%I', policy.polrelid::regclass, attribute.attname) as object,
-  'is compared by a policy, and no index leads with it' as what,
+  'is compared by a policy, and no index starts with it' as what,
   pg_catalog.format(
     'create index concurrently on %s (%I)', policy.polrelid::regclass, attribute.attname
   ) as remediation

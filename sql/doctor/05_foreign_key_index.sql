@@ -1,6 +1,6 @@
 -- A foreign key without an index on its own columns
--- Deleting or re-keying a row of the table that it points to then reads the whole table that has
--- the key, under a lock.
+-- Without it, deleting a row of the referenced table, or changing its key, reads the whole
+-- referencing table while the row is locked.
 select
   'error' as level,
   pg_catalog.format('constraint %I on %s', fk.conname, fk.conrelid::regclass) as object,

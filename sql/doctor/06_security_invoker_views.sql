@@ -1,7 +1,7 @@
 -- A view that is not security_invoker
--- Such a view reads its tables as its owner, whom row-level security does not bind: it shows every
--- profile's rows to whoever may read it. A materialized view and a foreign table have no row-level
--- security at all.
+-- Such a view reads its tables as its owner, to whom row-level security does not apply: every role
+-- that may read the view sees the rows of all profiles. A materialized view and a foreign table can
+-- have no row-level security at all.
 select
   'error' as level,
   pg_catalog.format('view %I.%I', namespace.nspname, class.relname) as object,

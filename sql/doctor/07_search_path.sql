@@ -1,13 +1,13 @@
 -- A function without an empty search_path
--- A name that is looked up along the caller's search_path can be another object than the author
--- meant: an attacker's, where the function has more rights than its caller. With an empty one,
--- every name has to say its schema.
+-- A name without a schema is looked up in the search_path of the caller. The caller can thereby
+-- make a function that has more rights than itself use an object of the caller's. With an empty
+-- search_path every name must be qualified with its schema.
 select
   'error' as level,
   pg_catalog.format('function %s', routine.oid::regprocedure) as object,
   'does not set an empty search_path' as what,
   pg_catalog.format(
-    'alter routine %s set search_path = '''', and qualify the names in it',
+    'alter routine %s set search_path = '''', and qualify the names in its body',
     routine.oid::regprocedure
   ) as remediation
 from pg_catalog.pg_proc as routine

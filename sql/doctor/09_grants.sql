@@ -1,108 +1,17 @@
--- A grant beyond the list of what each client role may do
--- The list below is the whole of it: who may read, write (column by column) and call what. A grant
--- that is not on it is an error, to public above all; one that is on it and missing is a warning,
--- since the app's calls that need it fail.
-with allowed (roles, privileges, object, columns) as (
-  values
-    ('anon, authenticated, auditor, sessionbase_replicator', 'usage', 'schema app', null),
-    ('anon, authenticated, auditor', 'usage', 'schema api', null),
-    -- Every request: who is asking, and what a refusal says.
-    ('anon, authenticated, auditor', 'execute', 'app.check_request()', null),
-    ('anon, authenticated, auditor', 'execute',
-      'app.raise_error(integer,text,text,jsonb,text)', null),
-    ('authenticated, auditor', 'execute', 'app.profile_id()', null),
-    ('authenticated', 'execute', 'app.refuse_row(text,text,text,jsonb)', null),
-    ('authenticated', 'execute', 'app.assert_check(boolean,text,text)', null),
-    ('authenticated', 'execute', 'api.txid(record)', null),
-    -- Tool events.
-    ('authenticated', 'select', 'app.tool_events', null),
-    ('authenticated', 'insert', 'app.tool_events',
-      'id, session_id, thread_id, tool_call_id, tool_name, status, arguments, context_events'),
-    ('authenticated', 'update', 'app.tool_events', 'status, result, error, context_events'),
-    ('authenticated', 'execute', 'app.is_legal_tool_event_transition(text,text)', null),
-    ('authenticated, auditor', 'select', 'app.tool_event_transitions', null),
-    ('authenticated', 'select', 'api.tool_events', null),
-    ('authenticated, auditor', 'select', 'api.tool_event_transitions', null),
-    ('authenticated', 'execute',
-      'api.record_tool_event(text,text,jsonb,text,text,text,text,jsonb)', null),
-    ('authenticated', 'execute',
-      'api.transition_tool_event(text,text,jsonb,text,jsonb,text)', null),
-    ('authenticated', 'execute',
-      'api.transition_tool_event_by_call(text,text,text,jsonb,text,jsonb,text)', null),
-    -- Hookify decisions.
-    ('authenticated, auditor', 'select', 'app.hookify_chains', null),
-    ('authenticated, auditor', 'select', 'app.hookify_decisions', null),
-    ('authenticated', 'insert', 'app.hookify_decisions',
-      'id, session_id, source, content_hash, severity, blocked, rules, message, annotations'),
-    ('authenticated, auditor', 'execute',
-      'app.hookify_decision_hash(app.hookify_decisions)', null),
-    ('authenticated, auditor', 'select', 'api.hookify_decisions', null),
-    ('authenticated', 'execute',
-      'api.record_hookify_decision(text,text,text,boolean,jsonb,text,text,text,text,text)', null),
-    ('authenticated, auditor', 'execute', 'api.verify_hookify_decisions(text)', null),
-    -- Misalignments.
-    ('authenticated', 'select', 'app.misalignments', null),
-    ('authenticated', 'insert', 'app.misalignments',
-      'session_id, id, rule_id, title, summary, severity, status, event_range, evidence'),
-    ('authenticated', 'update', 'app.misalignments',
-      'rule_id, title, summary, severity, status, event_range, evidence'),
-    ('authenticated', 'execute', 'app.is_legal_misalignment_transition(text,text)', null),
-    ('authenticated, auditor', 'select', 'app.misalignment_transitions', null),
-    ('authenticated', 'select', 'api.misalignments', null),
-    ('authenticated, auditor', 'select', 'api.misalignment_transitions', null),
-    ('authenticated', 'execute', 'api.ingest_misalignments(text,jsonb)', null),
-    ('authenticated', 'execute', 'api.transition_misalignment(text,text,text,text)', null),
-    -- Todos.
-    ('authenticated', 'select, delete', 'app.todos', null),
-    ('authenticated', 'insert', 'app.todos', 'id, text, completed'),
-    ('authenticated', 'update', 'app.todos', 'text, completed'),
-    ('authenticated', 'select', 'api.todos', null),
-    ('authenticated', 'insert', 'api.todos', 'id, text, completed'),
-    ('authenticated', 'update', 'api.todos', 'text, completed'),
-    ('authenticated', 'execute', 'api.toggle_todo(uuid)', null),
-    ('authenticated', 'execute', 'api.delete_todo(uuid)', null),
-    -- Repo bindings.
-    ('authenticated', 'select, delete', 'app.session_repo_bindings', null),
-    ('authenticated', 'insert', 'app.session_repo_bindings', 'session_id, asset_path, root_dir'),
-    ('authenticated', 'update', 'app.session_repo_bindings', 'asset_path, root_dir'),
-    ('authenticated', 'select, delete', 'api.session_repo_bindings', null),
-    ('authenticated', 'execute', 'api.set_session_repo_binding(text,text,text)', null),
-    -- UI settings.
-    ('authenticated', 'select', 'app.ui_settings', null),
-    ('authenticated', 'insert', 'app.ui_settings', 'settings'),
-    ('authenticated', 'update', 'app.ui_settings', 'settings'),
-    ('authenticated', 'execute', 'app.json_merge_patch(jsonb,jsonb)', null),
-    ('authenticated', 'execute', 'app.refuse_stale_ui_settings(bigint)', null),
-    ('authenticated', 'select', 'api.ui_settings', null),
-    ('authenticated', 'execute', 'api.save_ui_settings(jsonb,bigint)', null),
-    ('authenticated', 'execute', 'api.patch_ui_settings(jsonb,bigint)', null),
-    -- A session at once.
-    ('authenticated', 'execute', 'api.session_context(text)', null),
-    -- Replication: the published tables, and nothing else.
-    ('sessionbase_replicator', 'select', 'app.tool_events', null),
-    ('sessionbase_replicator', 'select', 'app.misalignments', null),
-    ('sessionbase_replicator', 'select', 'app.todos', null),
-    ('sessionbase_replicator', 'select', 'app.session_repo_bindings', null),
-    ('sessionbase_replicator', 'select', 'app.ui_settings', null)
+-- A right that a client role has or lacks against sql/authority.json
+-- sql/authority.json lists who may read, write (column by column) and call what. A right that is not
+-- on the list is an error. A right that is on the list and missing is a warning: the app's calls
+-- that need it fail.
+with expected as (
+  select listed.grantee, listed.privilege, listed.object, listed.column_name, listed.optional
+  from pg_catalog.jsonb_to_recordset(
+    pg_catalog.current_setting('sessionbase.authority')::jsonb -> 'grants'
+  ) as listed (
+    grantee text, privilege text, object text, column_name text, optional boolean
+  )
 ),
 
-expected as (
-  select
-    role.name as grantee,
-    privilege.name as privilege,
-    allowed.object,
-    coalesce(one_column.name, '') as column_name
-  from allowed
-  -- Not string_to_table: the planner would expect a thousand rows of each, and plan for billions.
-  cross join pg_catalog.unnest(pg_catalog.string_to_array(allowed.roles, ', ')) as role (name)
-  cross join pg_catalog.unnest(pg_catalog.string_to_array(allowed.privileges, ', '))
-    as privilege (name)
-  left join pg_catalog.unnest(pg_catalog.string_to_array(allowed.columns, ', '))
-    as one_column (name)
-    on true
-),
-
--- Without a stored list of its own, an object has PostgreSQL's default one.
+-- Where an object has no stored access list, PostgreSQL's default applies.
 acl (object, column_name, entries) as (
   select
     'schema ' || namespace.nspname,
@@ -150,7 +59,11 @@ actual as (
   cross join lateral pg_catalog.aclexplode(acl.entries) as entry
   where entry.grantee = 0
     or entry.grantee::regrole::text in (
-      'anon', 'authenticated', 'auditor', 'authenticator', 'sessionbase_replicator'
+      select ours.name
+      from pg_catalog.jsonb_to_recordset(
+        pg_catalog.current_setting('sessionbase.authority')::jsonb -> 'roles'
+      ) as ours (name text, is_owner boolean)
+      where not ours.is_owner
     )
   group by entry.grantee, entry.privilege_type, acl.object, acl.column_name
 ),
@@ -162,6 +75,7 @@ compared as (
     coalesce(actual.object, expected.object) as object,
     coalesce(actual.column_name, expected.column_name) as column_name,
     expected.grantee is not null as is_allowed,
+    coalesce(expected.optional, false) as is_optional,
     actual.grantee is not null as is_granted,
     coalesce(actual.grantable, false) as grantable
   from actual
@@ -176,6 +90,7 @@ named as (
   select
     compared.grantee,
     compared.is_allowed,
+    compared.is_optional,
     compared.is_granted,
     compared.grantable,
     case compared.privilege
@@ -193,13 +108,13 @@ select
   named.object,
   case
     when not named.is_granted then pg_catalog.format(
-      '%s lacks %s: calls of the app that need it fail', named.grantee, named.privilege
+      '%s lacks %s: the app''s calls that need it fail', named.grantee, named.privilege
     )
     when named.is_allowed then pg_catalog.format(
-      '%s may pass %s on to others', named.grantee, named.privilege
+      '%s may grant %s to others', named.grantee, named.privilege
     )
     else pg_catalog.format(
-      '%s has %s, which is not on the list of its rights', named.grantee, named.privilege
+      '%s has %s, and sql/authority.json does not list that', named.grantee, named.privilege
     )
   end as what,
   case
@@ -214,5 +129,7 @@ select
     )
   end as remediation
 from named
-where named.grantable or named.is_allowed <> named.is_granted
+where named.grantable
+  or (named.is_granted and not named.is_allowed)
+  or (named.is_allowed and not named.is_granted and not named.is_optional)
 order by level, object, what

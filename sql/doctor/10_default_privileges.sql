@@ -1,7 +1,6 @@
 -- Default privileges that let everyone execute new functions
--- PostgreSQL gives EXECUTE on a new function to public unless the owner's global default privileges
--- say otherwise. Any other default grant would open what the next migration makes before anyone has
--- looked at it.
+-- PostgreSQL grants EXECUTE on a new function to public unless the owner's global default privileges
+-- revoke it. Any other default grant would apply to everything that the next migration creates.
 with granted as (
   select
     defaults.defaclnamespace,

@@ -1,23 +1,38 @@
--- A role that may more than its part
--- BYPASSRLS and SUPERUSER end the separation of profiles for whoever has them. The owner and the
--- client roles log nobody in; authenticator does, and must have none of their rights before it
--- becomes one of them for a request: so it inherits nothing. What else authenticator may become is
--- a warning, since a JWT that names that role gets it.
-with ours (name, may_log_in, may_replicate) as (
-  values
-    ('sessionbase_owner', false, false),
-    ('anon', false, false),
-    ('authenticated', false, false),
-    ('auditor', false, false),
-    ('authenticator', true, false),
-    ('sessionbase_replicator', true, true)
+-- A role with more rights than it needs
+-- A role with SUPERUSER or BYPASSRLS reads and writes the rows of every profile. Only authenticator
+-- logs in for PostgREST: it inherits no rights, and becomes anon, authenticated or auditor for each
+-- request. Any other role that it may become is a warning, because a token that names that role
+-- gets its rights.
+with ours as (
+  select listed.name, listed.may_log_in, listed.may_replicate, listed.member_of, listed.is_owner
+  from pg_catalog.jsonb_to_recordset(
+    pg_catalog.current_setting('sessionbase.authority')::jsonb -> 'roles'
+  ) as listed (
+    name text, may_log_in boolean, may_replicate boolean, member_of jsonb, is_owner boolean
+  )
+),
+
+membership as (
+  select
+    member.rolname as member,
+    parent.rolname as parent,
+    parent.rolsuper,
+    parent.rolbypassrls,
+    -- Before PostgreSQL 16 the role decides for all its memberships.
+    coalesce(
+      (pg_catalog.to_jsonb(one) ->> 'inherit_option')::boolean, member.rolinherit
+    ) as inherits,
+    pg_catalog.to_jsonb(one) ? 'inherit_option' as decides_itself
+  from pg_catalog.pg_auth_members as one
+  inner join pg_catalog.pg_roles as member on member.oid = one.member
+  inner join pg_catalog.pg_roles as parent on parent.oid = one.roleid
 )
 
 select
   'error' as level,
   pg_catalog.format('role %I', ours.name) as object,
   'is missing' as what,
-  'a role-creating login runs sql/roles.sql' as remediation
+  'run sql/roles.sql as a login that may create roles' as remediation
 from ours
 where not exists (select from pg_catalog.pg_roles as role where role.rolname = ours.name)
 union all
@@ -42,34 +57,31 @@ union all
 select
   'error',
   'role authenticator',
-  pg_catalog.format('has the rights of %s without becoming it', membership.roleid::regrole),
-  pg_catalog.format(
-    'grant %s to authenticator with inherit false', membership.roleid::regrole
-  )
-from pg_catalog.pg_auth_members as membership
-where membership.member::regrole::text = 'authenticator'
-  and membership.inherit_option
+  pg_catalog.format('inherits the rights of %s', membership.parent),
+  case
+    when membership.decides_itself
+      then pg_catalog.format('grant %I to authenticator with inherit false', membership.parent)
+    else 'alter role authenticator noinherit'
+  end
+from membership
+where membership.member = 'authenticator' and membership.inherits
 union all
 select
   case
-    when ours.name = 'authenticator' and parent.rolname <> 'sessionbase_owner' then 'warning'
-    else 'error'
+    when ours.member_of = '[]' or owner.name is not null then 'error' else 'warning'
   end,
   pg_catalog.format('role %I', ours.name),
   pg_catalog.format(
-    'is a member of %I%s', parent.rolname,
+    'is a member of %I%s', membership.parent,
     case
-      when parent.rolsuper then ', a superuser'
-      when parent.rolbypassrls then ', which bypasses row-level security'
+      when membership.rolsuper then ', a superuser'
+      when membership.rolbypassrls then ', which bypasses row-level security'
       else ''
     end
   ),
-  pg_catalog.format('revoke %I from %I', parent.rolname, ours.name)
+  pg_catalog.format('revoke %I from %I', membership.parent, ours.name)
 from ours
-inner join pg_catalog.pg_roles as role on role.rolname = ours.name
-inner join pg_catalog.pg_auth_members as membership on membership.member = role.oid
-inner join pg_catalog.pg_roles as parent on parent.oid = membership.roleid
-where not (
-  ours.name = 'authenticator' and parent.rolname in ('anon', 'authenticated', 'auditor')
-)
+inner join membership on membership.member = ours.name
+left join ours as owner on owner.name = membership.parent and owner.is_owner
+where not ours.member_of ? membership.parent::text
 order by object, what

@@ -1,7 +1,7 @@
 -- An object that belongs to the wrong role
--- Row-level security does not bind a table's owner, and a view or SECURITY DEFINER function acts as
--- its owner. That is why a role that nobody logs in as owns everything, and no client role owns
--- anything, wherever it may be.
+-- Row-level security does not apply to the owner of a table, and a SECURITY DEFINER function runs as
+-- its owner. So everything in app, api and ops belongs to sessionbase_owner, which has no login, and
+-- the client roles own nothing in the database.
 with owned as (
   select 'pg_catalog.pg_class'::regclass as classid, class.oid, class.relowner as owner
   from pg_catalog.pg_class as class
@@ -33,7 +33,11 @@ wrong as (
       where database.datname = pg_catalog.current_database()
     )
     and role.rolname in (
-      'anon', 'authenticated', 'auditor', 'authenticator', 'sessionbase_replicator'
+      select ours.name
+      from pg_catalog.jsonb_to_recordset(
+        pg_catalog.current_setting('sessionbase.authority')::jsonb -> 'roles'
+      ) as ours (name text, is_owner boolean)
+      where not ours.is_owner
     )
 )
 

@@ -1,7 +1,7 @@
--- An object in public, or a client role that may make one
--- Nothing of sessionbase lives in public. What is there belongs to another application, or is a
--- trial that was forgotten; members of extensions are left out. A client role that may create
--- objects there could put one in the way of somebody else's search_path.
+-- An object in schema public, or a client role that may create one
+-- sessionbase has no object in public. What is there belongs to another application, or somebody
+-- tried something out and did not drop it. Members of extensions are not reported. A client role
+-- that may create objects in public could create one that other sessions find in their search_path.
 with member (classid, oid) as (
   select depend.classid, depend.objid
   from pg_catalog.pg_depend as depend
@@ -40,7 +40,11 @@ select
 from pg_catalog.pg_roles as role
 inner join pg_catalog.pg_namespace as namespace on namespace.nspname = 'public'
 where role.rolname in (
-  'anon', 'authenticated', 'auditor', 'authenticator', 'sessionbase_replicator'
+  select ours.name
+  from pg_catalog.jsonb_to_recordset(
+    pg_catalog.current_setting('sessionbase.authority')::jsonb -> 'roles'
+  ) as ours (name text, is_owner boolean)
+  where not ours.is_owner
 )
 and pg_catalog.has_schema_privilege(role.oid, namespace.oid, 'create')
 order by object, what

@@ -1,10 +1,10 @@
--- Something that OpenAPI shows, without a comment
--- PostgREST makes its description of the API from the comments in schema api. What has none is a
--- bare name to whoever reads it.
+-- An object of schema api without a comment
+-- PostgREST generates its OpenAPI description from the comments in schema api. Without a comment it
+-- shows the name alone.
 select
   'warning' as level,
   shown.object,
-  'has no comment: OpenAPI shows a bare name' as what,
+  'has no comment: OpenAPI shows only its name' as what,
   pg_catalog.format('comment on %s is ''…'', in its file under sql/api', shown.object)
     as remediation
 from (

@@ -1,6 +1,6 @@
 -- An index that is invalid
--- It is what a failed CREATE INDEX CONCURRENTLY leaves behind: every write pays for it, no query
--- uses it, and if it is unique it promises what it does not check.
+-- A failed CREATE INDEX CONCURRENTLY leaves one behind: every write updates it, no query uses it,
+-- and if it is unique, duplicates may exist all the same.
 select
   'error' as level,
   pg_catalog.format('index %s', index.indexrelid::regclass) as object,

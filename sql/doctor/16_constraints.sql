@@ -1,22 +1,32 @@
--- A constraint that does not hold for every row
--- NOT VALID: rows from before it were never checked, so nobody may rely on it. NOT ENFORCED: no row
--- is.
+-- A constraint that is not checked for every row
+-- NOT VALID: the rows that are older than the constraint were never checked. NOT ENFORCED (from
+-- PostgreSQL 18 on): no row is checked.
+with rule as (
+  select
+    con.conname,
+    con.conrelid,
+    con.convalidated,
+    -- Before PostgreSQL 18 there is no such column, and every constraint is enforced.
+    coalesce((pg_catalog.to_jsonb(con) ->> 'conenforced')::boolean, true) as is_enforced
+  from pg_catalog.pg_constraint as con
+  where con.connamespace::regnamespace::text in ('app', 'api', 'ops')
+    and con.conrelid <> 0
+)
+
 select
-  case when con.conenforced then 'warning' else 'error' end as level,
-  pg_catalog.format('constraint %I on %s', con.conname, con.conrelid::regclass) as object,
+  case when rule.is_enforced then 'warning' else 'error' end as level,
+  pg_catalog.format('constraint %I on %s', rule.conname, rule.conrelid::regclass) as object,
   case
-    when con.conenforced then 'is NOT VALID: older rows were never checked'
+    when rule.is_enforced then 'is NOT VALID: older rows were never checked'
     else 'is NOT ENFORCED: nothing checks it'
   end as what,
   pg_catalog.format(
     case
-      when con.conenforced then 'alter table %s validate constraint %I'
+      when rule.is_enforced then 'alter table %s validate constraint %I'
       else 'alter table %s alter constraint %I enforced, or drop and add it again'
     end,
-    con.conrelid::regclass, con.conname
+    rule.conrelid::regclass, rule.conname
   ) as remediation
-from pg_catalog.pg_constraint as con
-where con.connamespace::regnamespace::text in ('app', 'api', 'ops')
-  and con.conrelid <> 0
-  and not (con.convalidated and con.conenforced)
+from rule
+where not (rule.convalidated and rule.is_enforced)
 order by object

@@ -1,36 +1,28 @@
 -- A trigger that is missing or disabled
--- Triggers refuse illegal transitions, write the logs, chain the decisions and keep audits
--- append-only. A DBA who disabled one for a repair and forgot it has switched that off for everyone;
--- so has session_replication_role = replica, set for a role or the database.
-with needed (table_name, trigger_name) as (
-  values
-    ('app.hookify_decisions', 'append_only'),
-    ('app.hookify_decisions', 'chain'),
-    ('app.misalignment_transitions', 'append_only'),
-    ('app.misalignments', 'guard_transition'),
-    ('app.misalignments', 'log_start'),
-    ('app.misalignments', 'log_transition'),
-    ('app.misalignments', 'start'),
-    ('app.session_repo_bindings', 'refuse_bulk_change'),
-    ('app.session_repo_bindings', 'touch'),
-    ('app.todos', 'refuse_bulk_change'),
-    ('app.tool_event_transitions', 'append_only'),
-    ('app.tool_events', 'guard_transition'),
-    ('app.tool_events', 'log_start'),
-    ('app.tool_events', 'log_transition'),
-    ('app.ui_settings', 'revise')
+-- Triggers refuse illegal transitions, write the logs, chain the decisions and keep the audit tables
+-- append-only. A trigger that was disabled for a repair is disabled for every session until it is
+-- enabled again. session_replication_role = replica, set for a role or for the database, disables
+-- all triggers in its sessions. sql/authority.json lists the triggers that must exist.
+with needed as (
+  select listed.table_name, listed.trigger_name
+  from pg_catalog.jsonb_to_recordset(
+    pg_catalog.current_setting('sessionbase.authority')::jsonb -> 'triggers'
+  ) as listed (table_name text, trigger_name text)
 )
 
 select
   'error' as level,
   pg_catalog.format('trigger %I on %s', needed.trigger_name, needed.table_name) as object,
   'is missing' as what,
-  'create it again as sql/migrations/ has it' as remediation
+  pg_catalog.format(
+    'as sessionbase_owner, run the statement of sql/ again that creates the trigger %s on %s',
+    needed.trigger_name, needed.table_name
+  ) as remediation
 from needed
 where not exists (
   select
   from pg_catalog.pg_trigger as trigger
-  -- As text: to look the name up, a login would need USAGE on the schema.
+  -- Compared as text: a cast to regclass would need USAGE on the schema.
   where trigger.tgrelid::regclass::text = needed.table_name
     and trigger.tgname = needed.trigger_name
 )

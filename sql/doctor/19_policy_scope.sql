@@ -1,6 +1,7 @@
--- A policy that lets a client reach other profiles' rows
--- Policies of one table are joined by OR: a single one without the condition on the profile opens the
--- table, however careful the others are. The auditor and the replicator read all profiles on purpose.
+-- A policy that lets a client reach the rows of other profiles
+-- PostgreSQL combines the policies of a table with OR: one policy without the condition on the
+-- profile is enough to show all rows. Policies for the auditor and the replicator, which may read
+-- all profiles, are not reported.
 with expression as (
   select
     policy.oid,
@@ -27,8 +28,8 @@ with expression as (
 select
   'error' as level,
   pg_catalog.format('policy %I on %s', policy.polname, policy.polrelid::regclass) as object,
-  pg_catalog.format('does not keep %s to the caller''s own profile', expression.kind) as what,
-  'begin the condition with profile_id = (select app.profile_id()), and add to it with AND only'
+  pg_catalog.format('does not restrict %s to the profile of the caller', expression.kind) as what,
+  'let the condition start with profile_id = (select app.profile_id()), and add to it by AND only'
     as remediation
 from expression
 inner join pg_catalog.pg_policy as policy on policy.oid = expression.oid

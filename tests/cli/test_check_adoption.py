@@ -1,4 +1,4 @@
-"""scripts/check-adoption: names what is left to change in a made-up checkout, and only that."""
+"""scripts/check-adoption: reports what must be changed in a small checkout, and nothing else."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ def check(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedPr
 
 
 def checkout(folder: Path, **files: str) -> Path:
-    """Write a checkout's files; `__` in a name is a slash, `_ts` and the like the suffix."""
+    """Write the files of a checkout; `__` in a name is a slash, `_` the dot before the suffix."""
     for name, text in files.items():
         path = folder / name.replace("__", "/").replace("_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,9 +28,9 @@ def checkout(folder: Path, **files: str) -> Path:
 
 
 def places(done: subprocess.CompletedProcess[str], folder: Path) -> list[str]:
-    """The FILE:LINE of each line printed, relative to the checkout."""
-    assert done.stderr in {"", f"check-adoption: {len(done.stdout.splitlines())} places are left\n"}
+    """Return FILE:LINE of each finding, relative to the checkout."""
     lines = done.stdout.splitlines()
+    assert done.stderr in {"", f"check-adoption: {len(lines)} places to change\n"}
     return [line.removeprefix(f"{folder}/").split(": ")[0] for line in lines]
 
 
@@ -43,7 +43,7 @@ export function listTodos() {
 """
 
 
-def test_each_place_that_is_left_is_named_with_its_line_and_what_to_do(tmp_path: Path) -> None:
+def test_each_place_to_change_is_reported_with_its_line_and_what_to_do(tmp_path: Path) -> None:
     checkout(
         tmp_path,
         src__server__chatToolEvents_ts="""\
@@ -88,15 +88,15 @@ export const uiSettings = createCollection(
     lines = done.stdout.splitlines()
     assert "sessionbase import tool-events" in lines[0]
     assert "use sessionbase/misalignments" in lines[1]
-    assert "sessionbase/guest-settings" in lines[2]
-    assert "import from 'sessionbase/todosStore'" in lines[3]
+    assert "sessionbase/guestSettings" in lines[2]
+    assert "import from 'sessionbase/todos'" in lines[3]
     assert "import from 'sessionbase/sessionRepoBindings'" in lines[4]
-    assert "'sessionbase/todosStore' keeps it" in lines[8]
+    assert "delete this store: use 'sessionbase/todos'" in lines[8]
 
 
 CLEAN = {
     "src__server__todos_ts": """\
-import { addTodo as store, listTodos as list } from 'sessionbase/todosStore'
+import { addTodo as store, listTodos as list } from 'sessionbase/todos'
 export const listTodos = createServerFn().handler(async () => {
   const seen = new Map()
   return list()
@@ -108,10 +108,12 @@ export const addTodo = createServerFn().handler(({ data }) => store(data))
     "src__routes__todos_tsx": "import { addTodo } from '~/server/todos'\nconst open = new Map()\n",
     "src__server__prompt_ts": "import { listMisalignments } from '.'\n",
     "src__server__settings_ts": """\
-import { uiSettingsStore } from 'sessionbase'
-const { loadUiSettings } = uiSettingsStore
+import { uiSettings } from 'sessionbase'
+const { loadUiSettings } = uiSettings
 export { loadUiSettings }
 """,
+    "src__server__todosStore_ts": "export * from 'sessionbase/todos'\n",
+    "src__routes__list_tsx": "import * as store from '../server/todosStore'\n",
     "src__routes__settings_tsx": "import { loadUiSettings } from '../server/settings'\n",
     "src__routes__chat_tsx": "import { listMisalignments } from '~/server'\n",
     "src__db__drafts_ts": "export const d = localOnlyCollectionOptions({ id: 'drafts' })\n",
@@ -119,13 +121,13 @@ export { loadUiSettings }
 }
 
 
-def test_a_checkout_that_has_been_moved_is_clean(tmp_path: Path) -> None:
+def test_nothing_is_reported_for_an_adopted_checkout(tmp_path: Path) -> None:
     done = check(checkout(tmp_path, **CLEAN))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("folder", ["node_modules", ".git", "dist", ".output"])
-def test_what_was_installed_or_built_is_not_searched(tmp_path: Path, folder: str) -> None:
+def test_installed_and_built_files_are_not_searched(tmp_path: Path, folder: str) -> None:
     (tmp_path / "app" / folder).mkdir(parents=True)
     (tmp_path / "app" / folder / "todosStore.ts").write_text(TODOS_IN_MEMORY)
     assert check(tmp_path).returncode == 0
@@ -133,7 +135,7 @@ def test_what_was_installed_or_built_is_not_searched(tmp_path: Path, folder: str
     assert check(tmp_path).returncode == 1
 
 
-def test_a_file_that_passes_on_what_an_old_module_keeps_is_not_clean(tmp_path: Path) -> None:
+def test_a_file_that_reexports_a_replaced_module_is_reported(tmp_path: Path) -> None:
     checkout(
         tmp_path,
         src__todosStore_ts=TODOS_IN_MEMORY,
@@ -147,7 +149,7 @@ def test_a_file_that_passes_on_what_an_old_module_keeps_is_not_clean(tmp_path: P
     ]
 
 
-def test_an_old_module_without_a_known_kind_of_store_is_named_by_its_first_function(
+def test_a_replaced_module_without_a_known_store_is_reported_at_its_first_function(
     tmp_path: Path,
 ) -> None:
     text = "\nexport async function saveUiSettings(id, s) {\n  await kv.set(id, s)\n}\n"
@@ -155,13 +157,13 @@ def test_an_old_module_without_a_known_kind_of_store_is_named_by_its_first_funct
     assert places(check(tmp_path), tmp_path) == ["src/uiSettingsStore.ts:2"]
 
 
-def test_a_map_at_the_top_of_a_module_that_was_moved_is_still_a_store(tmp_path: Path) -> None:
-    text = "import { listTodos as l } from 'sessionbase/todosStore'\nconst cache = new Map()\n"
+def test_a_map_at_the_top_level_of_an_adopted_module_is_reported(tmp_path: Path) -> None:
+    text = "import { listTodos as l } from 'sessionbase/todos'\nconst cache = new Map()\n"
     checkout(tmp_path, src__todosStore_ts=text + "export const listTodos = () => l()\n")
     assert places(check(tmp_path), tmp_path) == ["src/todosStore.ts:2"]
 
 
-def test_odd_file_names_stay_on_their_line(tmp_path: Path) -> None:
+def test_a_file_name_with_special_characters_is_printed_on_one_line(tmp_path: Path) -> None:
     odd = tmp_path / "a b\n$(c)'\u200b.ts"
     odd.write_text("open('chat-tool-events.json')")
     (tmp_path / "-rf.ts").write_text("open('chat-tool-events.json')")
@@ -172,37 +174,41 @@ def test_odd_file_names_stay_on_their_line(tmp_path: Path) -> None:
     assert places(done, tmp_path) == ["-rf.ts:1", "a b\\n$(c)'\\u200b.ts:1"]
 
 
-def test_without_a_folder_the_current_one_is_searched(tmp_path: Path) -> None:
+def test_the_current_folder_is_the_default(tmp_path: Path) -> None:
     checkout(tmp_path, src__todosStore_ts=TODOS_IN_MEMORY)
     done = check(cwd=tmp_path)
     assert (done.returncode, done.stdout.split(": ")[0]) == (1, "src/todosStore.ts:2")
 
 
 @pytest.mark.parametrize("arguments", [["a", "b"], ["--nonsense"], ["no-such-folder"]])
-def test_wrong_usage_exits_with_2_and_says_why(tmp_path: Path, arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_2_and_an_error_message(tmp_path: Path, arguments: str) -> None:
     done = check(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("check-adoption: ")
 
 
-def test_it_runs_by_its_name_and_its_help_has_an_example() -> None:
+def test_the_script_is_executable_and_its_help_has_an_example() -> None:
     done = subprocess.run([SCRIPT, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Example: " in done.stdout
 
 
-def test_the_page_and_the_script_name_every_function_that_the_package_replaces() -> None:
+def test_the_page_and_the_script_contain_every_function_of_the_package() -> None:
     page = (PROJECT_DIR / "docs/adopting.md").read_text(encoding="utf-8")
     script = SCRIPT.read_text(encoding="utf-8")
-    new = {"patchUiSettings", "loadUiSettingsWithRevision"}
-    modules = "chatToolEvents hookifyDecisions misalignments todosStore sessionRepoBindings"
-    for module in [*modules.split(), "uiSettingsStore"]:
+    additional = {"patchUiSettings", "loadUiSettingsWithRevision"}  # the app has no such function
+    modules = "toolEvents hookifyDecisions misalignments todos sessionRepoBindings uiSettings"
+    for module in modules.split():
         source = PROJECT_DIR / f"clients/typescript/src/{module}.ts"
-        exports = re.findall(
-            r"^export (?:async )?function (\w+)", source.read_text(encoding="utf-8"), re.MULTILINE
+        functions = re.findall(
+            r"(?<!@internal \*/\n)^export (?:async )?function (\w+)",
+            source.read_text(encoding="utf-8"),
+            re.MULTILINE,
         )
-        assert exports
-        for name in exports:
-            assert f"`{name}(" in page, name
-            assert name in new or re.search(rf"\b{name}\b", script), name
-        assert f"from 'sessionbase/{module}'" in page
+        assert functions, f"no exported function found in {source}"
+        for name in functions:
+            assert f"`{name}(" in page, f"add {name} to the tables of docs/adopting.md"
+            assert name in additional or re.search(rf"\b{name}\b", script), (
+                f"add {name} to REPLACED_MODULES in scripts/check-adoption"
+            )
+        assert f"from 'sessionbase/{module}'" in page, f"add {module} to docs/adopting.md"

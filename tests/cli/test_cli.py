@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from conftest import Stack
 from sessionbase import __version__
 from sessionbase.paths import PROJECT_DIR
-from sessionbase.stack.state import Secrets
+from sessionbase.state import Secrets
 from support.command import sessionbase
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
@@ -111,7 +111,7 @@ def test_status_for_a_program_has_what_it_needs_and_no_jwt_secret(stack: Stack) 
     assert stack_config["db_uri"] == stack.db_uri
     assert stack_config["pending_migrations"] == []
     assert stack_config["versions"]["sessionbase"] == __version__
-    assert stack_config["versions"]["postgresql"].startswith("18.")
+    assert int(stack_config["versions"]["postgresql"].split(".")[0]) >= 15
     assert stack_config["versions"]["postgrest"]
     assert stack_config["pids"]["postgresql"]
     assert stack_config["pids"]["postgrest"]
@@ -198,11 +198,11 @@ def test_no_connection_is_told_with_the_hint_that_fits(stack: Stack, tmp_path: P
 def test_a_dry_run_on_a_current_database_says_that_nothing_changes(stack: Stack) -> None:
     done = sessionbase("migrate", "--dry-run", "--data-dir", stack.data_dir)
     assert done.returncode == 0
-    assert "nothing to apply" in done.stdout
+    assert "nothing to do: the database is up to date" in done.stdout
     assert "to apply" not in done.stdout
 
 
-@pytest.mark.parametrize("script", ["scripts/test", "scripts/generate", "bench/run"])
+@pytest.mark.parametrize("script", ["scripts/test", "scripts/generate-docs", "bench/run"])
 def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
     command = [str(PROJECT_DIR / script), "--help"]
     done = subprocess.run(

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from conftest import Stack
+from generate import api_functions, api_reference, graphviz, states, tables
+from generate.documents import GENERATORS
+from generate.live import Live, of_data_dir
 from sessionbase.errors import SessionbaseError
-from sessionbase.generate import api_functions, api_reference, graphviz, states, tables
-from sessionbase.generate.documents import GENERATORS
-from sessionbase.generate.live import Live, of_data_dir
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack.token import Role
 
@@ -29,8 +29,10 @@ def live(stack: Stack) -> Live:
 def test_a_generated_document_is_current(name: str, live: Live) -> None:
     for path, text in GENERATORS[name](live).items():
         file = PROJECT_DIR / path
-        assert file.exists(), f"{path} is missing: run scripts/generate {name}"
-        assert file.read_text(encoding="utf-8") == text, f"stale: run scripts/generate {name}"
+        assert file.exists(), f"{path} is missing: run scripts/generate-docs {name}"
+        assert file.read_text(encoding="utf-8") == text, (
+            f"{path} is out of date: run scripts/generate-docs {name}"
+        )
 
 
 def test_a_document_is_the_same_whenever_it_is_made(live: Live) -> None:

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from sessionbase.errors import SessionbaseError
-from sessionbase.migrate.runner import pending
+from sessionbase.migrate.runner import MigrateReport, pending
 
 if TYPE_CHECKING:
-    from sql_folder import Folder
+    from support.sql_folder import Folder
 
 pytest_plugins = ["support.sql_folder"]
 
@@ -115,6 +115,25 @@ def test_a_function_has_its_grants_and_comment_while_its_migration_runs(folder: 
     folder.write("app/20_who.sql", WHO)
     folder.migrate()
     assert folder.fetch("select * from app.seen") == [(True, "Who asks.")]
+
+
+def test_a_migration_can_name_a_function_whose_body_names_the_table_of_that_migration(
+    folder: Folder,
+) -> None:
+    folder.write("migrations/0001_foundation.sql", FOUNDATION)
+    folder.write(
+        "migrations/0002_notes.sql",
+        "create table app.notes (id int);\n"
+        "alter table app.notes alter column id set default app.next_id();\n",
+    )
+    folder.write(
+        "app/10_notes.sql",
+        "create or replace function app.next_id() returns int language sql\n"
+        "as 'select coalesce(max(id), 0) + 1 from app.notes';\n",
+    )
+    folder.migrate()
+    folder.execute("insert into app.notes default values")
+    assert folder.fetch("select id from app.notes") == [(1,)]
 
 
 def test_a_migration_finds_an_existing_function_as_it_was(notes: Folder) -> None:
@@ -428,7 +447,8 @@ def test_of_eight_runners_at_once_one_applies_the_files_of_app(folder: Folder) -
 
     def run(_: int) -> bool:
         start.wait()
-        return folder.migrate().nothing_to_do
+        report: MigrateReport = folder.migrate()
+        return report.nothing_to_do
 
     with ThreadPoolExecutor(8) as pool:
         idle = list(pool.map(run, range(8)))

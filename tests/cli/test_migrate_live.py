@@ -14,8 +14,8 @@ import pytest
 from sessionbase.migrate.runner import migrate
 from sessionbase.paths import resource_path
 from sessionbase.stack import manage
-from sessionbase.stack.state import dba_uri, require
 from sessionbase.stack.token import make_claims, sign
+from sessionbase.state import dba_uri, require
 
 CLIENTS = 8
 DEPLOYMENTS = 5

@@ -1,4 +1,4 @@
-"""The TypeScript client: its own tests (vitest, clients/typescript/tests), on this run's stack."""
+"""The TypeScript client: its checks, and its own tests (vitest) on the stack of this run."""
 
 import fcntl
 import json
@@ -17,68 +17,93 @@ CLIENT = PROJECT_DIR / "clients/typescript"
 CHROMIUM = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
 )
-IN_A_BROWSER = "guestSettings in headless Chromium"
+SCRIPTS = json.loads((CLIENT / "package.json").read_text(encoding="utf-8"))["scripts"]
+CHECK_STEPS = [step.removeprefix("npm run ") for step in SCRIPTS["check"].split(" && ")]
+HINTS = {
+    "typecheck": "Fix the type errors",
+    "lint": "Fix the problems; `npx eslint --fix .` fixes some of them",
+    "format:check": "Run `npm run format` there",
+    "unused": "Delete what is unused, or add an entry file to `knip` in package.json",
+}
+BROWSER_TESTS = "guestSettings in headless Chromium"
 
 
-@pytest.fixture(scope="module")
-def npm_environment(stack: Stack) -> dict[str, str]:
-    """What the tests of the client are told, with the client built from its present sources."""
-    environment = {
-        **os.environ,
-        "NO_COLOR": "1",
-        "SESSIONBASE_REST_URL": stack.rest_url,
-        "SESSIONBASE_JWT_SECRET": stack.jwt_secret,
-        "SESSIONBASE_COMMAND": str(Path(sys.executable).with_name("sessionbase")),
-    }
-    # Of two workers, one builds and the other waits, and then finds it done.
-    with (CLIENT / "node_modules/.build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        built = CLIENT / "dist/.built"
-        newest = max(path.stat().st_mtime for path in (CLIENT / "src").rglob("*"))
-        if not built.exists() or built.stat().st_mtime <= newest:
-            shutil.rmtree(CLIENT / "dist", ignore_errors=True)
-            run("npm", "run", "--silent", "build", env=environment)
-            built.touch()
-    return environment
-
-
-def run(*command: str, env: dict[str, str]) -> str:
-    """Run a command in the client's folder; where it fails, the test fails with what it said."""
+def run(*command: str, env: dict[str, str] | None = None, hint: str = "") -> str:
+    """Run a command in the client's folder and return its output; fail the test if it fails."""
     done = subprocess.run(
         command,
         cwd=CLIENT,
-        env=env,
+        env={**os.environ, "NO_COLOR": "1", **(env or {})},
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     if done.returncode:
-        pytest.fail(f"{' '.join(command)}:\n{done.stdout}", pytrace=False)
+        failed = f"`{' '.join(command)}` failed in clients/typescript. {hint}".rstrip()
+        pytest.fail(f"{failed}\n{done.stdout}", pytrace=False)
     print(done.stdout)
     return done.stdout
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _packages_are_installed() -> None:
+    if not (CLIENT / "node_modules/.bin/eslint").exists():
+        pytest.fail("run `npm ci` in clients/typescript (scripts/test does it)", pytrace=False)
+
+
+def is_built() -> bool:
+    """Tell whether each source file has been compiled since the last change."""
+    inputs = [*(CLIENT / "src").rglob("*.ts"), *CLIENT.glob("*.json")]
+    changed = max(path.stat().st_mtime for path in inputs)
+    outputs = (
+        CLIENT / "dist" / path.relative_to(CLIENT / "src").with_suffix(".js")
+        for path in inputs
+        if path.suffix == ".ts"
+    )
+    return all(path.exists() and path.stat().st_mtime >= changed for path in outputs)
+
+
+@pytest.fixture(scope="module")
+def built_client(stack: Stack) -> dict[str, str]:
+    """Build the client if needed, and return the environment variables that its tests need."""
+    # Only one worker of pytest-xdist builds; the others wait for it.
+    with (CLIENT / "node_modules/.build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_built():
+            run("npm", "run", "--silent", "build", hint="Fix the type errors")
+    return {
+        "SESSIONBASE_REST_URL": stack.rest_url,
+        "SESSIONBASE_JWT_SECRET": stack.jwt_secret,
+        "SESSIONBASE_COMMAND": str(Path(sys.executable).with_name("sessionbase")),
+    }
+
+
 def run_vitest(*arguments: str, env: dict[str, str], folder: Path) -> str:
-    """Run tests of the client. None at all is a failure too: a name that matches nothing passes."""
+    """Run tests of the client and return the output; fail if no test ran."""
     report = folder / "vitest.json"
     reporters = ("--reporter=default", "--reporter=json", f"--outputFile.json={report}")
-    said = run("npx", "vitest", "run", *arguments, *reporters, env=env)
-    assert json.loads(report.read_text())["numPassedTests"] > 0, "no test ran"
-    return said
+    output = run("npx", "vitest", "run", *arguments, *reporters, env=env)
+    passed = json.loads(report.read_text())["numPassedTests"]
+    assert passed > 0, f"vitest ran no test: {arguments} in {Path(__file__).name} match none"
+    return output
 
 
-def test_the_modules_do_what_the_app_does_today_but_for_the_mends(
-    npm_environment: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("step", CHECK_STEPS)
+def test_the_sources_pass_each_step_of_npm_run_check(step: str) -> None:
+    run("npm", "run", "--silent", step, hint=HINTS.get(step, ""))
+
+
+def test_the_tests_of_the_client_pass(built_client: dict[str, str], tmp_path: Path) -> None:
+    output = run_vitest(env=built_client, folder=tmp_path)
+    assert "must return the same: 0 differences" in output, (
+        "tests/comparison.test.ts did not print its result; see the output of vitest above"
+    )
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: guestSettings was not tested in it")
+def test_guest_settings_are_reported_as_saved_only_if_they_are(
+    built_client: dict[str, str], tmp_path: Path
 ) -> None:
-    run("npm", "run", "--silent", "check", env=npm_environment)
-    said = run_vitest(env=npm_environment, folder=tmp_path)
-    assert "on what is kept: 0 differences" in said
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM HERE: guestSettings was not tried")
-def test_guest_settings_are_never_called_saved_when_they_are_not(
-    npm_environment: dict[str, str], tmp_path: Path
-) -> None:
-    environment = {**npm_environment, "SESSIONBASE_CHROMIUM": str(CHROMIUM)}
-    run_vitest("tests/pack.test.ts", "-t", IN_A_BROWSER, env=environment, folder=tmp_path)
+    environment = {**built_client, "SESSIONBASE_CHROMIUM": str(CHROMIUM)}
+    run_vitest("tests/pack.test.ts", "-t", BROWSER_TESTS, env=environment, folder=tmp_path)

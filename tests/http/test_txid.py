@@ -114,6 +114,7 @@ def test_every_table_that_can_be_replicated_is_tried_here(db: psycopg.Connection
     assert {table for (table,) in replicated} == set(WRITES)
 
 
+@pytest.mark.contrib
 @pytest.mark.parametrize("table", WRITES)
 def test_the_txid_of_a_write_is_the_one_that_a_replication_stream_names(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, slot: str, table: str
@@ -129,6 +130,7 @@ def test_the_txid_of_a_write_is_the_one_that_a_replication_stream_names(
     assert len(set(told)) == len(WRITES[table])
 
 
+@pytest.mark.contrib
 @pytest.mark.parametrize("function", REPEATS)
 def test_a_repeat_that_writes_nothing_names_no_transaction_to_wait_for(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, slot: str, function: str

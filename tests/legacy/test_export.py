@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from conftest import Stack
 from sessionbase.errors import SessionbaseError
-from sessionbase.exporter.tool_events import PRETTY_LIMIT, export_tool_events, new_file
+from sessionbase.legacy.exporter import export_tool_events, new_file
+from sessionbase.legacy.fields import PRETTY_LIMIT
 from sessionbase.paths import PROJECT_DIR
 from support.import_files import event, finished, load, write
 
@@ -57,11 +58,11 @@ def test_the_sample_comes_out_as_the_app_would_write_it(
     records = json.loads(SAMPLE.read_text(encoding="utf-8"))
     records.sort(key=lambda record: (record["startedAt"], record["id"]))
     data = export(stack.db_uri, profile, tmp_path / "out.json")
-    told = json.loads(data)
-    assert told == records
-    assert [list(record) for record in told] == [list(record) for record in records]
+    exported = json.loads(data)
+    assert exported == records
+    assert [list(record) for record in exported] == [list(record) for record in records]
     # Indented as JSON.stringify(events, null, 2) does it.
-    assert data.decode() == json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    assert data.decode() == json.dumps(exported, indent=2, ensure_ascii=False) + "\n"
     assert_all_there(stack, tmp_path / "out.json", profile, len(records))
 
 
@@ -97,10 +98,10 @@ def test_to_import_what_was_exported_finds_it_already_there(
     stack: Stack, profile: str, tmp_path: Path, record: dict[str, Any]
 ) -> None:
     load(stack.db_uri, write(tmp_path, record), profile)
-    [told] = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    [exported] = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
     assert_all_there(stack, tmp_path / "out.json", profile, 1)
     times = {"startedAt", "completedAt", "latencyMs"}
-    assert {name: told[name] for name in told if name not in times} == {
+    assert {name: exported[name] for name in exported if name not in times} == {
         name: record[name] for name in record if name not in times
     }
 
@@ -111,8 +112,8 @@ def test_numbers_keep_every_digit(stack: Stack, profile: str, tmp_path: Path) ->
     record = json.dumps(event()).replace("2591", "[" + ", ".join(numbers) + "]")
     load(stack.db_uri, write(tmp_path, record), profile)
     data = export(stack.db_uri, profile, tmp_path / "out.json")
-    [told] = json.loads(data, parse_float=str, parse_int=str)
-    assert told["arguments"]["eventNumber"] == numbers
+    [exported] = json.loads(data, parse_float=str, parse_int=str)
+    assert exported["arguments"]["eventNumber"] == numbers
     assert_all_there(stack, tmp_path / "out.json", profile, 1)
 
 
@@ -122,12 +123,26 @@ def test_times_have_milliseconds_and_microseconds_only_where_they_are(
     starts = ["2025-12-18T23:50:36Z", "2025-12-18T23:50:36.5Z", "2025-12-18T23:50:36.500007Z"]
     records = [event(str(number), startedAt=start) for number, start in enumerate(starts)]
     load(stack.db_uri, write(tmp_path, *records), profile)
-    told = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
-    assert [record["startedAt"] for record in told] == [
+    exported = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    assert [record["startedAt"] for record in exported] == [
         "2025-12-18T23:50:36.000Z",
         "2025-12-18T23:50:36.500Z",
         "2025-12-18T23:50:36.500007Z",
     ]
+
+
+def test_the_latency_is_the_one_that_the_api_gives(
+    stack: Stack, client: httpx.Client, profile: str, tmp_path: Path
+) -> None:
+    ends = ["37.0004Z", "37.0005Z", "37.000501Z", "37.0015Z"]  # rounded up and down
+    records = [
+        finished(f"e{n}", completedAt=f"2025-12-18T23:50:{end}", latencyMs=...)
+        for n, end in enumerate(ends)
+    ]
+    load(stack.db_uri, write(tmp_path, *records), profile)
+    exported = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    rows = client.get("/tool_events?order=started_at,id").json()
+    assert [record["latencyMs"] for record in exported] == [row["latency_ms"] for row in rows]
 
 
 def test_a_long_value_stands_on_one_line_and_comes_back_whole(
@@ -152,8 +167,8 @@ def test_what_clients_recorded_over_http_goes_round_too(
         assert answer.status_code == 200
     done = {"id": "a", "to_status": "failed", "error": "e", "result": {"b": 2}}
     assert client.post("/rpc/transition_tool_event", json=done).status_code == 200
-    told = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
-    assert [(record["id"], record["status"]) for record in told] == [
+    exported = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    assert [(record["id"], record["status"]) for record in exported] == [
         ("a", "failed"),
         ("b", "executing"),
     ]
@@ -216,8 +231,8 @@ def test_the_events_of_other_profiles_are_not_in_it(
 ) -> None:
     load(stack.db_uri, write(tmp_path, event("mine")), profile)
     load(stack.db_uri, write(tmp_path, event("other"), name="other.json"), f"{profile}-other")
-    told = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
-    assert [record["id"] for record in told] == ["mine"]
+    exported = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    assert [record["id"] for record in exported] == ["mine"]
 
 
 def test_the_oldest_comes_first_and_the_id_decides_where_two_started_together(
@@ -226,8 +241,8 @@ def test_the_oldest_comes_first_and_the_id_decides_where_two_started_together(
     later = {"startedAt": "2026-01-01T00:00:00Z"}
     records = [event("b", **later), event("c"), event("a", **later), event("B", **later)]
     load(stack.db_uri, write(tmp_path, *records), profile)
-    told = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
-    assert [record["id"] for record in told] == ["c", "B", "a", "b"]
+    exported = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
+    assert [record["id"] for record in exported] == ["c", "B", "a", "b"]
 
 
 def test_without_output_the_array_is_all_of_stdout(

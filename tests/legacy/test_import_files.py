@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from conftest import Stack
 from sessionbase.errors import SessionbaseError
-from sessionbase.importer import json_array
-from sessionbase.importer.json_array import BadJsonError, JsonArrayReader
+from sessionbase.legacy import json_array
+from sessionbase.legacy.json_array import BadJsonError, JsonArrayReader
 from support.import_files import event, finished, load
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import Stack
-from sessionbase.importer.report import ImportReport
+from sessionbase.legacy.report import ImportReport
 from support.concurrency import at_once
 from support.import_files import event, finished, load, write
 
@@ -49,8 +49,8 @@ def test_ctrl_c_is_one_line_and_nothing_is_loaded(
             time.sleep(0.02)
         time.sleep(0.2)  # past connecting, into the reading
         process.send_signal(signal.SIGINT)
-        told = process.communicate()[1]
-    assert (process.returncode, told) == (130, "interrupted; nothing was loaded\n")
+        output = process.communicate()[1]
+    assert (process.returncode, output) == (130, "interrupted; nothing was loaded\n")
     assert count(db, profile) == (0, 0)
 
 
@@ -66,14 +66,14 @@ def test_a_progress_bar_is_for_a_terminal_only(
         command, stdout=subprocess.DEVNULL, stderr=writing, env=environment
     ) as process:
         os.close(writing)
-        told = b""
+        output = b""
         with suppress(OSError):  # what a terminal without a program gives
             while chunk := os.read(reading, 65536):
-                told += chunk
+                output += chunk
         os.close(reading)
     assert process.returncode == 0
-    assert (b"records" in told) == terminal
-    assert terminal or told == b""
+    assert (b"records" in output) == terminal
+    assert terminal or output == b""
 
 
 def count(db: psycopg.Connection[Any], profile: str) -> tuple[int, int]:
@@ -182,7 +182,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 MEASURED = """
 import re, sys
 from pathlib import Path
-from sessionbase.importer.tool_events import import_tool_events
+from sessionbase.legacy.importer import import_tool_events
 report = import_tool_events(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
 print(report.loaded, report.parity.agrees, int(peak[1]) // 1024)

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from conftest import Stack, TokenFor, bring_up, free_port
-from sessionbase.stack import manage, postgrest, state
+from sessionbase import state
+from sessionbase.stack import manage, postgrest
 from sessionbase.stack.account import service_account
 from sessionbase.stack.token import make_claims, sign
 from support.concurrency import at_once

@@ -15,8 +15,9 @@ import psycopg
 import pytest
 
 from conftest import Stack, bring_up, free_port
+from sessionbase import state
 from sessionbase.errors import SessionbaseError
-from sessionbase.stack import account, manage, postgres, state
+from sessionbase.stack import account, manage, postgres
 from support.command import sessionbase
 
 

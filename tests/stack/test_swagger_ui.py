@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from conftest import free_port
+from generate.graphviz import find_node
+from sessionbase import state
 from sessionbase.errors import SessionbaseError
-from sessionbase.generate.graphviz import find_node
 from sessionbase.paths import PROJECT_DIR
-from sessionbase.stack import docs, manage, state
+from sessionbase.stack import docs, manage
 from sessionbase.stack.token import make_claims, sign
 
 CHROMIUM = next(

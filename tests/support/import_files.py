@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sessionbase.importer.report import ImportReport
-from sessionbase.importer.tool_events import import_tool_events
+from sessionbase.legacy.importer import import_tool_events
+from sessionbase.legacy.report import ImportReport
 
 STARTED = "2025-12-18T23:50:36.922Z"
 
@@ -50,7 +50,7 @@ def load(uri: str, file: Path, profile: str, **options: Any) -> ImportReport:
     return import_tool_events(uri, file, profile, **options)
 
 
-def told_in(report: ImportReport) -> list[dict[str, Any]]:
+def rejects_of(report: ImportReport) -> list[dict[str, Any]]:
     """The lines of the rejects file that a report names."""
     assert report.rejects_file
     text = Path(report.rejects_file).read_text(encoding="utf-8")

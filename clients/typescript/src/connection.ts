@@ -1,75 +1,81 @@
 import { PostgrestClient } from '@supabase/postgrest-js';
-import { fetchOf, type RetryState } from './attempt.js';
-import { fromAnswer, SessionbaseError } from './errors.js';
+import {
+  type Configuration,
+  type ResolvedConfiguration,
+  resolveConfiguration,
+} from './configuration.js';
+import { errorFromResponse, SessionbaseError } from './errors.js';
 import type { Database } from './generated/database.js';
-import type { Answers } from './rows.js';
-import { complete, type Configuration, type Settings } from './settings.js';
+import { createRetryingFetch, type RetryState } from './retry.js';
+import type { FunctionReturns } from './rows.js';
 import { TokenSource } from './token.js';
 
-/** postgrest-js, typed by the database. */
-export type Client = PostgrestClient<Database, Record<never, never>, 'api'>;
+/** The client of postgrest-js, with the types of the database. */
+type Client = PostgrestClient<Database, Record<never, never>, 'api'>;
 
-/** What every request of postgrest-js comes to. */
-interface Outcome {
+/** The result of a request of postgrest-js. */
+interface Result {
   data: unknown;
   error: { message: string; code?: string; details?: unknown; hint?: string } | null;
   status: number;
 }
 
-/** How a request may be carried out. */
 interface SendOptions<Data> {
-  /** Whether a second time does no harm. */
-  repeatable: boolean;
-  /** What an error means after an attempt that may have been carried out; undefined: the error. */
+  /** Whether executing the request twice has the same effect as once; only then is it always retried. */
+  idempotent: boolean;
+  /**
+   * Called with the error if an earlier attempt may have been executed. Returns the result to use
+   * instead, or undefined: then the error is thrown.
+   */
   recover?: (error: SessionbaseError) => Promise<Data | undefined>;
 }
 
-/** The columns to ask a write for: all, and the transaction. The types know the first only. */
-export const WRITTEN = '*,txid' as '*';
+/** The `select` of a write: all columns, and the computed column `txid`, which the types do not contain. */
+export const ALL_WITH_TXID = '*,txid' as '*';
 
-const PAGE = 1000;
+const PAGE_SIZE = 1000;
 
-/** The way to the API for one profile; null: for a guest, without a token. */
+/** The connection to the API for one profile; a `profileId` of null is a guest, who has no token. */
 export class Connection {
   private readonly tokens: TokenSource | null;
 
   constructor(
-    private readonly settings: Settings,
-    readonly profileId: string | null = settings.profileId,
-    /** Whether calls may name another profile. */
-    private readonly fixed = false,
+    private readonly configuration: ResolvedConfiguration,
+    readonly profileId: string | null = configuration.profileId,
+    /** Whether calls may act for this profile only. */
+    private readonly singleProfile = false,
   ) {
-    this.tokens = profileId === null ? null : new TokenSource(settings, profileId);
+    this.tokens = profileId === null ? null : new TokenSource(configuration, profileId);
   }
 
-  /** Give the way for the profile that a call names; empty: a guest's. */
-  as(profileId: string | null | undefined): Connection {
+  /** Return the connection of another profile; an empty id is a guest. */
+  withProfile(profileId: string | null | undefined): Connection {
     if (profileId === this.profileId) return this;
-    if (this.fixed) {
+    if (this.singleProfile) {
       throw new SessionbaseError(`These modules act for ${this.profileId}, not for ${profileId}`, {
         code: 'wrong_profile',
         status: 0,
       });
     }
-    return new Connection(this.settings, profileId || null);
+    return new Connection(this.configuration, profileId || null);
   }
 
-  /** Carry out one request; a failure becomes a SessionbaseError. */
+  /** Send one request. Every failure is thrown as a SessionbaseError. */
   async send<Data>(
-    build: (client: Client) => PromiseLike<Outcome>,
+    build: (client: Client) => PromiseLike<Result>,
     options: SendOptions<Data>,
   ): Promise<Data> {
-    const retryState: RetryState = { mayHaveHappened: false, failure: null };
-    const client: Client = new PostgrestClient(this.settings.restUrl, {
+    const state: RetryState = { mayHaveExecuted: false, error: null };
+    const client: Client = new PostgrestClient(this.configuration.restUrl, {
       schema: 'api',
-      fetch: fetchOf(this.settings, this.tokens, options.repeatable, retryState),
+      fetch: createRetryingFetch(this.configuration, this.tokens, options.idempotent, state),
       retry: false,
     });
     const { data, error, status } = await build(client);
     if (!error) return data as Data;
-    if (retryState.failure) throw retryState.failure;
-    const failure = fromAnswer(error, status);
-    if (retryState.mayHaveHappened && options.recover) {
+    if (state.error) throw state.error;
+    const failure = errorFromResponse(error, status);
+    if (state.mayHaveExecuted && options.recover) {
       const recovered = await options.recover(failure);
       if (recovered !== undefined) return recovered;
     }
@@ -77,76 +83,81 @@ export class Connection {
   }
 
   /** Call a function of the database. */
-  call<Name extends keyof Answers, Answer = Answers[Name]>(
+  call<Name extends keyof FunctionReturns, Data = FunctionReturns[Name]>(
     name: Name,
     args: Database['api']['Functions'][Name]['Args'],
-    options: SendOptions<Answer> & {
-      /** GET instead of POST: for what only reads. */
+    options: SendOptions<Data> & {
+      /** Use GET instead of POST, for functions that only read. */
       get?: boolean;
       select?: '*';
     },
-  ): Promise<Answer> {
-    return this.send<Answer>((client) => {
+  ): Promise<Data> {
+    return this.send<Data>((client) => {
       const request = client.rpc(name, args, { get: options.get ?? false });
       return options.select ? request.select(options.select) : request;
     }, options);
   }
 
   /**
-   * Read a whole list, page by page, ordered by `keys`, which tell rows apart together. A page has
-   * 1000 rows; a shorter one is the last. A server with a lower limit of its own (`db-max-rows`, which
-   * sessionbase does not set) would cut the list: nothing in its answer tells, unless rows are counted.
+   * Read all rows of a view that match `filter`, in pages of 1000 rows, ordered by `keys`, which must be
+   * unique together. A page with fewer rows is the last one. If the server has a lower limit
+   * (`db-max-rows`, which sessionbase does not set), the list is cut off without an error.
    */
-  async list<Row, Key extends keyof Row & string>(
-    keys: readonly [Key] | readonly [Key, Key],
-    build: (client: Client, page: Page) => PromiseLike<Outcome>,
+  async list<Row>(
+    view: keyof Database['api']['Views'],
+    keys: readonly Column<Row>[],
+    filter: Partial<Record<Column<Row>, string>> = {},
   ): Promise<Row[]> {
     const rows: Row[] = [];
-    for (let after: string | null = null; ;) {
-      const page: Row[] = await this.send<Row[]>((client) => build(client, { after, size: PAGE }), {
-        repeatable: true,
-      });
+    for (let last: Row | undefined; ;) {
+      const page: Row[] = await this.send<Row[]>(
+        (client) => {
+          // The views differ in their columns only, which `Row` checks.
+          let query = client
+            .from(view as 'todos')
+            .select()
+            .match(filter);
+          if (last !== undefined) query = query.or(conditionAfter(keys, last));
+          for (const key of keys) query = query.order(key);
+          return query.limit(PAGE_SIZE);
+        },
+        { idempotent: true },
+      );
       rows.push(...page);
-      const last = page.at(-1);
-      if (page.length < PAGE || last === undefined) return rows;
-      after = rowsAfter(keys, last);
+      last = page.at(-1);
+      if (page.length < PAGE_SIZE) return rows;
     }
   }
 }
 
-/** One page of a list. */
-export interface Page {
-  /** PostgREST's `or` condition for the rows after the page before; null: the first page. */
-  after: string | null;
-  size: number;
-}
+type Column<Row> = keyof Row & string;
 
-function rowsAfter<Row, Key extends keyof Row & string>(
-  [first, second]: readonly [Key] | readonly [Key, Key],
-  last: Row,
-): string {
-  // PostgREST takes every character after a backslash as itself: \t would be a t.
-  const value = (key: Key) => `"${String(last[key]).replace(/["\\]/g, '\\$&')}"`;
-  if (second === undefined) return `${first}.gt.${value(first)}`;
-  return `${first}.gt.${value(first)},and(${first}.eq.${value(first)},${second}.gt.${value(second)})`;
+/** PostgREST's `or` condition for the rows that follow `last` in the order of `keys`. */
+function conditionAfter<Row>([key, ...others]: readonly Column<Row>[], last: Row): string {
+  if (key === undefined) return '';
+  // In PostgREST's quoted values a backslash escapes only the next character; \t would be a plain t.
+  const value = `"${String(last[key]).replace(/["\\]/g, '\\$&')}"`;
+  const next = conditionAfter(others, last);
+  return `${key}.gt.${value}${next && `,and(${key}.eq.${value},or(${next}))`}`;
 }
 
 let configured: Configuration = {};
 let shared: Connection | null = null;
 
-/** Say how to reach sessionbase, for all modules; replaces what was said before. */
+/** Set how to reach sessionbase, for all modules. Replaces the earlier configuration completely. */
 export function configure(configuration: Configuration): void {
   configured = configuration;
   shared = null;
 }
 
-/** The connection of the modules that are imported as they are. */
+/** The connection of the configured profile, used by the functions that are imported directly. */
 export function sharedConnection(): Connection {
-  shared ??= new Connection(complete(configured));
+  shared ??= new Connection(resolveConfiguration(configured));
   return shared;
 }
 
-/** A connection for one signed-in user, which shares nothing with any other. */
+/** A separate connection for one profile, with a token of its own. */
 export function connectionFor(profileId: string, configuration: Configuration = {}): Connection {
-  return new Connection(complete({ ...configured, ...configuration, profileId }), profileId, true);
+  const resolved = resolveConfiguration({ ...configured, ...configuration, profileId });
+  return new Connection(resolved, profileId, true);
 }

@@ -1,22 +1,22 @@
-/** What a call of this package fails with. */
+/** The error that every function of this package throws. */
 export class SessionbaseError extends Error {
   override readonly name = 'SessionbaseError';
   /**
-   * A stable word: the server's (`not_found`, `illegal_transition`, `stale_revision`, …: see
-   * docs/errors.md), PostgREST's or PostgreSQL's own code, or one of this package:
-   * `not_configured`, `not_storable`, `wrong_profile`, `unreachable`.
+   * A stable code. From the server: `not_found`, `illegal_transition`, `stale_revision`, … (see
+   * docs/errors.md), or a code of PostgREST or PostgreSQL. From this package: `not_configured`,
+   * `not_storable`, `invalid_argument`, `wrong_profile`, `append_only`, `unreachable`, `http_<status>`.
    */
   readonly code: string;
-  /** The HTTP status; 0 where no answer came. */
+  /** The HTTP status; 0 if there was no response. */
   readonly status: number;
-  /** What a program can read, for example `{from: 'open', to: 'open'}`; null without. */
+  /** Details for a program, for example `{from: 'open', to: 'open'}`; null if there are none. */
   readonly details: unknown;
-  /** What to do about it, for a person; null without. */
+  /** What a person can do about it; null if there is no hint. */
   readonly hint: string | null;
 
   constructor(
     message: string,
-    facts: {
+    options: {
       code: string;
       status: number;
       details?: unknown;
@@ -24,21 +24,21 @@ export class SessionbaseError extends Error {
       cause?: unknown;
     },
   ) {
-    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
-    this.code = facts.code;
-    this.status = facts.status;
-    this.details = facts.details ?? null;
-    this.hint = facts.hint ?? null;
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = options.code;
+    this.status = options.status;
+    this.details = options.details ?? null;
+    this.hint = options.hint ?? null;
   }
 }
 
-/** Make an error of the body that PostgREST answered with. */
-export function fromAnswer(
+/** Convert the body of an error response into a SessionbaseError. */
+export function errorFromResponse(
   body: { message: string; code?: string | null; details?: unknown; hint?: string | null },
   status: number,
 ): SessionbaseError {
   if (!body.code) {
-    // Not PostgREST's: a proxy's page, for example.
+    // Not a response of PostgREST: for example an HTML page of a proxy.
     return new SessionbaseError(`sessionbase answered with status ${status}`, {
       code: `http_${status}`,
       status,
@@ -48,12 +48,12 @@ export function fromAnswer(
   return new SessionbaseError(body.message, {
     code: body.code,
     status,
-    details: parsed(body.details),
+    details: parseDetails(body.details),
     hint: body.hint || null,
   });
 }
 
-function parsed(details: unknown): unknown {
+function parseDetails(details: unknown): unknown {
   if (typeof details !== 'string' || details === '') return null;
   try {
     return JSON.parse(details);

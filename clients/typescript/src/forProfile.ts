@@ -1,37 +1,37 @@
+import type { Configuration } from './configuration.js';
 import { connectionFor } from './connection.js';
-import { bindings } from './domains/bindings.js';
-import { context } from './domains/context.js';
-import { hookify } from './domains/hookify.js';
-import { misalignment } from './domains/misalignment.js';
-import { uiSettings } from './domains/settings.js';
-import { todos } from './domains/todos.js';
-import { toolEvents } from './domains/toolEvents.js';
-import type { Configuration } from './settings.js';
+import { bindHookifyDecisions } from './hookifyDecisions.js';
+import { bindMisalignments } from './misalignments.js';
+import { bindSessionContext } from './sessionContext.js';
+import { bindSessionRepoBindings } from './sessionRepoBindings.js';
+import { bindTodos } from './todos.js';
+import { bindToolEvents } from './toolEvents.js';
+import { bindUiSettings } from './uiSettings.js';
 
 /** The modules of one profile. */
 export type ProfileModules = ReturnType<typeof forProfile>;
 
 /**
- * The same modules for one signed-in user, on a connection of their own: two profiles share nothing.
- * A call that names another profile is refused with `wrong_profile`.
+ * Create the modules for one profile, for example of a signed-in user, with a connection and a token of
+ * their own. A call with another profile id throws `wrong_profile`.
  */
 export function forProfile(profileId: string, configuration?: Configuration) {
   const connection = connectionFor(profileId, configuration);
-  const repository = toolEvents(connection);
+  const repository = bindToolEvents(connection);
   return {
-    /** The module's functions, and the repository's own. */
-    chatToolEvents: {
+    /** The functions of the module, and the methods of the repository. */
+    toolEvents: {
       ...repository,
       getChatToolEventRepository: () => repository,
       listChatToolEvents: repository.listBySession,
       insertChatToolEvent: repository.insert,
       updateChatToolEventStatus: repository.updateStatus,
     },
-    hookifyDecisions: hookify(connection),
-    misalignments: misalignment(connection),
-    todosStore: todos(connection),
-    sessionRepoBindings: bindings(connection),
-    uiSettingsStore: uiSettings(connection),
-    sessionContext: context(connection),
+    hookifyDecisions: bindHookifyDecisions(connection),
+    misalignments: bindMisalignments(connection),
+    todos: bindTodos(connection),
+    sessionRepoBindings: bindSessionRepoBindings(connection),
+    uiSettings: bindUiSettings(connection),
+    sessionContext: bindSessionContext(connection),
   };
 }

@@ -1,15 +1,15 @@
-// For the browser: the settings of a guest, which the server does not keep.
+// For browsers: the settings of a guest, which the server does not store.
 
-/** Whether the settings are saved; if not, why: the quota is full, or there is no storage. */
-export type GuestSaveOutcome = { saved: true } | { saved: false; reason: 'quota' | 'unavailable' };
+/** Whether the settings were saved; `quota`: the storage is full; `unavailable`: there is no storage. */
+export type GuestSaveResult = { saved: true } | { saved: false; reason: 'quota' | 'unavailable' };
 
 const KEY = 'sessionbase-guest-settings';
 
 /**
- * Save a guest's settings on the device. `saved` is true only if they could be read back; tell the
- * user otherwise. What was saved before then stays. `key` names the localStorage item.
+ * Save the settings of a guest in localStorage, under `key`. `saved` is true only if they could be read
+ * back. If it is false, tell the user; the settings that were saved before are kept.
  */
-export function saveGuestSettings(snapshot: object, key: string = KEY): GuestSaveOutcome {
+export function saveGuestSettings(snapshot: object, key: string = KEY): GuestSaveResult {
   const text = JSON.stringify(snapshot);
   try {
     const storage = globalThis.localStorage;
@@ -17,12 +17,12 @@ export function saveGuestSettings(snapshot: object, key: string = KEY): GuestSav
     storage.setItem(key, text);
     if (storage.getItem(key) === text) return { saved: true };
   } catch (error) {
-    if (isQuota(error)) return { saved: false, reason: 'quota' };
+    if (isQuotaError(error)) return { saved: false, reason: 'quota' };
   }
   return { saved: false, reason: 'unavailable' };
 }
 
-/** The settings that a guest saved on this device; null where there are none, or no storage. */
+/** Return the settings of a guest; null if there are none, if they are damaged, or if there is no storage. */
 export function loadGuestSettings<Settings extends object = Record<string, unknown>>(
   key: string = KEY,
 ): Settings | null {
@@ -35,7 +35,7 @@ export function loadGuestSettings<Settings extends object = Record<string, unkno
   }
 }
 
-function isQuota(error: unknown): boolean {
+function isQuotaError(error: unknown): boolean {
   const names = ['QuotaExceededError', 'NS_ERROR_DOM_QUOTA_REACHED'];
   return error instanceof Error && names.includes(error.name);
 }

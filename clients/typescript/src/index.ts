@@ -1,4 +1,4 @@
-export * as chatToolEvents from './chatToolEvents.js';
+export type { Configuration } from './configuration.js';
 export { configure } from './connection.js';
 export { SessionbaseError } from './errors.js';
 export { forProfile } from './forProfile.js';
@@ -9,7 +9,7 @@ export * as misalignments from './misalignments.js';
 export { sessionContext } from './sessionContext.js';
 export type { SessionContext } from './sessionContext.js';
 export * as sessionRepoBindings from './sessionRepoBindings.js';
-export type { Configuration } from './settings.js';
-export * as todosStore from './todosStore.js';
-export * as uiSettingsStore from './uiSettingsStore.js';
+export * as todos from './todos.js';
+export * as toolEvents from './toolEvents.js';
+export * as uiSettings from './uiSettings.js';
 export type { WithTxid } from './withTxid.js';

@@ -3,8 +3,8 @@ import type { Database } from './generated/database.js';
 type Views = Database['api']['Views'];
 
 /**
- * A row of a view. The OpenAPI document calls every column of a view nullable; `Nullable` names those
- * that are. A column that the database renames makes its users fail to compile.
+ * A row of a view. The OpenAPI document describes every column of a view as nullable; `Nullable` lists
+ * the columns that really are. If the database renames a column, the code that uses it does not compile.
  */
 type Row<View extends keyof Views, Nullable extends keyof Views[View]['Row'] = never> = {
   [Column in keyof Views[View]['Row']]: unknown extends Views[View]['Row'][Column]
@@ -24,28 +24,29 @@ export type TodoRow = Row<'todos'>;
 export type SessionRepoBindingRow = Row<'session_repo_bindings'>;
 export type UiSettingsRow = Row<'ui_settings'>;
 
-/** A row with the transaction that wrote it, asked for by `WRITTEN`. */
-export type Written<Row> = Row & { txid: string };
-/** The same of a write that may find nothing to do: then null. */
-export type Repeated<Row> = Row & { txid: string | null };
+/** A row that was selected with `ALL_WITH_TXID`. */
+export type RowWithTxid<Row> = Row & { txid: string };
+/** The same for a write that may change nothing; then `txid` is null. */
+export type RowWithOptionalTxid<Row> = Row & { txid: string | null };
 
-/** What each function answers; the OpenAPI document does not say it. */
-export interface Answers {
-  record_tool_event: Repeated<ToolEventRow>;
-  transition_tool_event: Repeated<ToolEventRow>;
-  transition_tool_event_by_call: Repeated<ToolEventRow>[];
-  record_hookify_decision: Repeated<HookifyDecisionRow>;
-  ingest_misalignments: Repeated<MisalignmentRow>[];
-  transition_misalignment: Repeated<MisalignmentRow>;
-  toggle_todo: Written<TodoRow>;
-  delete_todo: Written<TodoRow>;
-  set_session_repo_binding: Written<SessionRepoBindingRow>;
-  save_ui_settings: Written<UiSettingsRow>;
-  patch_ui_settings: Written<UiSettingsRow>;
-  session_context: SessionContextAnswer;
+/** The return type of each function. The OpenAPI document does not contain it. */
+export interface FunctionReturns {
+  record_tool_event: RowWithOptionalTxid<ToolEventRow>;
+  transition_tool_event: RowWithOptionalTxid<ToolEventRow>;
+  transition_tool_event_by_call: RowWithOptionalTxid<ToolEventRow>[];
+  record_hookify_decision: RowWithOptionalTxid<HookifyDecisionRow>;
+  ingest_misalignments: RowWithOptionalTxid<MisalignmentRow>[];
+  transition_misalignment: RowWithOptionalTxid<MisalignmentRow>;
+  add_todo: RowWithOptionalTxid<TodoRow>;
+  toggle_todo: RowWithTxid<TodoRow>;
+  delete_todo: RowWithTxid<TodoRow>;
+  set_session_repo_binding: RowWithTxid<SessionRepoBindingRow>;
+  save_ui_settings: RowWithTxid<UiSettingsRow>;
+  patch_ui_settings: RowWithTxid<UiSettingsRow>;
+  session_context: SessionContextRow;
 }
 
-interface SessionContextAnswer {
+interface SessionContextRow {
   session_id: string;
   binding: SessionRepoBindingRow | null;
   misalignments: MisalignmentRow[];
@@ -57,22 +58,17 @@ interface SessionContextAnswer {
   };
 }
 
-/** PostgreSQL's time (microseconds, `+00:00`) as the app writes it: milliseconds and `Z`. */
-export function isoTime(stored: string): string {
+/** Convert a time of PostgreSQL (microseconds, `+00:00`) to the app's format (milliseconds, `Z`). */
+export function toIsoTime(stored: string): string {
   return new Date(stored).toISOString();
 }
 
-/** The fields that are there: neither null nor undefined. */
-export function present<Fields extends object>(
+/** Drop the fields that are null or undefined. */
+export function omitNullish<Fields extends object>(
   fields: Fields,
 ): { [Name in keyof Fields]?: NonNullable<Fields[Name]> } {
   const entries = Object.entries(fields).filter(
     ([, value]) => value !== null && value !== undefined,
   );
   return Object.fromEntries(entries) as { [Name in keyof Fields]?: NonNullable<Fields[Name]> };
-}
-
-/** The first and only row; undefined for an empty answer. */
-export function only<Row>(rows: Row[]): Row | undefined {
-  return rows[0];
 }

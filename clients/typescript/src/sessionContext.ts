@@ -1,9 +1,52 @@
-import { sharedConnection } from './connection.js';
-import { context, type SessionContext } from './domains/context.js';
+import { type Connection, sharedConnection } from './connection.js';
+import {
+  type MisalignmentRecord,
+  type MisalignmentStatus,
+  toMisalignment,
+} from './misalignments.js';
+import { type SessionRepoBinding, toSessionRepoBinding } from './sessionRepoBindings.js';
+import { type ChatToolEvent, type ChatToolEventStatus, toToolEvent } from './toolEvents.js';
+import { assertStorable } from './validation.js';
 
-export type { SessionContext } from './domains/context.js';
+/** What the chat prompt needs to know about a session, read in one snapshot. */
+export interface SessionContext {
+  sessionId: string;
+  binding: SessionRepoBinding | null;
+  /** The misalignments that are not dismissed, oldest first. */
+  misalignments: MisalignmentRecord[];
+  unfinishedToolEvents: ChatToolEvent[];
+  counts: {
+    toolEvents: Record<ChatToolEventStatus, number>;
+    misalignments: Record<MisalignmentStatus, number>;
+    hookifyDecisions: Record<'blocked' | 'allowed', number>;
+  };
+}
 
-/** All that the chat prompt needs to know of a session, in one snapshot. */
+/** @internal */
+export function bindSessionContext(connection: Connection) {
+  /** Read what the chat prompt needs to know about a session, in one snapshot. */
+  return async function sessionContext(sessionId: string): Promise<SessionContext> {
+    assertStorable({ sessionId });
+    const row = await connection.call(
+      'session_context',
+      { session_id: sessionId },
+      { get: true, idempotent: true },
+    );
+    return {
+      sessionId: row.session_id,
+      binding: row.binding && toSessionRepoBinding(row.binding),
+      misalignments: row.misalignments.map(toMisalignment),
+      unfinishedToolEvents: row.unfinished_tool_events.map(toToolEvent),
+      counts: {
+        toolEvents: row.counts.tool_events,
+        misalignments: row.counts.misalignments,
+        hookifyDecisions: row.counts.hookify_decisions,
+      },
+    };
+  };
+}
+
+/** Read what the chat prompt needs to know about a session, in one snapshot. */
 export async function sessionContext(sessionId: string): Promise<SessionContext> {
-  return context(sharedConnection())(sessionId);
+  return bindSessionContext(sharedConnection())(sessionId);
 }

@@ -1,41 +1,41 @@
 import { decodeJwt, SignJWT } from 'jose';
-import type { Settings } from './settings.js';
+import type { ResolvedConfiguration } from './configuration.js';
 
 const LIFETIME_SECONDS = 300;
-/** Renewed this long before it expires, so that none expires on its way. */
-const MARGIN_SECONDS = 60;
+/** A token is replaced this long before it expires, so that it does not expire during a request. */
+const RENEWAL_MARGIN_SECONDS = 60;
 
-/** One profile's token: made or asked for when needed, kept until shortly before it expires. */
+/** Creates or fetches the token of one profile, and caches it until shortly before it expires. */
 export class TokenSource {
-  private current: { token: Promise<string>; renewAt: number } | null = null;
+  private cached: { token: Promise<string>; renewAt: number } | null = null;
 
   constructor(
-    private readonly settings: Settings,
+    private readonly configuration: ResolvedConfiguration,
     private readonly profileId: string,
   ) {}
 
-  /** Give a token that is valid for a while. Callers at the same time share one. */
+  /** Return a valid token. Concurrent callers share one. */
   async get(): Promise<string> {
-    if (this.current && Date.now() < this.current.renewAt) return this.current.token;
-    const fresh = { token: this.make(), renewAt: Infinity };
-    this.current = fresh;
+    if (this.cached && Date.now() < this.cached.renewAt) return this.cached.token;
+    const entry = { token: this.create(), renewAt: Infinity };
+    this.cached = entry;
     try {
-      const { exp } = decodeJwt(await fresh.token);
-      fresh.renewAt = exp === undefined ? Infinity : (exp - MARGIN_SECONDS) * 1000;
-      return await fresh.token;
+      const { exp } = decodeJwt(await entry.token);
+      entry.renewAt = exp === undefined ? Infinity : (exp - RENEWAL_MARGIN_SECONDS) * 1000;
+      return await entry.token;
     } catch (error) {
-      if (this.current === fresh) this.current = null;
+      if (this.cached === entry) this.cached = null;
       throw error;
     }
   }
 
-  /** Forget the token, because the server refused it. */
-  forget(): void {
-    this.current = null;
+  /** Drop the cached token, because the server rejected it. */
+  invalidate(): void {
+    this.cached = null;
   }
 
-  private async make(): Promise<string> {
-    const { jwtSecret, tokenProvider } = this.settings;
+  private async create(): Promise<string> {
+    const { jwtSecret, tokenProvider } = this.configuration;
     if (tokenProvider) return tokenProvider(this.profileId);
     const now = Math.floor(Date.now() / 1000);
     return new SignJWT({ role: 'authenticated' })

@@ -1,21 +1,21 @@
 /**
- * A write's outcome with the transaction that made it, as a replication stream names it. Where `Txid`
- * allows null, the write may have changed nothing: it, or an attempt of it whose answer was lost, had
- * been carried out before. Then no transaction of its own will come; do not wait for one.
+ * The record of a write, with the id of the transaction that wrote it, as a replication stream reports
+ * it. Where `Txid` allows null, the call may have written nothing, because an earlier call (or an
+ * attempt whose response was lost) had already done it. Do not wait for a transaction then.
  */
-export interface WithTxid<Outcome, Txid extends number | null = number> {
-  record: Outcome;
+export interface WithTxid<Item, Txid extends number | null = number> {
+  record: Item;
   txid: Txid;
 }
 
-/** The number of a transaction that the database names in a text. */
-type NumberOf<Text extends string | null> = Text extends string ? number : null;
+/** The database returns the id as a string; null stays null. */
+type TxidNumber<Text extends string | null> = Text extends string ? number : null;
 
-/** Split a row that `WRITTEN` asked for into the app's record and the transaction's number. */
-export function withTxid<Row extends { txid: string | null }, Outcome>(
+/** Convert a row that was selected with `ALL_WITH_TXID` into the app's record and the transaction id. */
+export function toWithTxid<Row extends { txid: string | null }, Item>(
   row: Row,
-  record: (row: Row) => Outcome,
-): WithTxid<Outcome, NumberOf<Row['txid']>> {
+  toRecord: (row: Row) => Item,
+): WithTxid<Item, TxidNumber<Row['txid']>> {
   const txid = row.txid === null ? null : Number(row.txid);
-  return { record: record(row), txid: txid as NumberOf<Row['txid']> };
+  return { record: toRecord(row), txid: txid as TxidNumber<Row['txid']> };
 }

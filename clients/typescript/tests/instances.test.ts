@@ -10,13 +10,13 @@ import { forProfile } from '../src/index.js';
 import { jwtSecret, ownProfile, restUrl } from './support/stack.js';
 
 const run = promisify(execFile);
-const cleaning: (() => Promise<void> | void)[] = [];
+const cleanups: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
-  for (const clean of cleaning.splice(0).reverse()) await clean();
+  for (const clean of cleanups.splice(0).reverse()) await clean();
 });
 
-/** Another process with the package, as another instance of the app would have it. */
-function instance(profileId: string): (call: string, ...input: unknown[]) => Promise<unknown> {
+/** Start another process that uses the built package, like another instance of the app. */
+function startInstance(profileId: string): (call: string, ...input: unknown[]) => Promise<unknown> {
   const child: ChildProcess = fork(new URL('./support/instance.mjs', import.meta.url), {
     env: {
       ...process.env,
@@ -25,7 +25,7 @@ function instance(profileId: string): (call: string, ...input: unknown[]) => Pro
       UI_SETTINGS_PROFILE_ID: profileId,
     },
   });
-  cleaning.push(() => void child.kill());
+  cleanups.push(() => void child.kill());
   return async (call, ...input) => {
     child.send({ call, input });
     const [answer] = (await once(child, 'message')) as [{ value?: unknown; error?: string }];
@@ -35,33 +35,33 @@ function instance(profileId: string): (call: string, ...input: unknown[]) => Pro
 }
 
 describe('two instances of the app', () => {
-  test("see each other's writes at once, and two toggles at once both count", async () => {
+  test("see each other's writes immediately, and concurrent toggles all take effect", async () => {
     const profileId = ownProfile();
-    const [one, two] = [instance(profileId), instance(profileId)];
-    const event = (await one('chatToolEvents.insertChatToolEvent', {
+    const [one, two] = [startInstance(profileId), startInstance(profileId)];
+    const event = (await one('toolEvents.insertChatToolEvent', {
       sessionId: 's',
       toolCallId: 'c',
       toolName: 't',
       arguments: {},
     })) as { id: string };
-    expect(await two('chatToolEvents.listChatToolEvents', 's')).toEqual([event]);
-    const done = await two('chatToolEvents.updateChatToolEventStatus', event.id, 'succeeded', {
+    expect(await two('toolEvents.listChatToolEvents', 's')).toEqual([event]);
+    const done = await two('toolEvents.updateChatToolEventStatus', event.id, 'succeeded', {
       result: 1,
     });
-    expect(await one('chatToolEvents.listChatToolEvents', 's')).toEqual([done]);
+    expect(await one('toolEvents.listChatToolEvents', 's')).toEqual([done]);
 
-    const todo = (await one('todosStore.addTodo', 't')) as { id: string };
+    const todo = (await one('todos.addTodo', 't')) as { id: string };
     for (let round = 0; round < 5; round += 1) {
-      await Promise.all([one, two].map((each) => each('todosStore.toggleTodoRecord', todo.id)));
+      await Promise.all([one, two].map((each) => each('todos.toggleTodoRecord', todo.id)));
     }
-    expect(await two('todosStore.listTodos')).toEqual([todo]);
+    expect(await two('todos.listTodos')).toEqual([todo]);
 
-    await one('uiSettingsStore.saveUiSettings', profileId, { a: 1, b: 1 });
+    await one('uiSettings.saveUiSettings', profileId, { a: 1, b: 1 });
     await Promise.all([
-      one('uiSettingsStore.patchUiSettings', profileId, { a: 2 }),
-      two('uiSettingsStore.patchUiSettings', profileId, { b: 2 }),
+      one('uiSettings.patchUiSettings', profileId, { a: 2 }),
+      two('uiSettings.patchUiSettings', profileId, { b: 2 }),
     ]);
-    expect(await one('uiSettingsStore.loadUiSettings', profileId)).toEqual({ a: 2, b: 2 });
+    expect(await one('uiSettings.loadUiSettings', profileId)).toEqual({ a: 2, b: 2 });
   });
 });
 
@@ -73,15 +73,18 @@ async function freePort(): Promise<string> {
   return String(port);
 }
 
-describe('a restart of the stack', () => {
-  test('costs the calls in the middle nothing but time', async () => {
+describe('calls during a restart of the stack', () => {
+  test('succeed when the stack is up again', async () => {
     const command = process.env['SESSIONBASE_COMMAND'];
-    if (!command) throw new Error('Set SESSIONBASE_COMMAND to the command of the Python package');
+    if (!command)
+      throw new Error(
+        'SESSIONBASE_COMMAND is not set. Run: pytest -n 1 tests/cli/test_typescript.py',
+      );
     const folder = mkdtempSync(join(tmpdir(), 'sessionbase-ts-'));
     const dataDir = ['--data-dir', join(folder, 'data')];
     const ports = ['--port', await freePort(), '--admin-port', await freePort()];
-    cleaning.push(() => rmSync(folder, { recursive: true }));
-    cleaning.push(
+    cleanups.push(() => rmSync(folder, { recursive: true }));
+    cleanups.push(
       async () => void (await run(command, ['down', ...dataDir, '--delete-data', '--yes'])),
     );
     await run(command, ['up', ...dataDir, ...ports, '--no-sample']);
@@ -92,15 +95,15 @@ describe('a restart of the stack', () => {
       retries: 30,
     });
 
-    const before = await modules.todosStore.addTodo('before');
+    const before = await modules.todos.addTodo('before');
     await run(command, ['down', ...dataDir]);
     const during = Promise.all([
-      modules.todosStore.addTodo('during'),
-      modules.todosStore.toggleTodoRecord(before.id),
+      modules.todos.addTodo('during'),
+      modules.todos.toggleTodoRecord(before.id),
     ]);
     await run(command, ['up', ...dataDir]);
     const [added, toggled] = await during;
-    expect(await modules.todosStore.listTodos()).toEqual([toggled, added]);
+    expect(await modules.todos.listTodos()).toEqual([toggled, added]);
     expect(toggled.completed).toBe(true);
   });
 });

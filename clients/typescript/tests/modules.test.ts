@@ -2,12 +2,13 @@ import { createHash, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectionFor } from '../src/connection.js';
 import * as sessionbase from '../src/index.js';
+import type { MisalignmentRow } from '../src/rows.js';
 import { ownModules, ownProfile, jwtSecret, restUrl } from './support/stack.js';
 
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const profile = ownProfile();
-const { chatToolEvents, hookifyDecisions, misalignments, todosStore } = sessionbase;
-const { sessionRepoBindings, uiSettingsStore, sessionContext } = sessionbase;
+const { toolEvents, hookifyDecisions, misalignments, todos } = sessionbase;
+const { sessionRepoBindings, uiSettings, sessionContext } = sessionbase;
 
 beforeAll(() => sessionbase.configure({ restUrl, jwtSecret, profileId: profile }));
 afterAll(() => sessionbase.configure({}));
@@ -21,15 +22,21 @@ const failure = (call: Promise<unknown>): Promise<sessionbase.SessionbaseError> 
     },
   );
 
+/** The names that are exported, without those that are marked `@internal`. */
+const publicNames = (module: object) =>
+  Object.keys(module)
+    .filter((name) => !/^(bind|to)[A-Z]/.test(name))
+    .sort();
+
 describe('the exports', () => {
-  test('are the names of the issue and no others', () => {
+  test('are the functions of the app, grouped by domain', () => {
     const names = Object.fromEntries(
       Object.entries(sessionbase)
         .filter(([, value]) => typeof value === 'object')
-        .map(([name, module]) => [name, Object.keys(module).sort()]),
+        .map(([name, module]) => [name, publicNames(module)]),
     );
     expect(names).toEqual({
-      chatToolEvents: [
+      toolEvents: [
         'getChatToolEventRepository',
         'insertChatToolEvent',
         'listChatToolEvents',
@@ -49,8 +56,8 @@ describe('the exports', () => {
         'listSessionRepoBindings',
         'setSessionRepoBinding',
       ],
-      todosStore: ['addTodo', 'deleteTodoRecord', 'listTodos', 'toggleTodoRecord'],
-      uiSettingsStore: [
+      todos: ['addTodo', 'deleteTodoRecord', 'listTodos', 'toggleTodoRecord'],
+      uiSettings: [
         'loadUiSettings',
         'loadUiSettingsWithRevision',
         'patchUiSettings',
@@ -59,35 +66,33 @@ describe('the exports', () => {
     });
   });
 
-  test('are what forProfile gives for one user too, and some more', async () => {
+  test('are also returned by forProfile, with additional functions', async () => {
     const { guestSettings: _, ...modules } = Object.fromEntries(
       Object.entries(sessionbase).filter(([, value]) => typeof value === 'object'),
     );
-    // Not of the app: for collections, and the repository's functions by their own names.
-    const more: Record<string, string[]> = {
-      chatToolEvents: [
-        'insert',
-        'listBySession',
-        'updateStatus',
-        'updateStatusByToolCall',
-        'withTxid',
-      ],
+    // For collections, and the methods of the repository.
+    const additional: Record<string, string[]> = {
+      toolEvents: ['insert', 'listBySession', 'updateStatus', 'updateStatusByToolCall', 'withTxid'],
       hookifyDecisions: ['withTxid'],
       misalignments: ['withTxid'],
       sessionRepoBindings: ['withTxid'],
-      todosStore: ['insertTodo', 'profileId', 'updateTodo', 'withTxid'],
-      uiSettingsStore: ['withTxid'],
+      todos: ['insertTodo', 'profileId', 'updateTodo', 'withTxid'],
+      uiSettings: ['withTxid'],
     };
-    const { sessionContext: context, ...ofOne } = ownModules();
-    const keys = (module: object) => Object.keys(module).sort();
-    expect(Object.fromEntries(Object.entries(ofOne).map(([name, m]) => [name, keys(m)]))).toEqual(
+    const { sessionContext: context, ...own } = ownModules();
+    expect(
+      Object.fromEntries(Object.entries(own).map(([name, m]) => [name, publicNames(m)])),
+    ).toEqual(
       Object.fromEntries(
-        Object.entries(modules).map(([name, m]) => [name, [...keys(m), ...more[name]!].sort()]),
+        Object.entries(modules).map(([name, m]) => [
+          name,
+          [...publicNames(m), ...additional[name]!].sort(),
+        ]),
       ),
     );
     expect(context).toBeTypeOf('function');
 
-    const { chatToolEvents: events, hookifyDecisions: decisions } = ofOne;
+    const { toolEvents: events, hookifyDecisions: decisions } = own;
     const event = { sessionId: 's', toolName: 't', arguments: {} };
     const { id } = await events.insertChatToolEvent(event);
     const done = await events.updateChatToolEventStatus(id, 'succeeded');
@@ -97,10 +102,10 @@ describe('the exports', () => {
   });
 });
 
-describe('chatToolEvents', () => {
-  test('an event has the shape of the app from start to end', async () => {
+describe('toolEvents', () => {
+  test('an event has the format of the app', async () => {
     const sessionId = randomUUID();
-    const started = await chatToolEvents.insertChatToolEvent({
+    const started = await toolEvents.insertChatToolEvent({
       sessionId,
       threadId: 'thread',
       toolCallId: '718460984',
@@ -118,7 +123,7 @@ describe('chatToolEvents', () => {
       startedAt: expect.stringMatching(ISO),
     });
     const contextEvents = [{ eventIndex: 3, displayIndex: 4, eventType: 'Message', summary: 'hi' }];
-    const done = await chatToolEvents.updateChatToolEventStatus(started.id, 'succeeded', {
+    const done = await toolEvents.updateChatToolEventStatus(started.id, 'succeeded', {
       result: { found: true },
       contextEvents,
     });
@@ -130,11 +135,11 @@ describe('chatToolEvents', () => {
       completedAt: expect.stringMatching(ISO),
       latencyMs: expect.any(Number),
     });
-    expect(await chatToolEvents.listChatToolEvents(sessionId)).toEqual([done]);
+    expect(await toolEvents.listChatToolEvents(sessionId)).toEqual([done]);
   });
 
-  test('the repository finishes an event by its call, and a repeat disturbs nothing', async () => {
-    const repository = chatToolEvents.getChatToolEventRepository();
+  test('an event is finished by its tool call id, and finishing it again changes nothing', async () => {
+    const repository = toolEvents.getChatToolEventRepository();
     const toolCallId = randomUUID();
     const { id } = await repository.insert({
       sessionId: 's',
@@ -151,8 +156,8 @@ describe('chatToolEvents', () => {
     expect(listed).toContainEqual(first);
   });
 
-  test('an unknown event, a late failure and an unknown status are refused in plain words', async () => {
-    const repository = chatToolEvents.getChatToolEventRepository();
+  test('an unknown event, a second outcome and an unknown status are errors', async () => {
+    const repository = toolEvents.getChatToolEventRepository();
     const unknown = await failure(repository.updateStatus('tool_none', 'failed'));
     expect(unknown).toMatchObject({
       message: 'Tool event tool_none not found',
@@ -180,7 +185,7 @@ describe('chatToolEvents', () => {
 });
 
 describe('hookifyDecisions', () => {
-  test('a decision is recorded, hashed and listed, and cannot be cleared', async () => {
+  test('a decision is recorded with the hash of its content, listed, and cannot be cleared', async () => {
     const sessionId = randomUUID();
     const decision = await hookifyDecisions.recordHookifyDecision({
       sessionId,
@@ -211,7 +216,7 @@ describe('hookifyDecisions', () => {
 });
 
 describe('misalignments', () => {
-  test("a dismissal survives the next detection; the messages are the app's", async () => {
+  test('a dismissed misalignment stays dismissed when it is ingested again', async () => {
     const sessionId = randomUUID();
     const candidate = {
       ruleId: 'tests-first',
@@ -259,7 +264,7 @@ describe('misalignments', () => {
     expect((await move(sessionId, id, 'done')).message).toBe('Invalid misalignment status: done');
   });
 
-  test('a new one is stored with its status, and lists longer than a call or a page are whole', async () => {
+  test('a new misalignment is stored with its status; long lists are complete', async () => {
     const owner = ownProfile();
     const { misalignments: own } = sessionbase.forProfile(owner, { restUrl, jwtSecret });
     const record = { sessionId: 's', ruleId: 'r', title: 't', summary: 's' };
@@ -268,7 +273,7 @@ describe('misalignments', () => {
     );
     const many = Array.from({ length: 1050 }, (_, number) => ({
       ...record,
-      // What a page's condition must escape, and what it must not.
+      // Characters that the condition of the next page must escape, and others that it must not.
       ruleId: `"r,\t\n\\${number}`,
     }));
     const stored = await own.ingestMisalignmentCandidates('many', many);
@@ -276,20 +281,18 @@ describe('misalignments', () => {
     expect(stored.map(({ ruleId }) => ruleId)).toEqual(many.map(({ ruleId }) => ruleId));
     expect(listed).toEqual(stored);
 
-    // By the id alone, so that the next page hangs on it: times hardly ever tie.
-    const byId = await connectionFor(owner, { restUrl, jwtSecret }).list<{ id: string }, 'id'>(
+    // Ordered by the id only, so that the condition of the next page contains it.
+    const byId = await connectionFor(owner, { restUrl, jwtSecret }).list<MisalignmentRow>(
+      'misalignments',
       ['id'],
-      (client, page) => {
-        const query = client.from('misalignments').select('id').eq('session_id', 'many');
-        return (page.after ? query.or(page.after) : query).order('id').limit(page.size);
-      },
+      { session_id: 'many' },
     );
     expect(byId.map(({ id }) => id).sort()).toEqual(stored.map(({ id }) => id).sort());
   });
 
-  test('a refused one is named by its place among all, beyond a call too', async () => {
+  test('an invalid candidate is reported with its index in the whole list', async () => {
     const { misalignments: own } = ownModules();
-    const withWrong = (place: number, wrong: object) =>
+    const withInvalid = (place: number, wrong: object) =>
       Array.from({ length: 510 }, (_, number) => ({
         ruleId: `r${number}`,
         title: 't',
@@ -297,7 +300,7 @@ describe('misalignments', () => {
         ...(number === place ? wrong : {}),
       }));
     const refused = (place: number, wrong: object) =>
-      failure(own.ingestMisalignmentCandidates('s', withWrong(place, wrong)));
+      failure(own.ingestMisalignmentCandidates('s', withInvalid(place, wrong)));
     for (const place of [3, 507]) {
       expect(await refused(place, { severity: 'grave' })).toMatchObject({
         status: 400,
@@ -312,44 +315,48 @@ describe('misalignments', () => {
   });
 });
 
-describe('todosStore', () => {
-  test('todos are listed, added, toggled and deleted', async () => {
-    const todo = await todosStore.addTodo('write a test');
+describe('todos', () => {
+  test('todos are added, toggled, listed and deleted', async () => {
+    const todo = await todos.addTodo('write a test');
     expect(todo).toEqual({
       id: expect.any(String),
       text: 'write a test',
       completed: false,
       createdAt: expect.stringMatching(ISO),
     });
-    expect(await todosStore.toggleTodoRecord(todo.id)).toEqual({ ...todo, completed: true });
-    expect(await todosStore.listTodos()).toEqual([{ ...todo, completed: true }]);
-    await todosStore.deleteTodoRecord(todo.id);
-    expect(await todosStore.listTodos()).toEqual([]);
+    expect(await todos.toggleTodoRecord(todo.id)).toEqual({ ...todo, completed: true });
+    expect(await todos.listTodos()).toEqual([{ ...todo, completed: true }]);
+    await todos.deleteTodoRecord(todo.id);
+    expect(await todos.listTodos()).toEqual([]);
   });
 
-  test('an unknown id and an empty text are refused', async () => {
+  test('an unknown id, a blank text and a long text are errors', async () => {
     for (const id of [randomUUID(), 'no uuid']) {
-      for (const call of [todosStore.toggleTodoRecord, todosStore.deleteTodoRecord]) {
-        expect(await failure(call(id))).toMatchObject({ message: 'Todo not found', status: 404 });
+      for (const call of [todos.toggleTodoRecord, todos.deleteTodoRecord]) {
+        expect(await failure(call(id))).toMatchObject({
+          message: 'Todo not found',
+          status: 404,
+          details: { id },
+        });
       }
     }
-    expect(await failure(todosStore.addTodo(' \n'))).toMatchObject({
+    expect(await failure(todos.addTodo(' \n'))).toMatchObject({
       message: 'text must not be blank',
       code: 'invalid_argument',
       status: 400,
       details: { field: 'text' },
     });
-    expect(await failure(todosStore.addTodo('x'.repeat(65_537)))).toMatchObject({
+    expect(await failure(todos.addTodo('x'.repeat(65_537)))).toMatchObject({
       message: 'text may have 64 KiB at most',
       code: 'payload_too_large',
       status: 413,
     });
   });
 
-  test('two toggles at once both count', async () => {
-    const todo = await todosStore.addTodo('twice');
-    await Promise.all([1, 2, 3, 4, 5].map(() => todosStore.toggleTodoRecord(todo.id)));
-    const stored = (await todosStore.listTodos()).find(({ id }) => id === todo.id);
+  test('concurrent toggles all take effect', async () => {
+    const todo = await todos.addTodo('twice');
+    await Promise.all([1, 2, 3, 4, 5].map(() => todos.toggleTodoRecord(todo.id)));
+    const stored = (await todos.listTodos()).find(({ id }) => id === todo.id);
     expect(stored?.completed).toBe(true);
   });
 });
@@ -378,45 +385,43 @@ describe('sessionRepoBindings', () => {
   });
 });
 
-describe('uiSettingsStore', () => {
-  test('a document comes back as it was, unknown keys too', async () => {
+describe('uiSettings', () => {
+  test('a document is loaded as it was saved, including unknown keys', async () => {
     const own = ownProfile();
-    expect(await uiSettingsStore.loadUiSettings(own)).toBeNull();
-    expect(await uiSettingsStore.loadUiSettingsWithRevision(own)).toBeNull();
+    expect(await uiSettings.loadUiSettings(own)).toBeNull();
+    expect(await uiSettings.loadUiSettingsWithRevision(own)).toBeNull();
     const snapshot = {
       lastSessionPath: null,
       bookmarks: [{ id: 1 }],
       later: { nested: [null, 1.5] },
     };
-    expect(await uiSettingsStore.saveUiSettings(own, snapshot)).toEqual(snapshot);
-    expect(await uiSettingsStore.loadUiSettings(own)).toEqual(snapshot);
-    expect(await uiSettingsStore.loadUiSettingsWithRevision(own)).toEqual({
+    expect(await uiSettings.saveUiSettings(own, snapshot)).toEqual(snapshot);
+    expect(await uiSettings.loadUiSettings(own)).toEqual(snapshot);
+    expect(await uiSettings.loadUiSettingsWithRevision(own)).toEqual({
       settings: snapshot,
       revision: 1,
       updatedAt: expect.stringMatching(ISO),
     });
   });
 
-  test('two tabs: a stale save is told what is stored, a patch loses nothing', async () => {
+  test('a stale save gets the stored settings in the error; a patch keeps other changes', async () => {
     const own = ownProfile();
-    await uiSettingsStore.saveUiSettings(own, { a: 1, b: 1 }, { expectedRevision: 0 });
-    const patched = await uiSettingsStore.patchUiSettings(own, { a: 2, c: { d: 3 } });
+    await uiSettings.saveUiSettings(own, { a: 1, b: 1 }, { expectedRevision: 0 });
+    const patched = await uiSettings.patchUiSettings(own, { a: 2, c: { d: 3 } });
     expect(patched).toMatchObject({ settings: { a: 2, b: 1, c: { d: 3 } }, revision: 2 });
-    const stale = await failure(
-      uiSettingsStore.saveUiSettings(own, { a: 9 }, { expectedRevision: 1 }),
-    );
+    const stale = await failure(uiSettings.saveUiSettings(own, { a: 9 }, { expectedRevision: 1 }));
     expect(stale).toMatchObject({
       message: 'The settings are at revision 2, not 1; nothing was saved',
       code: 'stale_revision',
       status: 409,
       details: { revision: 2, settings: { a: 2, b: 1, c: { d: 3 } } },
     });
-    await uiSettingsStore.patchUiSettings(own, { c: null }, { expectedRevision: 2 });
-    expect(await uiSettingsStore.loadUiSettings(own)).toEqual({ a: 2, b: 1 });
+    await uiSettings.patchUiSettings(own, { c: null }, { expectedRevision: 2 });
+    expect(await uiSettings.loadUiSettings(own)).toEqual({ a: 2, b: 1 });
   });
 
-  test('a guest is told that nothing was saved', async () => {
-    expect(await failure(uiSettingsStore.saveUiSettings('', { a: 1 }))).toMatchObject({
+  test('saving the settings of a guest is an error', async () => {
+    expect(await failure(uiSettings.saveUiSettings('', { a: 1 }))).toMatchObject({
       message: 'Nothing was saved: the server keeps no settings for a guest',
       code: 'guest_not_stored',
       status: 403,
@@ -424,8 +429,8 @@ describe('uiSettingsStore', () => {
   });
 });
 
-test('sessionContext gives what the prompt needs in one call', async () => {
-  const { chatToolEvents: events, ...own } = ownModules();
+test('sessionContext returns the data of a session in one call', async () => {
+  const { toolEvents: events, ...own } = ownModules();
   const event = await events.insert({ sessionId: 's', toolName: 't', arguments: {} });
   const binding = await own.sessionRepoBindings.setSessionRepoBinding({
     sessionId: 's',
@@ -452,22 +457,22 @@ test('sessionContext gives what the prompt needs in one call', async () => {
 });
 
 describe('profiles', () => {
-  test('see their own rows, and modules of one refuse to act for another', async () => {
+  test('see their own rows only; the modules of one profile cannot act for another', async () => {
     const [alice, bob] = [ownModules(), ownModules()];
-    await alice.todosStore.addTodo('of alice');
-    expect(await bob.todosStore.listTodos()).toEqual([]);
-    expect(await failure(bob.uiSettingsStore.loadUiSettings(profile))).toMatchObject({
+    await alice.todos.addTodo('of alice');
+    expect(await bob.todos.listTodos()).toEqual([]);
+    expect(await failure(bob.uiSettings.loadUiSettings(profile))).toMatchObject({
       code: 'wrong_profile',
     });
   });
 });
 
-describe('what cannot be stored', () => {
+describe('a value that cannot be stored', () => {
   const cases: [string, (text: string) => Promise<unknown>][] = [
     [
       'arguments.query',
       (text) =>
-        chatToolEvents.insertChatToolEvent({
+        toolEvents.insertChatToolEvent({
           sessionId: 's',
           toolName: 't',
           arguments: { query: text },
@@ -476,12 +481,11 @@ describe('what cannot be stored', () => {
     [
       'result[1].deep',
       (text) =>
-        chatToolEvents.updateChatToolEventStatus('x', 'succeeded', { result: [1, { deep: text }] }),
+        toolEvents.updateChatToolEventStatus('x', 'succeeded', { result: [1, { deep: text }] }),
     ],
     [
       'toolCallId',
-      (text) =>
-        chatToolEvents.getChatToolEventRepository().updateStatusByToolCall(text, 'failed', {}),
+      (text) => toolEvents.getChatToolEventRepository().updateStatusByToolCall(text, 'failed', {}),
     ],
     [
       'content',
@@ -502,7 +506,7 @@ describe('what cannot be stored', () => {
           { ruleId: 'r', title: 't', summary: 's', evidence: [{ message: text }] },
         ]),
     ],
-    ['text', (text) => todosStore.addTodo(text)],
+    ['text', (text) => todos.addTodo(text)],
     [
       'rootDir',
       (text) =>
@@ -512,20 +516,17 @@ describe('what cannot be stored', () => {
           rootDir: text,
         }),
     ],
-    ['a key of settings', (text) => uiSettingsStore.saveUiSettings(profile, { [text]: 1 })],
-    [
-      'patch.bookmarks[0]',
-      (text) => uiSettingsStore.patchUiSettings(profile, { bookmarks: [text] }),
-    ],
+    ['a key of settings', (text) => uiSettings.saveUiSettings(profile, { [text]: 1 })],
+    ['patch.bookmarks[0]', (text) => uiSettings.patchUiSettings(profile, { bookmarks: [text] })],
   ];
-  test.each(cases)('is refused, naming %s', async (field, call) => {
+  test.each(cases)('is refused, and the message contains its path: %s', async (field, call) => {
     expect(await failure(call('a\u0000b'))).toMatchObject({
       message: `${field} contains the character \\u0000, which cannot be stored`,
       code: 'not_storable',
       details: { field },
     });
     expect((await failure(call('a\ud83db'))).message).toBe(
-      `${field} contains half a surrogate pair, which cannot be stored`,
+      `${field} contains an unpaired surrogate, which cannot be stored`,
     );
   });
 
@@ -538,29 +539,29 @@ describe('what cannot be stored', () => {
     ['a symbol', Symbol('s')],
     ['a Map', new Map([['a', 1]])],
     ['a Set', new Set([1])],
-  ])('is refused where JSON would lose it: %s', async (what, value) => {
+  ])('is refused if JSON cannot represent it: %s', async (what, value) => {
     expect(
       await failure(
-        chatToolEvents.insertChatToolEvent({
+        toolEvents.insertChatToolEvent({
           sessionId: 's',
           toolName: 't',
           arguments: { deep: [0, value] },
         }),
       ),
     ).toMatchObject({
-      message: `arguments.deep[1] is ${what}, which JSON cannot carry`,
+      message: `arguments.deep[1] is ${what}, which JSON cannot represent`,
       code: 'not_storable',
       details: { field: 'arguments.deep[1]' },
     });
-    expect(await failure(uiSettingsStore.saveUiSettings(profile, { value }))).toMatchObject({
+    expect(await failure(uiSettings.saveUiSettings(profile, { value }))).toMatchObject({
       code: 'not_storable',
       details: { field: 'settings.value' },
     });
   });
 
-  test('emoji and every other text can', async () => {
+  test('does not include emoji and other valid text', async () => {
     const text = 'é 漢字 😀 \u0001 \u2028 "\\';
-    const [todo] = [await todosStore.addTodo(text)];
-    expect((await todosStore.listTodos()).find(({ id }) => id === todo.id)?.text).toBe(text);
+    const [todo] = [await todos.addTodo(text)];
+    expect((await todos.listTodos()).find(({ id }) => id === todo.id)?.text).toBe(text);
   });
 });

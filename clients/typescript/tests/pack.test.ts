@@ -67,13 +67,25 @@ describe('the packed package in an empty Vite and TypeScript project', () => {
     });
   });
 
-  test('needs no TanStack package where its collection is not used', async () => {
+  test('declares no types of its internal functions', async () => {
+    const internal = join(project, 'src/internal.ts');
+    writeFileSync(
+      internal,
+      "import { bindTodos } from 'sessionbase/todos';\nconsole.log(bindTodos);\n",
+    );
+    await expect(tool('typescript/bin/tsc', '-p', '.')).rejects.toMatchObject({
+      stdout: expect.stringContaining("has no exported member 'bindTodos'") as string,
+    });
+    rmSync(internal);
+  });
+
+  test('needs no TanStack package if the collection is not used', async () => {
     rmSync(join(project, 'node_modules/@tanstack'), { recursive: true });
     rmSync(join(project, 'src/client.ts'));
     await tool('typescript/bin/tsc', '-p', '.');
   });
 
-  test('leaves nothing in a browser bundle that knows of secrets or makes tokens', () => {
+  test('adds no code to a browser bundle that uses a secret or creates tokens', () => {
     const assets = join(project, 'dist/assets');
     const bundle = readdirSync(assets)
       .map((file) => readFileSync(join(assets, file), 'utf8'))
@@ -92,10 +104,11 @@ describe('the packed package in an empty Vite and TypeScript project', () => {
   });
 
   test.each([
-    ['listTodos', 'sessionbase/todosStore'],
+    ['listTodos', 'sessionbase/todos'],
+    ['listChatToolEvents', 'sessionbase/toolEvents'],
     ['forProfile', 'sessionbase'],
     ['configure', 'sessionbase'],
-  ])('refuses to bundle %s of %s for a browser', async (name, from) => {
+  ])('a browser bundle that imports %s from %s does not build', async (name, from) => {
     const entry = join(project, `src/${name}.ts`);
     writeFileSync(entry, `import { ${name} } from '${from}';\nconsole.log(${name});\n`);
     writeFileSync(
@@ -148,7 +161,7 @@ describe.skipIf(!executablePath)('guestSettings in headless Chromium', () => {
     return page;
   };
 
-  test('saves what can be loaded again, after a reload too', async () => {
+  test('saves settings that can be loaded after a reload', async () => {
     const page = await open();
     expect(await page.evaluate('loadGuestSettings()')).toBeNull();
     expect(await page.evaluate('saveGuestSettings({ bookmarks: [1, "é"] })')).toEqual({
@@ -163,7 +176,7 @@ describe.skipIf(!executablePath)('guestSettings in headless Chromium', () => {
     expect(await page.evaluate('loadGuestSettings()')).toBeNull();
   });
 
-  test('says so when the quota is full, and keeps what was saved before', async () => {
+  test('reports a full quota, and keeps the settings that were saved before', async () => {
     const page = await open();
     expect(await page.evaluate('saveGuestSettings({ before: true })')).toEqual({ saved: true });
     const filled = await page.evaluate(`{
@@ -182,7 +195,7 @@ describe.skipIf(!executablePath)('guestSettings in headless Chromium', () => {
     expect(await page.evaluate('loadGuestSettings()')).toEqual({ before: true });
   });
 
-  test('says so when storage is forbidden: in a sandboxed frame', async () => {
+  test('reports that storage is not available in a sandboxed frame', async () => {
     const page = await open();
     await page.setContent(`<iframe sandbox="allow-scripts" src="${url}"></iframe>`);
     await expect.poll(() => page.frames().length).toBe(2);
@@ -195,20 +208,20 @@ describe.skipIf(!executablePath)('guestSettings in headless Chromium', () => {
     expect(await frame.evaluate('loadGuestSettings()')).toBeNull();
   });
 
-  test('says so when storage is switched off', async () => {
-    const without = await chromium.launch({
+  test('reports that storage is not available if it is disabled', async () => {
+    const withoutStorage = await chromium.launch({
       executablePath: executablePath!,
       args: ['--no-sandbox', '--disable-local-storage'],
     });
     try {
-      const page = await open(without);
+      const page = await open(withoutStorage);
       expect(await page.evaluate('globalThis.localStorage ?? null')).toBeNull();
       expect(await page.evaluate('saveGuestSettings({ a: 1 })')).toEqual({
         saved: false,
         reason: 'unavailable',
       });
     } finally {
-      await without.close();
+      await withoutStorage.close();
     }
   });
 });

@@ -2,22 +2,22 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { decodeJwt, SignJWT } from 'jose';
 import { afterEach, describe, expect, test } from 'vitest';
-import { configure, forProfile, type SessionbaseError, todosStore } from '../src/index.js';
-import { type Fate, jwtSecret, ownProfile, proxy, restUrl } from './support/stack.js';
+import { configure, forProfile, type SessionbaseError, todos } from '../src/index.js';
+import { type ProxyAction, jwtSecret, ownProfile, startProxy, restUrl } from './support/stack.js';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-/** The modules behind a proxy that treats the requests one after the other as told, then passes all. */
-async function through(...fates: Fate[]) {
-  const between = await proxy((_, number) => fates[number - 1] ?? 'pass');
-  closing.push(between.close);
+/** Create modules that use a proxy: it handles the first requests as `actions` say, and forwards the others. */
+async function withProxy(...actions: ProxyAction[]) {
+  const proxy = await startProxy((_, number) => actions[number - 1] ?? 'forward');
+  closing.push(proxy.close);
   const profileId = ownProfile();
   return {
-    ...between,
-    modules: forProfile(profileId, { restUrl: between.url, jwtSecret }),
+    ...proxy,
+    modules: forProfile(profileId, { restUrl: proxy.url, jwtSecret }),
     direct: forProfile(profileId, { restUrl, jwtSecret }),
   };
 }
@@ -28,48 +28,48 @@ const failure = (call: Promise<unknown>) =>
     (error: unknown) => error as SessionbaseError,
   );
 
-describe('a call that is safe to repeat', () => {
-  test.each<[string, Fate]>([
-    ['a lost connection', 'refuse'],
-    ['a lost answer', 'swallow'],
+describe('an idempotent call', () => {
+  test.each<[string, ProxyAction]>([
+    ['a lost connection', 'drop request'],
+    ['a lost response', 'drop response'],
     ['a 502', 502],
     ['a 503', 503],
     ['a 504', 504],
-  ])('is repeated after %s and stores once', async (_, fate) => {
-    const { modules, direct, seen } = await through(fate, fate);
-    const event = await modules.chatToolEvents.insert({
+  ])('is retried after %s, and stores one row', async (_, action) => {
+    const { modules, direct, requests } = await withProxy(action, action);
+    const event = await modules.toolEvents.insert({
       sessionId: 's',
       toolName: 't',
       arguments: {},
     });
-    expect(seen).toHaveLength(3);
-    expect(await direct.chatToolEvents.listBySession('s')).toEqual([event]);
+    expect(requests).toHaveLength(3);
+    expect(await direct.toolEvents.listBySession('s')).toEqual([event]);
   });
 
-  test('is given up after the limit, saying what is wrong', async () => {
+  test('fails after the configured number of retries, with an error that says why', async () => {
     const gone = forProfile('p', { restUrl: 'http://127.0.0.1:9', jwtSecret, retries: 1 });
-    expect(await failure(gone.todosStore.listTodos())).toMatchObject({
+    expect(await failure(gone.todos.listTodos())).toMatchObject({
       code: 'unreachable',
       status: 0,
       message: expect.stringContaining('sessionbase at http://127.0.0.1:9 does not answer'),
     });
-    const { modules, seen } = await through(...Array<Fate>(20).fill(503));
-    expect(await failure(modules.todosStore.listTodos())).toMatchObject({
+    const { modules, requests } = await withProxy(...Array<ProxyAction>(20).fill(503));
+    expect(await failure(modules.todos.listTodos())).toMatchObject({
       message: 'sessionbase answered with status 503',
       code: 'http_503',
       status: 503,
     });
-    expect(seen).toHaveLength(6);
+    expect(requests).toHaveLength(6);
   });
 
-  test('is not repeated when the server refuses it', async () => {
-    const { modules, seen } = await through();
-    await failure(modules.chatToolEvents.updateStatus('tool_none', 'failed'));
-    expect(seen).toHaveLength(1);
+  test('is not retried when the server answers with an error', async () => {
+    const { modules, requests } = await withProxy();
+    await failure(modules.toolEvents.updateStatus('tool_none', 'failed'));
+    expect(requests).toHaveLength(1);
   });
 
-  test('a decision whose answer was lost is in the audit once', async () => {
-    const { modules, direct } = await through('swallow');
+  test('stores a decision once if the response is lost', async () => {
+    const { modules, direct } = await withProxy('drop response');
     const decision = await modules.hookifyDecisions.recordHookifyDecision({
       sessionId: 's',
       source: 'manual',
@@ -81,8 +81,8 @@ describe('a call that is safe to repeat', () => {
     expect(await direct.hookifyDecisions.listHookifyDecisions('s')).toEqual([decision]);
   });
 
-  test('a status whose answer was lost counts as changed', async () => {
-    const { modules, direct } = await through('pass', 'swallow');
+  test('succeeds if a status was changed and the response is lost', async () => {
+    const { modules, direct } = await withProxy('forward', 'drop response');
     const [found] = await modules.misalignments.ingestMisalignmentCandidates('s', [
       { ruleId: 'r', title: 't', summary: 's' },
     ]);
@@ -95,75 +95,98 @@ describe('a call that is safe to repeat', () => {
     expect(await direct.misalignments.listMisalignments('s')).toEqual([record]);
   });
 
-  test('a todo whose answer was lost is on the list once, and its deletion is quiet', async () => {
-    const { modules, direct } = await through('swallow', 'pass', 'pass', 'pass', 'swallow');
-    const { record, txid } = await modules.todosStore.withTxid.addTodo('once');
-    expect(Number.isInteger(txid)).toBe(true);
-    expect(await direct.todosStore.listTodos()).toEqual([record]);
-    await modules.todosStore.deleteTodoRecord(record.id);
-    expect(await direct.todosStore.listTodos()).toEqual([]);
+  test('adds a todo once if the response is lost, and deletes it without an error', async () => {
+    const { modules, direct } = await withProxy('drop response', 'forward', 'drop response');
+    const { record, txid } = await modules.todos.withTxid.addTodo('once');
+    expect(txid).toBeNull(); // The retry wrote nothing: the first attempt had added the todo.
+    expect(await direct.todos.listTodos()).toEqual([record]);
+    await modules.todos.deleteTodoRecord(record.id);
+    expect(await direct.todos.listTodos()).toEqual([]);
   });
 
-  test('an id that another todo has is refused even after a lost answer', async () => {
-    const { modules } = await through('pass', 'refuse');
+  test('adds a completed todo once if the response of either request is lost', async () => {
+    const { modules, direct, requests } = await withProxy(
+      'drop response',
+      'forward',
+      'drop response',
+    );
+    const todo = { id: randomUUID(), text: 'done', completed: true };
+    const stored = await modules.todos.insertTodo(todo);
+    expect(stored).toMatchObject(todo);
+    expect(requests).toEqual([
+      'POST /rpc/add_todo',
+      'POST /rpc/add_todo',
+      'PATCH /todos',
+      'PATCH /todos',
+    ]);
+    expect(await direct.todos.listTodos()).toEqual([stored]);
+  });
+
+  test('refuses the id of another todo, even after a lost request', async () => {
+    const { modules, direct } = await withProxy('forward', 'drop request');
     const id = randomUUID();
-    await modules.todosStore.insertTodo({ id, text: 'first' });
-    expect(await failure(modules.todosStore.insertTodo({ id, text: 'second' }))).toMatchObject({
+    const first = await modules.todos.insertTodo({ id, text: 'first' });
+    expect(await failure(modules.todos.insertTodo({ id, text: 'second' }))).toMatchObject({
+      code: 'id_taken',
       status: 409,
     });
+    expect(await direct.todos.listTodos()).toEqual([first]);
   });
 });
 
-describe('a toggle, which is not safe to repeat', () => {
-  test.each<[string, Fate, boolean]>([
-    ['a lost answer', 'swallow', true],
-    ['a lost connection', 'refuse', false],
-  ])('is not repeated after %s, and says so', async (_, fate, completed) => {
-    const { modules, direct, seen } = await through('pass', fate);
-    const todo = await modules.todosStore.addTodo('t');
-    expect(await failure(modules.todosStore.toggleTodoRecord(todo.id))).toMatchObject({
+describe('a toggle, which is not idempotent,', () => {
+  test.each<[string, ProxyAction, boolean]>([
+    ['a lost response', 'drop response', true],
+    ['a lost connection', 'drop request', false],
+  ])('is not retried after %s, and the error says so', async (_, action, completed) => {
+    const { modules, direct, requests } = await withProxy('forward', action);
+    const todo = await modules.todos.addTodo('t');
+    expect(await failure(modules.todos.toggleTodoRecord(todo.id))).toMatchObject({
       code: 'unreachable',
-      details: { mayHaveHappened: true },
-      hint: expect.stringContaining('not safe to repeat'),
+      details: { mayHaveExecuted: true },
+      hint: expect.stringContaining('repeating it is not safe'),
     });
-    expect(seen).toHaveLength(2);
-    expect((await direct.todosStore.listTodos())[0]?.completed).toBe(completed);
+    expect(requests).toHaveLength(2);
+    expect((await direct.todos.listTodos())[0]?.completed).toBe(completed);
   });
 });
 
-describe('finishing an event by its call, which is not safe to repeat', () => {
-  async function twoOfOneCall(...fates: Fate[]) {
-    const { direct, ...rest } = await through(...fates);
+describe('finishing an event by its tool call id, which is not idempotent,', () => {
+  async function twoEventsOfOneCall(...actions: ProxyAction[]) {
+    const { direct, ...rest } = await withProxy(...actions);
     const started = { sessionId: 's', toolCallId: 'call', toolName: 't', arguments: {} };
-    await direct.chatToolEvents.insert(started);
-    await direct.chatToolEvents.insert(started);
+    await direct.toolEvents.insert(started);
+    await direct.toolEvents.insert(started);
     const statuses = async () =>
-      (await direct.chatToolEvents.listBySession('s')).map(({ status }) => status);
+      (await direct.toolEvents.listBySession('s')).map(({ status }) => status);
     return { ...rest, statuses };
   }
 
-  test.each<[Fate, string[]]>([
-    ['swallow', ['executing', 'succeeded']],
-    ['refuse', ['executing', 'executing']],
-  ])('is sent once where its fate is %s, and leaves the older event alone', async (fate, after) => {
-    const { modules, seen, statuses } = await twoOfOneCall(fate);
-    expect(
-      await failure(modules.chatToolEvents.updateStatusByToolCall('call', 'succeeded')),
-    ).toMatchObject({ code: 'unreachable', details: { mayHaveHappened: true } });
-    expect(seen).toHaveLength(1);
-    expect(await statuses()).toEqual(after);
-  });
+  test.each<[ProxyAction, string[]]>([
+    ['drop response', ['executing', 'succeeded']],
+    ['drop request', ['executing', 'executing']],
+  ])(
+    'is sent once if the proxy does: %s, and does not change the older event',
+    async (action, after) => {
+      const { modules, requests, statuses } = await twoEventsOfOneCall(action);
+      expect(
+        await failure(modules.toolEvents.updateStatusByToolCall('call', 'succeeded')),
+      ).toMatchObject({ code: 'unreachable', details: { mayHaveExecuted: true } });
+      expect(requests).toHaveLength(1);
+      expect(await statuses()).toEqual(after);
+    },
+  );
 
-  test('is repeated where PostgREST says that nothing was done', async () => {
-    const { modules, seen, statuses } = await twoOfOneCall('no database', 'no database');
-    const done = await modules.chatToolEvents.updateStatusByToolCall('call', 'succeeded');
+  test('is retried if PostgREST reports that it has no connection to the database', async () => {
+    const { modules, requests, statuses } = await twoEventsOfOneCall('no database', 'no database');
+    const done = await modules.toolEvents.updateStatusByToolCall('call', 'succeeded');
     expect(done?.status).toBe('succeeded');
-    expect(seen).toHaveLength(3);
+    expect(requests).toHaveLength(3);
     expect(await statuses()).toEqual(['executing', 'succeeded']);
   });
 });
 
-test('a server that does not answer in time is left', async () => {
+test('a request to a server that does not answer ends after the timeout', async () => {
   const silent = createServer(() => undefined);
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
   closing.push(async () => {
@@ -177,8 +200,8 @@ test('a server that does not answer in time is left', async () => {
     timeoutMs: 100,
     retries: 1,
   });
-  expect((await failure(modules.todosStore.listTodos())).message).toBe(
-    `sessionbase at http://127.0.0.1:${port} does not answer (in 100 ms)`,
+  expect((await failure(modules.todos.listTodos())).message).toBe(
+    `sessionbase at http://127.0.0.1:${port} does not answer (within 100 ms)`,
   );
 });
 
@@ -190,7 +213,7 @@ describe('tokens', () => {
       .setExpirationTime(Math.floor(Date.now() / 1000) + lifetime)
       .sign(new TextEncoder().encode(secret));
 
-  test('of a provider are kept until shortly before they expire, one for callers at once', async () => {
+  test('of a provider are cached until shortly before they expire, and shared by concurrent calls', async () => {
     for (const [lifetime, times] of [
       [300, 1],
       [30, 2],
@@ -205,64 +228,64 @@ describe('tokens', () => {
           return sign(wanted, lifetime);
         },
       });
-      await Promise.all([1, 2, 3].map(() => modules.todosStore.listTodos()));
-      await modules.todosStore.listTodos();
+      await Promise.all([1, 2, 3].map(() => modules.todos.listTodos()));
+      await modules.todos.listTodos();
       expect(asked).toBe(times);
     }
   });
 
-  test('that the server refuses are renewed once', async () => {
+  test('that the server rejects are replaced once', async () => {
     const profileId = ownProfile();
     const expired = () => sign(profileId, -3600);
-    // Looks good until the server sees it: after a change of the secret, or with a wrong clock.
-    const foreign = () => sign(profileId, 300, 'another secret, of thirty-two bytes or more');
-    for (const refused of [expired, foreign]) {
+    // Only the server can see that it is invalid: the secret was changed, for example.
+    const wrongSecret = () => sign(profileId, 300, 'another secret, of thirty-two bytes or more');
+    for (const invalid of [expired, wrongSecret]) {
       let asked = 0;
-      const tokenProvider = () => ((asked += 1) === 1 ? refused() : sign(profileId, 300));
+      const tokenProvider = () => ((asked += 1) === 1 ? invalid() : sign(profileId, 300));
       const modules = forProfile(profileId, { restUrl, tokenProvider });
-      expect(await modules.todosStore.listTodos()).toEqual([]);
+      expect(await modules.todos.listTodos()).toEqual([]);
       expect(asked).toBe(2);
-      const never = forProfile(profileId, { restUrl, tokenProvider: refused });
-      expect(await failure(never.todosStore.listTodos())).toMatchObject({ status: 401 });
+      const alwaysInvalid = forProfile(profileId, { restUrl, tokenProvider: invalid });
+      expect(await failure(alwaysInvalid.todos.listTodos())).toMatchObject({ status: 401 });
     }
   });
 
-  test('a provider that fails is heard', async () => {
+  test('of a provider that fails: the call throws the error of the provider', async () => {
     const modules = forProfile('p', {
       restUrl,
       tokenProvider: () => Promise.reject(new Error('signed out')),
     });
-    expect((await failure(modules.todosStore.listTodos())).message).toBe('signed out');
+    expect((await failure(modules.todos.listTodos())).message).toBe('signed out');
   });
 
-  test('made here live five minutes', async () => {
+  test('created by the client are valid for five minutes', async () => {
     let authorization = '';
-    const between = await proxy((request) => {
+    const proxy = await startProxy((request) => {
       authorization = request.headers.authorization ?? '';
-      return 'pass';
+      return 'forward';
     });
-    closing.push(between.close);
+    closing.push(proxy.close);
     const profileId = ownProfile();
-    await forProfile(profileId, { restUrl: between.url, jwtSecret }).todosStore.listTodos();
+    await forProfile(profileId, { restUrl: proxy.url, jwtSecret }).todos.listTodos();
     const { role, sub, iat, exp } = decodeJwt(authorization.replace('Bearer ', ''));
     expect([role, sub, Number(exp) - Number(iat)]).toEqual(['authenticated', profileId, 300]);
   });
 });
 
 describe('the configuration', () => {
-  test('comes from the environment where none is given, and says what is missing', async () => {
+  test('is read from the environment, and the error names a missing variable', async () => {
     const kept = { ...process.env };
     try {
       configure({});
       process.env['UI_SETTINGS_PROFILE_ID'] = ownProfile();
-      expect(await todosStore.listTodos()).toEqual([]);
+      expect(await todos.listTodos()).toEqual([]);
       configure({});
       delete process.env['SESSIONBASE_JWT_SECRET'];
-      expect((await failure(todosStore.listTodos())).message).toBe(
+      expect((await failure(todos.listTodos())).message).toBe(
         'sessionbase is not configured: set SESSIONBASE_JWT_SECRET, or call configure({jwtSecret or tokenProvider})',
       );
       delete process.env['SESSIONBASE_REST_URL'];
-      expect(await failure(todosStore.listTodos())).toMatchObject({
+      expect(await failure(todos.listTodos())).toMatchObject({
         code: 'not_configured',
         message:
           'sessionbase is not configured: set SESSIONBASE_REST_URL, or call configure({restUrl})',

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { forProfile } from '../src/index.js';
-import { jwtSecret, ownModules, ownProfile, proxy } from './support/stack.js';
+import { jwtSecret, ownModules, ownProfile, startProxy } from './support/stack.js';
 
-// That a stream names the same numbers is shown by tests/test_txid.py, which can read one.
-function areDifferentTransactions(outcomes: { txid: number | null }[]) {
+// That a replication stream reports the same ids is tested in Python, by test_txid.py.
+function expectDifferentTransactions(outcomes: { txid: number | null }[]) {
   const txids = outcomes.map(({ txid }) => txid);
   expect(txids.every((txid) => Number.isSafeInteger(txid) && Number(txid) > 0)).toBe(true);
   expect(new Set(txids).size).toBe(outcomes.length);
@@ -12,8 +12,8 @@ function areDifferentTransactions(outcomes: { txid: number | null }[]) {
 
 const candidate = { ruleId: 'r', title: 't', summary: 's' };
 
-test('tool events: each write gives its transaction, a repeat null, and an unknown call nothing', async () => {
-  const { withTxid, ...plain } = ownModules().chatToolEvents;
+test('tool events: a write returns its transaction id, a repeated write null', async () => {
+  const { withTxid, ...plain } = ownModules().toolEvents;
   const id = randomUUID();
   const input = { id, sessionId: 's', toolName: 't', toolCallId: 'c', arguments: {} };
   const inserted = await withTxid.insert({ ...input, status: 'pending' });
@@ -22,7 +22,7 @@ test('tool events: each write gives its transaction, a repeat null, and an unkno
   expect(await plain.listBySession('s')).toEqual([started.record]);
   const done = await withTxid.updateStatusByToolCall('c', 'succeeded', { result: 1 });
   expect(await plain.listBySession('s')).toEqual([done?.record]);
-  areDifferentTransactions([inserted, started, done!]);
+  expectDifferentTransactions([inserted, started, done!]);
 
   const again = { record: done?.record, txid: null };
   expect(await withTxid.updateStatus(id, 'succeeded')).toEqual(again);
@@ -32,7 +32,7 @@ test('tool events: each write gives its transaction, a repeat null, and an unkno
   expect(await withTxid.updateStatusByToolCall('unknown', 'failed')).toBeNull();
 });
 
-test('misalignments: each write gives its transaction, and a detection of nothing new null', async () => {
+test('misalignments: a write returns its transaction id, an ingest that changes nothing null', async () => {
   const { withTxid, ...plain } = ownModules().misalignments;
   const upserted = await withTxid.upsertMisalignment({ sessionId: 's', ...candidate });
   const { id } = upserted.record;
@@ -42,7 +42,7 @@ test('misalignments: each write gives its transaction, and a detection of nothin
   const moved = await withTxid.updateMisalignmentStatus('s', id, 'dismissed');
   expect(moved.previousStatus).toBe('open');
   expect(await plain.listMisalignments('s')).toContainEqual(moved.record);
-  areDifferentTransactions([upserted, ingested, moved]);
+  expectDifferentTransactions([upserted, ingested, moved]);
 
   const repeated = await withTxid.ingestMisalignmentCandidates('s', more);
   expect(repeated).toEqual({ records: await plain.listMisalignments('s'), txid: null });
@@ -57,20 +57,20 @@ test('misalignments: each write gives its transaction, and a detection of nothin
   });
 });
 
-test('of candidates in several calls, the transaction is the last that wrote something', async () => {
+test('candidates in several calls: txid is the last transaction that wrote something', async () => {
   const { withTxid } = ownModules().misalignments;
   const many = Array.from({ length: 501 }, (_, number) => ({ ...candidate, ruleId: `${number}` }));
   const first = await withTxid.ingestMisalignmentCandidates('s', many);
-  // Of the second time only the first call of two writes.
+  // The second time, only the first of the two calls writes.
   const changed = [{ ...many[0]!, title: 'new' }, ...many.slice(1)];
   const second = await withTxid.ingestMisalignmentCandidates('s', changed);
-  areDifferentTransactions([first, second]);
+  expectDifferentTransactions([first, second]);
   expect(second.records).toHaveLength(501);
   expect((await withTxid.ingestMisalignmentCandidates('s', changed)).txid).toBeNull();
   expect(await withTxid.ingestMisalignmentCandidates('s', [])).toEqual({ records: [], txid: null });
 });
 
-test('bindings: setting and clearing give their transactions, and nothing to clear null', async () => {
+test('bindings: setting and clearing return the transaction id; null if there is nothing to clear', async () => {
   const { withTxid, ...plain } = ownModules().sessionRepoBindings;
   const input = { sessionId: 's', assetPath: 'a', rootDir: '/' };
   const set = await withTxid.setSessionRepoBinding(input);
@@ -78,25 +78,25 @@ test('bindings: setting and clearing give their transactions, and nothing to cle
   expect(await plain.getSessionRepoBinding('s')).toEqual(same.record);
   const cleared = await withTxid.clearSessionRepoBinding('s');
   expect(cleared?.record).toEqual(same.record);
-  areDifferentTransactions([set, same, cleared!]);
+  expectDifferentTransactions([set, same, cleared!]);
   expect(await plain.getSessionRepoBinding('s')).toBeNull();
   expect(await withTxid.clearSessionRepoBinding('s')).toBeNull();
   expect(await plain.clearSessionRepoBinding('s')).toBeUndefined();
 });
 
-test('settings: each save and patch gives its transaction', async () => {
+test('settings: each save and patch returns its transaction id', async () => {
   const own = ownProfile();
-  const { withTxid, ...plain } = forProfile(own, { jwtSecret }).uiSettingsStore;
+  const { withTxid, ...plain } = forProfile(own, { jwtSecret }).uiSettings;
   const saved = await withTxid.saveUiSettings(own, { a: 1 });
   const same = await withTxid.saveUiSettings(own, { a: 1 }, { expectedRevision: 1 });
   expect(same.record).toEqual({ a: 1 });
   const patched = await withTxid.patchUiSettings(own, { b: 2 });
   expect(patched.record).toEqual(await plain.loadUiSettingsWithRevision(own));
   expect(patched.record).toMatchObject({ settings: { a: 1, b: 2 }, revision: 3 });
-  areDifferentTransactions([saved, same, patched]);
+  expectDifferentTransactions([saved, same, patched]);
 });
 
-test('decisions: each gives its transaction', async () => {
+test('decisions: each returns its transaction id', async () => {
   const { withTxid, listHookifyDecisions } = ownModules().hookifyDecisions;
   const input = { sessionId: 's', source: 'manual', severity: 'low' } as const;
   const content = { blocked: false, rules: [], content: 'c' };
@@ -104,25 +104,25 @@ test('decisions: each gives its transaction', async () => {
     await withTxid.recordHookifyDecision({ ...input, ...content }),
     await withTxid.recordHookifyDecision({ ...input, ...content }),
   ];
-  areDifferentTransactions(outcomes);
+  expectDifferentTransactions(outcomes);
   expect(await listHookifyDecisions('s')).toEqual(outcomes.map(({ record }) => record));
 });
 
-test('a write whose answer was lost, and that the repeat finds done, names no transaction', async () => {
-  const between = await proxy((_, number) => (number % 2 ? 'swallow' : 'pass'));
-  const { chatToolEvents, misalignments, sessionRepoBindings } = forProfile(ownProfile(), {
-    restUrl: between.url,
+test('a retry that finds the write done returns no transaction id', async () => {
+  const proxy = await startProxy((_, number) => (number % 2 ? 'drop response' : 'forward'));
+  const { toolEvents, misalignments, sessionRepoBindings } = forProfile(ownProfile(), {
+    restUrl: proxy.url,
     jwtSecret,
   });
   const event = { sessionId: 's', toolName: 't', arguments: {} };
-  const { record, txid } = await chatToolEvents.withTxid.insert(event);
+  const { record, txid } = await toolEvents.withTxid.insert(event);
   expect(txid).toBeNull();
-  const done = await chatToolEvents.withTxid.updateStatus(record.id, 'failed', { error: 'e' });
+  const done = await toolEvents.withTxid.updateStatus(record.id, 'failed', { error: 'e' });
   expect(done).toMatchObject({ record: { status: 'failed', error: 'e' }, txid: null });
   const found = await misalignments.withTxid.ingestMisalignmentCandidates('s', [candidate]);
   expect(found).toMatchObject({ records: [candidate], txid: null });
   const id = found.records[0]!.id;
-  // Done but unheard of, refused as done already, and then read, which is lost once too.
+  // The response is lost, the retry is refused, and the read that follows is lost once as well.
   expect(await misalignments.withTxid.updateMisalignmentStatus('s', id, 'dismissed')).toMatchObject(
     {
       record: { status: 'dismissed' },
@@ -130,8 +130,8 @@ test('a write whose answer was lost, and that the repeat finds done, names no tr
       txid: null,
     },
   );
-  // Setting a binding writes every time, so the repeat has a transaction that a stream names.
+  // Setting a binding always writes, so the retry has a transaction id.
   const input = { sessionId: 's', assetPath: 'a', rootDir: '/' };
   expect((await sessionRepoBindings.withTxid.setSessionRepoBinding(input)).txid).toBeGreaterThan(0);
-  await between.close();
+  await proxy.close();
 });

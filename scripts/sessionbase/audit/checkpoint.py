@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sessionbase.errors import SessionbaseError
-from sessionbase.exporter.tool_events import new_file
+from sessionbase.legacy.exporter import new_file
 
 FORMAT = "sessionbase-audit-checkpoint"
 VERSION = 1

@@ -1,1 +1,1 @@
-"""`sessionbase doctor`: what is wrong with a database's roles, grants, policies and objects."""
+"""`sessionbase doctor`: checks of a database's roles, rights, policies and objects."""

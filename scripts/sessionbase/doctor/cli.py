@@ -14,7 +14,7 @@ from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 _STYLES = {"error": "red", "warning": "yellow"}
 
 
-def _counted(number: int, noun: str) -> str:
+def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -25,31 +25,29 @@ def _print_report(report: Report) -> None:
             level = Text(finding.level, style=_STYLES[finding.level])
             table.add_row(str(number), level, Text(finding.object), Text(finding.what))
         stdout.print(table, soft_wrap=False)
-        # Outside the table, where no line is broken: a statement can be copied.
-        stdout.print("How to mend:")
+        # Not in the table, which breaks lines: a statement is to be copied.
+        stdout.print("How to correct it:")
         for number, finding in enumerate(report.findings, 1):
             stdout.print(f"{number}. {finding.remediation}", markup=False)
     errors, warnings = report.count("error"), report.count("warning")
     stdout.print(
-        f"{_counted(report.lints, 'lint')} run: "
-        f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}."
+        f"{_count(report.lints, 'lint')} run: "
+        f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."
     )
 
 
 def doctor(
     db_uri: DbUri = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the findings as JSON, for a program.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look for what is wrong with a database's roles, grants, policies and objects.
+    """Check a database: roles, rights, policies, triggers, functions and other objects.
 
-    It reads the system catalogue alone, in one read-only transaction, so that any login will do
-    and it can run in production at any time. Each finding says what is wrong with which object,
-    and how to mend it; docs/doctor.md says why it matters.
+    It reads only the system catalogue, in one read-only transaction, so any login is enough, and
+    it can run in production at any time. Each finding says what is wrong with which object, and how
+    to correct it; docs/doctor.md says why it matters.
 
-    Exit code 0: no errors (there may be warnings). 1: errors, or it could not run.
+    Exit code 0: no errors (there may be warnings). 1: errors, or the check could not run.
 
     Example: sessionbase doctor --db-uri postgresql://dba@db.example/app --json
     """

@@ -1,5 +1,6 @@
-"""The lints: SQL files in sql/doctor, each one SELECT, run read-only over a database."""
+"""The lints: SQL files in sql/doctor, each one SELECT, run read-only on a database."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from sessionbase.database import connect
+from sessionbase.doctor.authority import expand, read_authority
+from sessionbase.doctor.functions import expected_functions, read_functions
 from sessionbase.errors import SessionbaseError
-from sessionbase.options import connect
 from sessionbase.paths import resource_path
 
 _FILE_NAME = re.compile(r"\d\d_(\w+)\.sql")
@@ -17,7 +20,7 @@ _FILE_NAME = re.compile(r"\d\d_(\w+)\.sql")
 
 @dataclass(frozen=True)
 class Lint:
-    """One file: its name, what it looks for, and why that matters (both from its header)."""
+    """One file: its name, its title and why a finding matters (both from its header)."""
 
     name: str
     title: str
@@ -26,13 +29,13 @@ class Lint:
 
     @property
     def levels(self) -> list[str]:
-        """The levels that it reports, the graver one first."""
+        """The levels that it reports, `error` first."""
         return [level for level in ("error", "warning") if f"'{level}'" in self.sql]
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a lint's SELECT gives. `level` is `error` or `warning`."""
+    """A row that a lint's SELECT returns. `level` is `error` or `warning`."""
 
     level: str
     object: str
@@ -42,14 +45,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Finding(Row):
-    """A row, and the lint that found it."""
+    """A row, and the name of the lint that returned it."""
 
     lint: str
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that the lints found, in their order, and how many lints there were."""
+    """All findings, in the order of the lints, and how many lints were run."""
 
     lints: int
     findings: list[Finding]
@@ -62,7 +65,9 @@ class Report:
 def _read(path: Path) -> Lint:
     match = _FILE_NAME.fullmatch(path.name)
     if match is None:
-        raise SessionbaseError(f"{path} is not named like a lint", "NN_name.sql")
+        raise SessionbaseError(
+            f"{path} does not have the name of a lint", "rename it to NN_name.sql"
+        )
     sql = path.read_text(encoding="utf-8")
     header = []
     for line in sql.splitlines():
@@ -70,7 +75,9 @@ def _read(path: Path) -> Lint:
             break
         header.append(line.removeprefix("--").strip())
     if len(header) < 2:
-        raise SessionbaseError(f"{path} says not what it looks for", "two comment lines on top")
+        raise SessionbaseError(
+            f"{path} has no title and explanation", "start it with two or more comment lines"
+        )
     return Lint(match[1], header[0], " ".join(header[1:]), sql)
 
 
@@ -79,11 +86,32 @@ def read_lints() -> list[Lint]:
     return [_read(path) for path in sorted((resource_path("sql") / "doctor").glob("*.sql"))]
 
 
+def set_expectations(conn: psycopg.Connection[Any]) -> None:
+    """Set what the lints compare the catalogue with, for the open transaction of `conn`.
+
+    The search_path becomes empty. The setting sessionbase.authority holds sql/authority.json as
+    lists of rows, and sessionbase.functions the functions that the shipped SQL files create.
+    Raises SessionbaseError where one of those files has a mistake.
+    """
+    conn.execute("set local search_path = ''")
+    functions = expected_functions(conn, read_functions(resource_path("sql")))
+    signatures: dict[str, list[str]] = {}
+    for function in functions:
+        signatures.setdefault(function["name"], []).append(function["signature"])
+    for name, value in {
+        "authority": expand(read_authority(), signatures),
+        "functions": functions,
+    }.items():
+        conn.execute(
+            "select pg_catalog.set_config(%s, %s, true)", (f"sessionbase.{name}", json.dumps(value))
+        )
+
+
 def run(conn: psycopg.Connection[Any]) -> Report:
-    """Run every lint in the connection's transaction, whose search_path it empties."""
+    """Run every lint in the open transaction of `conn`, whose search_path becomes empty."""
     lints = read_lints()
     findings = []
-    conn.execute("set local search_path = ''")
+    set_expectations(conn)
     for lint in lints:
         with conn.cursor(row_factory=class_row(Row)) as cursor:
             rows = cursor.execute(lint.sql.encode()).fetchall()
@@ -92,22 +120,22 @@ def run(conn: psycopg.Connection[Any]) -> Report:
 
 
 def examine(db_uri: str) -> Report:
-    """Run every lint over the database, in one read-only snapshot.
+    """Run every lint on the database, in one read-only snapshot.
 
-    Any login that can connect will do: the lints read the system catalogue alone. Raises
-    SessionbaseError where there is no connection, or nothing of sessionbase to examine.
+    Any login that can connect is enough: the lints read only the system catalogue. Raises
+    SessionbaseError where the connection fails, or where the database has no schemas app and api.
     """
     with connect(db_uri) as conn:
         conn.execute("set default_transaction_read_only = on")
         conn.commit()
         conn.execute("set transaction isolation level repeatable read")
-        there = conn.execute(
+        row = conn.execute(
             "select pg_catalog.to_regnamespace('app') is not null"
             " and pg_catalog.to_regnamespace('api') is not null"
         ).fetchone()
-        if there != (True,):
+        if row != (True,):
             raise SessionbaseError(
                 f"the database {conn.info.dbname} has no schemas app and api",
-                "sessionbase migrate makes them; or name another database by --db-uri",
+                "run sessionbase migrate, or name another database with --db-uri",
             )
         return run(conn)

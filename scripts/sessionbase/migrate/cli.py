@@ -47,10 +47,10 @@ def _print_report(report: MigrateReport) -> None:
             _print(f"dropped and created again, because it can't be replaced in place: {name}")
         for name in report.repeatable.dropped:
             _print(f"dropped, because no file defines it: {name}")
-    if report.dry_run:
-        _print("nothing to apply" if report.nothing_to_do else "dry run: nothing was changed")
-    elif report.nothing_to_do:
+    if report.nothing_to_do:
         _print("nothing to do: the database is up to date")
+    elif report.dry_run:
+        _print("dry run: nothing was changed")
     else:
         _print(
             f"done: {len(report.migrations)} migrations, "

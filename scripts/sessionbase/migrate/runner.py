@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 
+from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
 from sessionbase.migrate.database import check_database
@@ -26,7 +27,6 @@ from sessionbase.migrate.ledger import (
     validate_plan,
 )
 from sessionbase.migrate.repeatable import RepeatableReport, apply_repeatable
-from sessionbase.options import connect
 from sessionbase.paths import resource_path
 
 ROLES = (

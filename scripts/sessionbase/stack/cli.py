@@ -10,13 +10,13 @@ import typer
 
 from sessionbase.console import print_json, stderr, stdout
 from sessionbase.errors import SessionbaseError
-from sessionbase.importer.tool_events import import_tool_events
+from sessionbase.legacy.importer import import_tool_events
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import manage
 from sessionbase.stack.docs import DEFAULT_PORT as DEFAULT_DOCS_PORT
-from sessionbase.stack.state import read_db_uri, require
 from sessionbase.stack.token import Role, make_claims, parse_ttl, sign
+from sessionbase.state import read_db_uri, require
 
 SAMPLE = PROJECT_DIR / "docs" / "sample" / "chat-tool-events.json"
 SAMPLE_PROFILE = "default-profile"
@@ -68,6 +68,9 @@ def up(  # noqa: PLR0917 - typer passes them by name
     The first run makes the cluster and its secrets under the data directory, and imports a small
     sample. Later runs start what does not run and apply what is new; where all is up, it says so.
     The servers go on after the shell is closed; `sessionbase down` stops them.
+
+    The environment variable SESSIONBASE_POSTGRES_BIN names a folder of PostgreSQL programs (15 to
+    18) to use instead of the embedded ones.
 
     Example: sessionbase up --port 8080 --admin-port 8081
     """

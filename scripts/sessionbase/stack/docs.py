@@ -4,8 +4,8 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -14,11 +14,13 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import processes
 from sessionbase.stack.account import Account
-from sessionbase.stack.state import StackConfig
+from sessionbase.state import StackConfig
 
 DEFAULT_PORT = 3002
 PACKAGE = PROJECT_DIR / "node_modules" / "swagger-ui-dist"
 SERVER = Path(__file__).parent / "browse" / "server.py"
+AMENDMENT = SERVER.with_name("amendment.json")
+"""What the page adds to PostgREST's description of the API; made by scripts/generate-docs."""
 
 
 def config_file(stack_config: StackConfig) -> Path:
@@ -49,18 +51,13 @@ def check(stack_config: StackConfig, port: int) -> None:
         processes.check_port_free(port, "--docs-port")
 
 
-def start(
-    stack_config: StackConfig, account: Account, port: int, log: Path, amendment: dict[str, Any]
-) -> bool:
-    """Serve it on `port` of 127.0.0.1 as `account`; True if it did not run so yet.
-
-    `amendment` is what the page adds to PostgREST's description of the API.
-    """
+def start(stack_config: StackConfig, account: Account, port: int, log_file: Path) -> bool:
+    """Serve it on `port` of 127.0.0.1 as `account`; False if it ran like this already."""
     config = {
         "port": port,
         "rest_url": stack_config.rest_url,
         "package": str(PACKAGE),
-        "amendment": amendment,
+        "amendment": json.loads(AMENDMENT.read_text(encoding="utf-8")),
         "uid": account.uid,
         "gid": account.gid,
     }
@@ -76,8 +73,9 @@ def start(
     # As the caller: it gives up root's rights itself, once it has read its files.
     caller = Account(os.geteuid(), os.getegid())
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-    process = processes.spawn(Path(sys.executable), command, environment, log, caller)
-    processes.wait_until(lambda: _answers(f"http://127.0.0.1:{port}"), process, "Swagger UI", log)
+    process = processes.spawn(Path(sys.executable), command, environment, log_file, caller)
+    ready = partial(_answers, f"http://127.0.0.1:{port}")
+    processes.wait_until(ready, process, "Swagger UI", log_file)
     return True
 
 

@@ -9,12 +9,10 @@ import psycopg
 
 from sessionbase import __version__
 from sessionbase.errors import SessionbaseError, UsageError
-from sessionbase.generate import api_reference
-from sessionbase.generate.live import Live
 from sessionbase.migrate.runner import Log, migrate, pending
 from sessionbase.stack import docs, postgres, postgrest, processes
 from sessionbase.stack.account import choose_home, choose_socket_dir, service_account
-from sessionbase.stack.state import (
+from sessionbase.state import (
     DEFAULT_ADMIN_PORT,
     DEFAULT_PORT,
     Secrets,
@@ -90,11 +88,8 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
             postgrest.start(stack_config, secrets, account, executable, data_dir)
             started.append("PostgREST")
         if options.docs_port:
-            amendment = api_reference.amendment(
-                Live(stack_config.rest_url, uri, secrets.jwt_secret)
-            )
             docs_log = data_dir / "docs.log"
-            if docs.start(stack_config, account, options.docs_port, docs_log, amendment):
+            if docs.start(stack_config, account, options.docs_port, docs_log):
                 started.append("Swagger UI")
         return UpReport(stack_config, started, first_run=not stack_config.first_run_done)
 

@@ -1,6 +1,7 @@
-"""The embedded PostgreSQL: made once, started and stopped; it listens on a Unix socket only."""
+"""The embedded PostgreSQL: makes its cluster, starts and stops it. It has only a Unix socket."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,14 +14,14 @@ from psycopg import sql
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.stack import processes
-from sessionbase.stack.account import Account, postgres_bin
-from sessionbase.stack.state import DATABASE, SUPERUSER, Secrets, StackConfig, dba_uri
+from sessionbase.stack.account import POSTGRES_BIN_VARIABLE, Account, postgres_bin
+from sessionbase.state import DATABASE, SUPERUSER, Secrets, StackConfig, dba_uri
 
 # Written into the new cluster's postgresql.conf, where a DBA may change them later.
 SETTINGS = {
-    "wal_level": "logical",  # clients live-sync through logical replication
-    "max_slot_wal_keep_size": "2GB",  # a forgotten replication slot must not fill the disk
-    "synchronous_commit": "on",  # an answered write is on disk
+    "wal_level": "logical",  # so that `sessionbase replication enable` needs no restart
+    "max_slot_wal_keep_size": "2GB",  # an unused replication slot must not fill the disk
+    "synchronous_commit": "on",  # a write is on disk before the client gets its answer
     "shared_buffers": "128MB",
     "max_connections": "100",
     "timezone": "UTC",
@@ -30,16 +31,24 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
 }
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+OLDEST_VERSION = 15
 
 
 def start(stack_config: StackConfig, secrets: Secrets, account: Account, log: Path) -> bool:
-    """Make the cluster and its database where absent, start the server; True if it was stopped."""
+    """Make the cluster and its database where absent, start the server; True if it was stopped.
+
+    Raises SessionbaseError, before anything starts, where the programs can't be used: older than
+    PostgreSQL 15, or of another major version than the cluster.
+    """
     if processes.find(stack_config.cluster):
         _ensure_database(stack_config, secrets)
         return False
     programs = postgres_bin(account)
-    if not stack_config.cluster.exists():
-        _initdb(programs, stack_config, secrets, account)
+    major = _major_version(programs)
+    if stack_config.cluster.exists():
+        _check_cluster_version(stack_config.cluster, programs, major)
+    else:
+        _initdb(programs, major, stack_config, secrets, account)
     account.make_private_dir(stack_config.socket_dir)
     _clear_after_crash(stack_config)
     # Here, not in the cluster's configuration: they must hold wherever the data directory moves.
@@ -62,8 +71,54 @@ def stop(stack_config: StackConfig) -> bool:
     return process is not None
 
 
-def _initdb(programs: Path, stack_config: StackConfig, secrets: Secrets, account: Account) -> None:
-    """Make the cluster in a draft folder, so that a crash leaves none that is half made."""
+def _major_version(programs: Path) -> int:
+    """Return the major version of the server programs; SessionbaseError if it is too old."""
+    program = programs / "postgres"
+    try:
+        done = subprocess.run(
+            [str(program), "--version"], check=True, capture_output=True, text=True, env=ENVIRONMENT
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SessionbaseError(f"{program} does not run: {error}") from error
+    match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+    if match is None:
+        raise SessionbaseError(f"{program} is no PostgreSQL server: {done.stdout.strip()}")
+    if int(match[1]) < OLDEST_VERSION:
+        raise SessionbaseError(
+            f"{program} is PostgreSQL {match[1]}",
+            f"PostgreSQL {OLDEST_VERSION} or newer is needed",
+        )
+    return int(match[1])
+
+
+def _check_cluster_version(cluster: Path, programs: Path, major: int) -> None:
+    """Raise SessionbaseError where the cluster was made by another major version."""
+    version_file = cluster / "PG_VERSION"
+    if not version_file.exists():
+        return  # not a cluster: the server's own message says so
+    made_by = version_file.read_text(encoding="ascii").strip()
+    if made_by != str(major):
+        raise SessionbaseError(
+            f"the cluster {cluster} was made by PostgreSQL {made_by}, and the programs in"
+            f" {programs} are PostgreSQL {major}",
+            f"set {POSTGRES_BIN_VARIABLE} to the bin folder of a PostgreSQL {made_by};"
+            " docs/versions.md says how to move the data to another version",
+        )
+
+
+def _locale_options(major: int) -> list[str]:
+    """Return initdb's options for texts in the order of their code points, on every machine."""
+    if major >= 17:
+        return ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+    # Before 17 there is no builtin provider. Collation C compares bytes, and UTF-8 bytes have the
+    # order of the code points; what is a letter comes from the operating system's C.UTF-8.
+    return ["--locale=C", "--lc-ctype=C.UTF-8"]
+
+
+def _initdb(
+    programs: Path, major: int, stack_config: StackConfig, secrets: Secrets, account: Account
+) -> None:
+    """Make the cluster in a draft folder, so that a crash leaves no incomplete cluster."""
     draft, password_file = stack_config.home / "cluster.new", stack_config.home / "password"
     if draft.exists():
         shutil.rmtree(draft)
@@ -82,11 +137,8 @@ def _initdb(programs: Path, stack_config: StackConfig, secrets: Secrets, account
                 f"--pwfile={password_file}",
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
-                # The same order of texts on every machine, whatever its locales.
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                "--locale=C",
-                *[f"--set={name}={value}" for name, value in SETTINGS.items()],
+                "--data-checksums",  # the default from 18 on
+                *_locale_options(major),
             ],
             check=True,
             capture_output=True,
@@ -102,15 +154,16 @@ def _initdb(programs: Path, stack_config: StackConfig, secrets: Secrets, account
         raise SessionbaseError(f"the cluster could not be made: {lines[-1]}") from error
     finally:
         password_file.unlink()
+    with (draft / "postgresql.conf").open("a", encoding="utf-8") as handle:
+        handle.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
     draft.rename(stack_config.cluster)
 
 
 def _clear_after_crash(stack_config: StackConfig) -> None:
-    """Let go of what a killed server left behind.
+    """Delete the lock files of a killed server, after its child processes have ended.
 
-    PostgreSQL removes its own stale lock files, but not when the pid in them was reused by another
-    process of this user. That no server runs on the cluster is known from the command lines; its
-    last children, which end by themselves, are waited for.
+    PostgreSQL removes its own stale lock files, but not when another process of the same user has
+    the pid that is written in them. The caller has found no running server by its command line.
     """
     deadline = time.monotonic() + processes.STOP_SECONDS
     while any(_works_in(process, stack_config.cluster) for process in psutil.process_iter()):

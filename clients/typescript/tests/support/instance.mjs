@@ -1,4 +1,4 @@
-// One instance of the app: does what its parent asks, with the package as it is built.
+// An instance of the app: runs the calls that its parent process sends, with the built package.
 import * as sessionbase from 'sessionbase';
 
 process.on('message', async ({ call, input }) => {

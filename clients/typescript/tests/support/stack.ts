@@ -3,46 +3,48 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { forProfile } from '../../src/index.js';
 
-export const restUrl = needed('SESSIONBASE_REST_URL');
-export const jwtSecret = needed('SESSIONBASE_JWT_SECRET');
+export const restUrl = requiredVariable('SESSIONBASE_REST_URL');
+export const jwtSecret = requiredVariable('SESSIONBASE_JWT_SECRET');
 
-function needed(name: string): string {
+function requiredVariable(name: string): string {
   const value = process.env[name];
-  if (!value)
-    throw new Error(`Set ${name}; tests/test_typescript.py does, for the tests' own stack`);
+  if (!value) {
+    throw new Error(`${name} is not set. Run: pytest -n 1 tests/cli/test_typescript.py`);
+  }
   return value;
 }
 
-/** A profile that no other test has. */
+/** Return a profile id that no other test uses. */
 export function ownProfile(): string {
   return `ts-${randomUUID()}`;
 }
 
-/** The modules of a profile that no other test has. */
+/** Return the modules of a profile that no other test uses. */
 export function ownModules() {
   return forProfile(ownProfile(), { restUrl, jwtSecret });
 }
 
 /**
- * `swallow`: the server does it, but no answer comes back. A number: a gateway answers with it.
- * `no database`: the answer of a PostgREST that has lost PostgreSQL.
+ * What the proxy does with a request. `drop response`: the server executes it, and the client gets no
+ * response. `drop request`: the server does not get it. `no database`: the response of a PostgREST that
+ * has no connection to PostgreSQL. A number: the status of a gateway's error page.
  */
-export type Fate = 'pass' | 'swallow' | 'refuse' | 'no database' | number;
+export type ProxyAction = 'forward' | 'drop response' | 'drop request' | 'no database' | number;
 
-/** Stands between client and stack: decides what becomes of each request. */
-export async function proxy(
-  decide: (request: IncomingMessage, number: number) => Fate,
-): Promise<{ url: string; seen: string[]; close: () => Promise<void> }> {
-  const seen: string[] = [];
+/** Start an HTTP proxy between the client and the stack; `decide` chooses what happens to each request. */
+export async function startProxy(
+  decide: (request: IncomingMessage, number: number) => ProxyAction,
+): Promise<{ url: string; requests: string[]; close: () => Promise<void> }> {
+  const requests: string[] = [];
   const server: Server = createServer((request, response) => {
-    seen.push(`${request.method} ${request.url?.split('?')[0]}`);
-    void forward(request, response, decide(request, seen.length));
+    requests.push(`${request.method} ${request.url?.split('?')[0]}`);
+    void handle(request, response, decide(request, requests.length));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}`,
-    seen,
+    requests,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -51,21 +53,24 @@ export async function proxy(
   };
 }
 
-async function forward(
+async function handle(
   request: IncomingMessage,
   response: ServerResponse,
-  fate: Fate,
+  action: ProxyAction,
 ): Promise<void> {
-  if (typeof fate === 'number') {
-    response.writeHead(fate).end('<h1>a gateway</h1>');
+  if (typeof action === 'number') {
+    response.writeHead(action).end('<h1>a gateway</h1>');
     return;
   }
-  if (fate === 'no database') {
-    const body = { code: 'PGRST000', message: 'Database connection error. Retrying the connection.' };
+  if (action === 'no database') {
+    const body = {
+      code: 'PGRST000',
+      message: 'Database connection error. Retrying the connection.',
+    };
     response.writeHead(503, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     return;
   }
-  if (fate === 'refuse') {
+  if (action === 'drop request') {
     request.socket.destroy();
     return;
   }
@@ -76,12 +81,11 @@ async function forward(
     delete headers[name];
   const init: RequestInit = { method: request.method ?? 'GET', headers };
   if (chunks.length > 0) init.body = Buffer.concat(chunks);
-  const answer = await fetch(restUrl + (request.url ?? ''), init);
-  const body = Buffer.from(await answer.arrayBuffer());
-  if (fate === 'swallow') {
-    // The server did it, but nobody hears of it.
+  const upstream = await fetch(restUrl + (request.url ?? ''), init);
+  const body = Buffer.from(await upstream.arrayBuffer());
+  if (action === 'drop response') {
     request.socket.destroy();
     return;
   }
-  response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(body);
+  response.writeHead(upstream.status, Object.fromEntries(upstream.headers)).end(body);
 }

@@ -1,8 +1,8 @@
 import { guestSettings, SessionbaseError } from 'sessionbase';
-import { todosCollectionOptions } from 'sessionbase/todos-collection';
-import { loadGuestSettings, saveGuestSettings } from 'sessionbase/guest-settings';
+import { todosCollectionOptions } from 'sessionbase/todosCollection';
+import { loadGuestSettings, saveGuestSettings } from 'sessionbase/guestSettings';
 
-// For the tests in a browser, and so that the bundler keeps them.
+// The tests in a browser call them; using them here also keeps them in the bundle.
 Object.assign(globalThis, {
   guestSettings,
   SessionbaseError,

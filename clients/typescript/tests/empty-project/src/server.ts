@@ -1,11 +1,11 @@
 import { configure, forProfile, SessionbaseError } from 'sessionbase';
-import { insertChatToolEvent, listChatToolEvents } from 'sessionbase/chatToolEvents';
+import { insertChatToolEvent, listChatToolEvents } from 'sessionbase/toolEvents';
 import { listHookifyDecisions } from 'sessionbase/hookifyDecisions';
 import { listMisalignments } from 'sessionbase/misalignments';
 import { sessionContext } from 'sessionbase/sessionContext';
 import { listSessionRepoBindings } from 'sessionbase/sessionRepoBindings';
-import { addTodo, listTodos, toggleTodoRecord, type Todo } from 'sessionbase/todosStore';
-import { loadUiSettings, saveUiSettings } from 'sessionbase/uiSettingsStore';
+import { addTodo, listTodos, toggleTodoRecord, type Todo } from 'sessionbase/todos';
+import { loadUiSettings, saveUiSettings } from 'sessionbase/uiSettings';
 
 interface Settings {
   lastSessionPath: string | null;
@@ -27,9 +27,7 @@ console.log(
       await listHookifyDecisions('s'),
       await listMisalignments('s'),
       await listSessionRepoBindings(),
-      await forProfile('another-empty-project').uiSettingsStore.loadUiSettings(
-        'another-empty-project',
-      ),
+      await forProfile('another-empty-project').uiSettings.loadUiSettings('another-empty-project'),
     ],
     settings: [settings, await loadUiSettings<Settings>('empty-project')],
     executing: (await sessionContext('s')).counts.toolEvents.executing,

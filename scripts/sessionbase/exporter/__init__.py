@@ -1,1 +1,0 @@
-"""The exporter to the app's legacy JSON files."""

@@ -1,1 +1,0 @@
-"""The importer of the app's legacy JSON files."""

@@ -1,0 +1,1 @@
+"""Import from and export to the app's legacy JSON files."""
