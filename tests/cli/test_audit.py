@@ -4,6 +4,7 @@ import hmac
 import json
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from sessionbase.audit.checkpoint import (
 )
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.runner import migrate
+from sessionbase.paths import PROJECT_DIR
 from support.command import sessionbase
 
 pytest_plugins = ["support.sql_folder"]
@@ -478,10 +480,15 @@ def test_what_is_wrong_with_a_checkpoint_is_said(
         (b"".join(lines).replace(b'"version": 1', b'"version": 2'), key_file, "version 2"),
     ):
         small_checkpoint.write_bytes(content)
-        done = sessionbase("audit", "verify", "--checkpoint", small_checkpoint, "--key-file", key)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(f"Error: {small_checkpoint} ")
-        assert message in done.stderr
+        with pytest.raises(SessionbaseError) as refused:
+            read_checkpoint(small_checkpoint, read_key(key))
+        assert str(refused.value).startswith(f"{small_checkpoint} ")
+        assert message in str(refused.value)
+    done = sessionbase("audit", "verify", "--checkpoint", small_checkpoint, "--key-file", key_file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"Error: {small_checkpoint} has version 2 of the checkpoint format"
+    )
 
 
 def test_the_signature_is_the_hmac_of_all_lines_before_it(
@@ -517,3 +524,27 @@ def test_checkpoint_and_key_are_given_together(option: str) -> None:
     done = sessionbase("audit", "verify", option, "x")
     assert done.returncode == 2
     assert "--checkpoint and --key-file must be given together" in done.stderr
+
+
+# Erasing a profile, as docs/operating.md describes it.
+
+
+def test_the_statements_of_the_docs_erase_a_profile_completely(
+    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
+) -> None:
+    page = (PROJECT_DIR / "docs/operating.md").read_text()
+    (statements,) = re.findall(r"^```sql\n(begin;.*?)```", page, re.MULTILINE | re.DOTALL)
+    record(own_db, "p-1", "four")
+    own_db.execute("insert into app.todos (profile_id, text) values ('p-1', 'one'), ('p-2', 'two')")
+    own_db.execute(statements.replace("…", "p-1").encode())
+    tables = own_db.execute(
+        "select attrelid::regclass::text from pg_attribute join pg_class on pg_class.oid = attrelid"
+        " where relnamespace = 'app'::regnamespace and relkind = 'r' and attname = 'profile_id'"
+    ).fetchall()
+    for (table,) in tables:
+        assert table.removeprefix("app.") in statements, f"docs/operating.md: add {table}"
+        left = own_db.execute(f"select profile_id from {table}".encode()).fetchall()
+        assert {profile for (profile,) in left} <= {"p-2"}, f"rows of the profile are in {table}"
+    assert problems(compare(own_uri, checkpoint, key_file)) == [
+        ("p-1", None, "the chain is missing; the checkpoint has 3 decisions of it")
+    ]
