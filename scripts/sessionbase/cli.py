@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from sessionbase import __version__
+from sessionbase.audit.cli import app as audit_app
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
 from sessionbase.errors import InterruptError, SessionbaseError, UsageError
@@ -41,6 +42,7 @@ stack_cli.register(app)
 app.add_typer(migrate_app, name="migrate")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
+app.add_typer(audit_app, name="audit")
 app.add_typer(replication_app, name="replication")
 app.command()(doctor)
 
