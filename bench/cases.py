@@ -1,7 +1,8 @@
-"""The pairs that are measured: an endpoint of sessionbase's, and the same on a bare table.
+"""The cases: an endpoint of sessionbase, and the same work on a baseline table.
 
-Each case gives the requests of one round; a round never uses a row twice, where the endpoint could
-tell. The bare side reads or writes one row (or the same list) of the same size, and gives it back.
+A case makes the requests of one round. A row is used by one request only, unless the work does not
+depend on it. The baseline reads or writes one row (or the same list) of the same size, and returns
+it.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import psycopg
 
 from load import request
 
+PROFILE = "bench"
 SESSION_EVENTS = 50
 RETURN = "return=representation"
 ARGUMENTS = {"sessionId": "session-default", "eventNumber": 2591}
@@ -32,21 +34,27 @@ _serial = itertools.count()
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a case: rows to make beforehand, then the requests of a round."""
+    """One side of a case: the rows that it needs, and its requests."""
 
     method: str
     path: str
     body: Callable[[str], dict[str, object]] | None = None
-    rows: str | None = None  # SQL that makes the rows :ids, as superuser
+    rows: str | None = None
+    """SQL that inserts the rows %(ids)s of %(profile)s, run as superuser."""
     prefer: str | None = None
+
+    def make_rows(self, connection: psycopg.Connection, profile: str, count: int) -> list[str]:
+        """Insert `count` rows if the requests need them, and return as many new ids."""
+        ids = [str(uuid.UUID(int=next(_serial))) for _ in range(count)]
+        if self.rows:
+            connection.execute(self.rows, {"ids": ids, "profile": profile})
+        return ids
 
     def prepare(
         self, connection: psycopg.Connection, tokens: Sequence[str], count: int
     ) -> list[bytes]:
-        """Make the rows of a round and return its requests, the tokens taking turns."""
-        ids = [str(uuid.UUID(int=next(_serial))) for _ in range(count)]
-        if self.rows:
-            connection.execute(self.rows, {"ids": ids})
+        """Insert the rows of a round and return its requests; each uses the next of the tokens."""
+        ids = self.make_rows(connection, PROFILE, count)
         return [
             request(
                 self.method,
@@ -61,15 +69,15 @@ class Side:
 
 @dataclass(frozen=True)
 class Case:
-    """An endpoint, what it is measured against, and the ratio aimed at."""
+    """An endpoint, the baseline that it is compared with, and the ratio to reach."""
 
     name: str
-    kept: Side
-    bare: Side
+    sessionbase: Side
+    baseline: Side
     aim: float
-    # A chain of decisions is written by one at a time: give each client a profile, and measure the
-    # queue of a single profile apart.
     profile_each: bool = False
+    """Whether each client uses a profile of its own. Decisions of one profile are written one after
+    the other, because each contains the hash of the one before."""
 
 
 def _rpc(name: str, body: Callable[[str], dict[str, object]], rows: str | None = None) -> Side:
@@ -77,11 +85,11 @@ def _rpc(name: str, body: Callable[[str], dict[str, object]], rows: str | None =
 
 
 def _insert(table: str, body: Callable[[str], dict[str, object]]) -> Side:
-    return Side("POST", f"/bare_{table}", body, prefer=RETURN)
+    return Side("POST", f"/baseline_{table}", body, prefer=RETURN)
 
 
 def _patch(table: str, body: Callable[[str], dict[str, object]], rows: str) -> Side:
-    return Side("PATCH", f"/bare_{table}?id=eq.{{id}}", body, rows, RETURN)
+    return Side("PATCH", f"/baseline_{table}?id=eq.{{id}}", body, rows, RETURN)
 
 
 def _event(key: str) -> dict[str, object]:
@@ -123,29 +131,33 @@ insert into {table} ({profile} id, session_id, tool_call_id, tool_name, status, 
 select {value} id, 's-' || id, id, 'get_timeline_event', 'executing', '{arguments}'
 from unnest(%(ids)s::text[]) as id
 """
-KEPT_EVENT = EVENT_ROWS.format(
+SESSIONBASE_EVENT = EVENT_ROWS.format(
     table="app.tool_events",
     profile="profile_id,",
-    value="'bench',",
+    value="%(profile)s,",
     arguments=json.dumps(ARGUMENTS),
 )
-BARE_EVENT = EVENT_ROWS.format(
-    table="api.bare_tool_events", profile="", value="", arguments=json.dumps(ARGUMENTS)
+BASELINE_EVENT = EVENT_ROWS.format(
+    table="api.baseline_tool_events", profile="", value="", arguments=json.dumps(ARGUMENTS)
 )
 MISALIGNMENT_ROWS = """
 insert into {table} ({profile} id, session_id, rule_id, title, summary, severity, status, evidence)
 select {value} id, 's-' || id, 'r1', 'A heading', 'what happened', 'medium', 'open', '[]'
 from unnest(%(ids)s::text[]) as id
 """
-KEPT_MISALIGNMENT = MISALIGNMENT_ROWS.format(
-    table="app.misalignments", profile="profile_id,", value="'bench',"
+SESSIONBASE_MISALIGNMENT = MISALIGNMENT_ROWS.format(
+    table="app.misalignments", profile="profile_id,", value="%(profile)s,"
 )
-BARE_MISALIGNMENT = MISALIGNMENT_ROWS.format(table="api.bare_misalignments", profile="", value="")
+BASELINE_MISALIGNMENT = MISALIGNMENT_ROWS.format(
+    table="api.baseline_misalignments", profile="", value=""
+)
 TODO_ROWS = "insert into {table} ({columns}) select {values} from unnest(%(ids)s::uuid[]) as id"
-KEPT_TODO = TODO_ROWS.format(
-    table="app.todos", columns="profile_id, id, text", values="'bench', id, 'buy milk'"
+SESSIONBASE_TODO = TODO_ROWS.format(
+    table="app.todos", columns="profile_id, id, text", values="%(profile)s, id, 'buy milk'"
 )
-BARE_TODO = TODO_ROWS.format(table="api.bare_todos", columns="id, text", values="id, 'buy milk'")
+BASELINE_TODO = TODO_ROWS.format(
+    table="api.baseline_todos", columns="id, text", values="id, 'buy milk'"
+)
 
 FINISH = {"to_status": "succeeded", "result": RESULT, "context_events": CONTEXT}
 FINISHED_ROW = {
@@ -155,12 +167,12 @@ FINISHED_ROW = {
     "completed_at": "2026-01-01T00:00:00Z",
     "latency_ms": 12,
 }
-FINISH_BARE = _patch("tool_events", lambda key: FINISHED_ROW, BARE_EVENT)
+FINISH_BASELINE = _patch("tool_events", lambda key: FINISHED_ROW, BASELINE_EVENT)
 
 TRANSITION = Case(
     "transition_tool_event",
-    _rpc("transition_tool_event", lambda key: {"id": key, **FINISH}, KEPT_EVENT),
-    FINISH_BARE,
+    _rpc("transition_tool_event", lambda key: {"id": key, **FINISH}, SESSIONBASE_EVENT),
+    FINISH_BASELINE,
     0.8,
 )
 
@@ -174,9 +186,11 @@ WRITES = [
     Case(
         "transition_tool_event_by_call",
         _rpc(
-            "transition_tool_event_by_call", lambda key: {"tool_call_id": key, **FINISH}, KEPT_EVENT
+            "transition_tool_event_by_call",
+            lambda key: {"tool_call_id": key, **FINISH},
+            SESSIONBASE_EVENT,
         ),
-        FINISH_BARE,
+        FINISH_BASELINE,
         0.8,
     ),
     Case(
@@ -206,33 +220,35 @@ WRITES = [
         _rpc(
             "transition_misalignment",
             lambda key: {"session_id": f"s-{key}", "id": key, "to_status": "dismissed"},
-            KEPT_MISALIGNMENT,
+            SESSIONBASE_MISALIGNMENT,
         ),
-        _patch("misalignments", lambda key: {"status": "dismissed"}, BARE_MISALIGNMENT),
+        _patch("misalignments", lambda key: {"status": "dismissed"}, BASELINE_MISALIGNMENT),
         0.8,
     ),
     Case(
-        "POST /todos",
-        Side("POST", "/todos", lambda key: {"id": key, "text": "buy milk"}, prefer=RETURN),
+        "add_todo",
+        _rpc("add_todo", lambda key: {"id": key, "text": "buy milk"}),
         _insert("todos", lambda key: {"id": key, "text": "buy milk"}),
         0.8,
     ),
     Case(
         "PATCH /todos",
-        Side("PATCH", "/todos?id=eq.{id}", lambda key: {"completed": True}, KEPT_TODO, RETURN),
-        _patch("todos", lambda key: {"completed": True}, BARE_TODO),
+        Side(
+            "PATCH", "/todos?id=eq.{id}", lambda key: {"completed": True}, SESSIONBASE_TODO, RETURN
+        ),
+        _patch("todos", lambda key: {"completed": True}, BASELINE_TODO),
         0.8,
     ),
     Case(
         "toggle_todo",
-        _rpc("toggle_todo", lambda key: {"id": key}, KEPT_TODO),
-        _patch("todos", lambda key: {"completed": True}, BARE_TODO),
+        _rpc("toggle_todo", lambda key: {"id": key}, SESSIONBASE_TODO),
+        _patch("todos", lambda key: {"completed": True}, BASELINE_TODO),
         0.8,
     ),
     Case(
         "delete_todo",
-        _rpc("delete_todo", lambda key: {"id": key}, KEPT_TODO),
-        Side("DELETE", "/bare_todos?id=eq.{id}", None, BARE_TODO, RETURN),
+        _rpc("delete_todo", lambda key: {"id": key}, SESSIONBASE_TODO),
+        Side("DELETE", "/baseline_todos?id=eq.{id}", None, BASELINE_TODO, RETURN),
         0.8,
     ),
     Case(
@@ -252,9 +268,9 @@ WRITES = [
         _rpc("save_ui_settings", lambda key: {"settings": SETTINGS}),
         Side(
             "PATCH",
-            "/bare_ui_settings?profile_id=eq.bench",
+            "/baseline_ui_settings?profile_id=eq.bench",
             lambda key: {"settings": SETTINGS, "revision": 2},
-            "insert into api.bare_ui_settings select 'bench', '{}', 1 on conflict do nothing",
+            "insert into api.baseline_ui_settings select 'bench', '{}', 1 on conflict do nothing",
             RETURN,
         ),
         0.8,
@@ -264,16 +280,17 @@ WRITES = [
         _rpc("patch_ui_settings", lambda key: {"patch": {"lastSessionPath": key}}),
         Side(
             "PATCH",
-            "/bare_ui_settings?profile_id=eq.bench",
+            "/baseline_ui_settings?profile_id=eq.bench",
             lambda key: {"settings": {**SETTINGS, "lastSessionPath": key}, "revision": 2},
-            "insert into api.bare_ui_settings select 'bench', '{}', 1 on conflict do nothing",
+            "insert into api.baseline_ui_settings select 'bench', '{}', 1 on conflict do nothing",
             RETURN,
         ),
         0.8,
     ),
 ]
 
-# A list: SESSION_EVENTS rows of one session (or profile), in the app's order, among many others.
+# A list: SESSION_EVENTS rows of one session (or profile), in the app's order, in a table with the
+# rows of many other profiles.
 LIST_PROFILE = "bench-lists"
 LISTS = [
     ("tool_events", "session_id=eq.list&order=started_at,id"),
@@ -286,19 +303,23 @@ LISTS = [
 
 
 def list_case(table: str, query: str) -> Case:
-    """Return the case of a list endpoint; its rows are made by lists.sql."""
+    """Return the case of a list endpoint; lists.sql inserts its rows."""
     columns = {
         "hookify_decisions": "id,session_id,source,content_hash,severity,blocked,rules,message,"
         "annotations,created_at",
         "ui_settings": "settings,revision,updated_at",
     }.get(table)
     full = "&".join(part for part in (query, f"select={columns}" if columns else "") if part)
-    kept, bare = Side("GET", f"/{table}?{full}"), Side("GET", f"/bare_{table}?{full}")
-    return Case(f"GET /{table}", kept, bare, 0.9)
+    return Case(
+        f"GET /{table}",
+        Side("GET", f"/{table}?{full}"),
+        Side("GET", f"/baseline_{table}?{full}"),
+        0.9,
+    )
 
 
 def fill(connection: psycopg.Connection, *files: str) -> None:
-    """Make the rows that the SQL files of this folder tell of, and let the planner know them."""
+    """Run SQL files of this folder that insert rows, then vacuum and analyse all tables."""
     values = {
         "profile": LIST_PROFILE,
         "rows": SESSION_EVENTS,

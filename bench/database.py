@@ -1,4 +1,4 @@
-"""What the database itself takes: pgbench calls the function, and the bare update, without HTTP."""
+"""A transition and an update of a baseline row by pgbench, without HTTP."""
 
 import json
 import os
@@ -19,8 +19,8 @@ SCRIPTS = {
 select * from api.transition_tool_event(
   'pg-' || :client_id || '-' || :i, 'succeeded', '{result}', null, '{context}');
 """,
-    "bare update": """\\set i :i + 1
-update api.bare_tool_events set status = 'succeeded', result = '{result}',
+    "baseline update": """\\set i :i + 1
+update api.baseline_tool_events set status = 'succeeded', result = '{result}',
   context_events = '{context}', completed_at = clock_timestamp(), latency_ms = 12
 where id = 'pg-' || :client_id || '-' || :i returning *;
 """,
@@ -28,11 +28,11 @@ where id = 'pg-' || :client_id || '-' || :i returning *;
 
 
 def run_pgbench(db_uri: str, clients: int, per_client: int) -> dict[str, tuple[float, float]]:
-    """Return for each script its transactions a second and its mean latency in milliseconds."""
+    """Return for each script its transactions per second and its mean latency in milliseconds."""
     with psycopg.connect(db_uri, autocommit=True) as connection:
         for table, profile, value in (
             ("app.tool_events", "profile_id,", "'bench',"),
-            ("api.bare_tool_events", "", ""),
+            ("api.baseline_tool_events", "", ""),
         ):
             connection.execute(
                 f"""insert into {table} ({profile} id, session_id, tool_name, status, arguments)
@@ -41,7 +41,7 @@ def run_pgbench(db_uri: str, clients: int, per_client: int) -> dict[str, tuple[f
                 (json.dumps(ARGUMENTS), clients - 1, per_client),
             )
         connection.execute("vacuum analyze app.tool_events")
-        connection.execute("vacuum analyze api.bare_tool_events")
+        connection.execute("vacuum analyze api.baseline_tool_events")
     return {name: _pgbench(db_uri, text, clients, per_client) for name, text in SCRIPTS.items()}
 
 
@@ -52,7 +52,7 @@ def _pgbench(db_uri: str, text: str, clients: int, per_client: int) -> tuple[flo
         "PGHOST": where["host"],
         "PGUSER": where["user"],
         "PGPASSWORD": where["password"],
-        # One statement a transaction: the role and the claims are the session's.
+        # One statement per transaction: the role and the claims are set for the session.
         "PGOPTIONS": f"-c role=authenticated -c request.jwt.claims={CLAIMS}",
     }
     filled = text.replace("{result}", json.dumps(RESULT)).replace("{context}", json.dumps(CONTEXT))

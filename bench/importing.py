@@ -1,7 +1,14 @@
-"""The importer against a plain COPY of the same rows, into the real table and the bare one."""
+"""The importer and COPY of the same rows, into the real table and into the baseline table.
+
+The importer is run as a command. The time that the command takes for a file without records is its
+start, and is subtracted.
+"""
 
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -9,29 +16,26 @@ from pathlib import Path
 
 import psycopg
 
-from sessionbase.legacy.importer import import_tool_events
-
 COLUMNS = "id, session_id, thread_id, tool_call_id, tool_name, status, arguments, started_at"
-
-
 TARGETS = {
     "plain COPY into app.tool_events (its checks, triggers and log)": "app.tool_events",
-    "plain COPY into the bare table": "api.bare_tool_events",
+    "plain COPY into the baseline table": "api.baseline_tool_events",
 }
 
 
 def compare(db_uri: str, records: int, rounds: int) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Return the importer's records/s, and of each COPY its records/s and the importer's ratio."""
+    """Return the importer's records/s, and for each COPY its records/s and the importer's ratio."""
     imported: list[float] = []
     copied: dict[str, list[float]] = {name: [] for name in TARGETS}
     for number in range(rounds):
-        rows = _rows(number, records)
+        rows = make_rows(number, records)
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "events.json"
-            _write_legacy_file(file, rows)
-            began = time.perf_counter()
-            import_tool_events(db_uri, file, f"bench-import-{number}")
-            imported.append(records / (time.perf_counter() - began))
+            file, empty = Path(folder) / "events.json", Path(folder) / "empty.json"
+            write_legacy_file(file, rows)
+            write_legacy_file(empty, [])
+            start = run_import(db_uri, empty, "bench-import-empty")
+            took = run_import(db_uri, file, f"bench-import-{number}") - start
+            imported.append(records / took)
         for name, table in TARGETS.items():
             profile = "profile_id, " if table.startswith("app.") else ""
             first = [f"bench-copy-{number}"] if profile else []
@@ -51,7 +55,8 @@ def compare(db_uri: str, records: int, rounds: int) -> tuple[float, dict[str, tu
     }
 
 
-def _rows(number: int, records: int) -> list[tuple[object, ...]]:
+def make_rows(number: int, records: int) -> list[tuple[object, ...]]:
+    """Return the values of `records` tool events; `number` makes their ids unique."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     return [
         (
@@ -68,7 +73,8 @@ def _rows(number: int, records: int) -> list[tuple[object, ...]]:
     ]
 
 
-def _write_legacy_file(file: Path, rows: list[tuple[object, ...]]) -> None:
+def write_legacy_file(file: Path, rows: list[tuple[object, ...]]) -> None:
+    """Write the tool events as the app's chat-tool-events.json."""
     names = (
         "id",
         "sessionId",
@@ -80,3 +86,25 @@ def _write_legacy_file(file: Path, rows: list[tuple[object, ...]]) -> None:
         "startedAt",
     )
     file.write_text(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))
+
+
+def run_import(db_uri: str, file: Path, profile: str) -> float:
+    """Run `sessionbase import tool-events` and return its seconds.
+
+    Raises CalledProcessError if it fails.
+    """
+    began = time.perf_counter()
+    subprocess.run(
+        [
+            Path(sys.executable).with_name("sessionbase"),
+            "import",
+            "tool-events",
+            file,
+            "--profile",
+            profile,
+        ],
+        env={**os.environ, "SESSIONBASE_DB_URI": db_uri},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - began

@@ -1,7 +1,7 @@
-"""A load of prepared HTTP requests over kept connections, and what came of it.
+"""Send prepared HTTP requests over persistent connections and measure them.
 
-The client shares the machine with the servers that it measures, so it does as little as it can: the
-requests are bytes made beforehand, and of a response it reads the status and where it ends.
+The client runs on the same machine as the servers, so it does little work: the requests are
+prepared bytes, and of a response only the status and the length are read.
 """
 
 import multiprocessing
@@ -15,7 +15,7 @@ from multiprocessing.synchronize import Barrier
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of requests: how many a second, and the latency of each in seconds."""
+    """One run of requests: requests per second, and the latency of each in seconds."""
 
     per_second: float
     latencies: list[float]
@@ -30,7 +30,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 def request(
     method: str, path: str, token: str, body: bytes | None = None, prefer: str | None = None
 ) -> bytes:
-    """Return the bytes of an HTTP/1.1 request on a kept connection."""
+    """Return the bytes of an HTTP/1.1 request on a persistent connection."""
     head = [
         f"{method} {path} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -46,7 +46,7 @@ def request(
 def run(port: int, requests: Sequence[bytes], clients: int) -> Measured:
     """Send the requests from `clients` processes, each on one connection, one after the other.
 
-    Raises RuntimeError at the first response that is no 2xx: what fails quickly is not fast.
+    Raises RuntimeError at the first response that is not 2xx.
     """
     context = multiprocessing.get_context("fork")
     start = context.Barrier(clients + 1)

@@ -1,8 +1,10 @@
-"""Measure sessionbase side by side with the same work on bare tables, and print ratios.
+"""Measure sessionbase: next to the same work on baseline tables, and next to a large profile.
 
-Usage: bench/run [--quick]. Everything happens in one run on a throwaway embedded stack, the two
-sides of each case in alternating rounds; the ratio is the median of the rounds' ratios, so that a
-neighbour on the machine who wakes up in the middle disturbs both sides alike.
+Usage: bench/run [--quick] [--only PART]. Everything runs on throwaway embedded stacks. What is
+compared is measured in alternating rounds of one run, and a ratio is the median of the ratios of
+the rounds: other work on the machine then affects both sides in the same way. The exit code is 1 if
+the part `growth` finds that a write or an import costs more next to a large profile; the other
+parts only print numbers.
 """
 
 import argparse
@@ -11,6 +13,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -19,132 +24,270 @@ from rich.progress import track
 from rich.table import Table
 
 import cases
+import growth
 import importing
 import modules
 from database import run_pgbench
 from load import Measured, quantile, request, run
+from sessionbase.migrate.runner import migrate
 from sessionbase.stack import manage
 from sessionbase.stack.token import make_claims, sign
 from sessionbase.state import dba_uri, require
 
 CLIENTS = 4
+PARTS = ("endpoints", "pgbench", "client", "import", "growth")
 console = Console(width=110)
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    rounds: int
+    per_round: int
+    records: int
+    growth: growth.Sizes
+
+
+FULL = Sizes(7, 600, 100_000, growth.Sizes())
+QUICK = Sizes(3, 300, 20_000, growth.QUICK)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running throwaway stack."""
+
+    data_dir: Path
+
+    @property
+    def port(self) -> int:
+        """PostgREST's port."""
+        return require(self.data_dir)[0].port
+
+    def uri_of(self, database: str = "sessionbase") -> str:
+        """Return the superuser's URI of a database."""
+        return dba_uri(*require(self.data_dir), database)
+
+    def token(self, profile: str, role: str = "authenticated") -> str:
+        """Return a token that is valid for the run."""
+        claims = make_claims(profile, role, ttl=24 * 3600)
+        return sign(claims, require(self.data_dir)[1].jwt_secret)
+
+
 def main() -> int:
-    """Run it all; the exit code is 0 whatever the numbers are."""
+    """Run the parts and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds")
-    quick = parser.parse_args().quick
-    rounds, per_round, records = (3, 300, 20_000) if quick else (7, 600, 100_000)
+    parser.add_argument("--only", choices=PARTS, action="append", help="run this part only")
+    options = parser.parse_args()
+    sizes = QUICK if options.quick else FULL
+    wanted = options.only or PARTS
+    passed = True
+    if set(wanted) != {"growth"}:
+        with _stack() as stack:
+            _compare_with_baseline(stack, wanted, sizes)
+    if "growth" in wanted:
+        with _stack() as stack:
+            passed = _measure_growth(stack, sizes.growth)
+    return 0 if passed else 1
 
+
+@contextmanager
+def _stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="sessionbase-bench-") as folder:
         data_dir = Path(folder) / "data"
         manage.up(data_dir, manage.UpOptions(port=_free_port(), admin_port=_free_port()))
         try:
-            _measure(data_dir, rounds, per_round, records)
+            yield Stack(data_dir)
         finally:
             manage.delete_data(data_dir)
-    return 0
 
 
-def _measure(data_dir: Path, rounds: int, per_round: int, records: int) -> None:
-    stack_config, secrets = require(data_dir)
-    uri = dba_uri(stack_config, secrets)
+def _compare_with_baseline(stack: Stack, wanted: tuple[str, ...], sizes: Sizes) -> None:
+    uri = stack.uri_of()
     with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute((Path(__file__).parent / "bare.sql").read_text())
+        connection.execute((Path(__file__).parent / "baseline.sql").read_text())
         connection.execute("reset role")
         cases.fill(connection, "lists.sql", "others.sql")
-        _wait_for_bare_tables(stack_config.port, sign(make_claims("bench"), secrets.jwt_secret))
+        _wait_for_baseline_tables(stack)
+        if "endpoints" in wanted:
+            _measure_endpoints(stack, connection, sizes)
+    if "pgbench" in wanted:
+        _measure_database(uri, sizes)
+    if "client" in wanted:
+        _measure_client(stack, sizes)
+    if "import" in wanted:
+        _measure_import(uri, sizes)
 
-        table = Table(
-            *(
-                "request",
-                "kept/s",
-                "bare/s",
-                "p50 ms",
-                "p99 ms",
-                "bare p50",
-                "bare p99",
-                "ratio",
-                "aim",
-            ),
-            title=f"HTTP, {CLIENTS} clients, {rounds} alternating rounds of {per_round} requests",
-        )
-        # Lists first: the writes fill the bare tables, which have no profiles to tell apart.
-        lists = [cases.list_case(name, query) for name, query in cases.LISTS]
-        for group, profile, files in (
-            (lists, cases.LIST_PROFILE, []),
-            ([cases.TRANSITION, *cases.WRITES], "bench", ["others_bare.sql"]),
-        ):
-            cases.fill(connection, *files)
-            for case in track(group, console=Console(stderr=True), transient=True):
-                profiles = (
-                    [f"{profile}-{n}" for n in range(CLIENTS)] if case.profile_each else [profile]
-                )
-                tokens = [sign(make_claims(name), secrets.jwt_secret) for name in profiles]
-                table.add_row(
-                    *_compare(connection, stack_config.port, tokens, case, rounds, per_round)
-                )
+
+def _measure_endpoints(stack: Stack, connection: psycopg.Connection, sizes: Sizes) -> None:
+    table = Table(
+        "request",
+        "sessionbase/s",
+        "baseline/s",
+        "p50 ms",
+        "p99 ms",
+        "baseline p50",
+        "baseline p99",
+        "ratio",
+        "aim",
+        title=f"HTTP, {CLIENTS} clients, {sizes.rounds} rounds of {sizes.per_round} requests",
+    )
+    # The lists first: the writes fill the baseline tables, which do not separate profiles.
+    lists = [cases.list_case(name, query) for name, query in cases.LISTS]
+    for group, profile, files in (
+        (lists, cases.LIST_PROFILE, []),
+        ([cases.TRANSITION, *cases.WRITES], cases.PROFILE, ["others_baseline.sql"]),
+    ):
+        cases.fill(connection, *files)
+        for case in track(group, console=Console(stderr=True), transient=True):
+            profiles = (
+                [f"{profile}-{n}" for n in range(CLIENTS)] if case.profile_each else [profile]
+            )
+            tokens = [stack.token(name) for name in profiles]
+            table.add_row(*_compare(connection, stack.port, tokens, case, sizes))
     console.print(table)
 
+
+def _measure_database(uri: str, sizes: Sizes) -> None:
     table = Table(
         "pgbench, one statement a transaction", "per second", "mean ms", title="The database alone"
     )
-    for name, (rate, latency) in run_pgbench(uri, CLIENTS, rounds * per_round // CLIENTS).items():
+    per_client = sizes.rounds * sizes.per_round // CLIENTS
+    for name, (rate, latency) in run_pgbench(uri, CLIENTS, per_client).items():
         table.add_row(name, f"{rate:,.0f}", f"{latency:.2f}")
     console.print(table)
 
-    turns = rounds * 30
+
+def _measure_client(stack: Stack, sizes: Sizes) -> None:
+    turns = sizes.rounds * 30
     table = Table(
         "call",
         "p50 ms",
         "p99 ms",
         "curl p50",
         "curl p99",
-        "p50 more",
-        title=f"TypeScript client and curl, one call at a time, {turns} turns",
+        "p50 difference",
+        title=f"TypeScript client and curl, one call at a time, {turns} calls each",
     )
-    token = sign(make_claims("bench-modules"), secrets.jwt_secret)
-    for row in modules.measure(stack_config.rest_url, "bench-modules", token, turns):
+    profile = "bench-modules"
+    rest_url = f"http://127.0.0.1:{stack.port}"
+    for row in modules.measure(rest_url, profile, stack.token(profile), turns):
         cells = (row["module_p50"], row["module_p99"], row["curl_p50"], row["curl_p99"])
         more = row["module_p50"] - row["curl_p50"]
         table.add_row(row["name"], *(f"{cell:.2f}" for cell in cells), f"{more:+.2f}")
     console.print(table)
 
-    ours, plain = importing.compare(uri, records, max(3, rounds // 2))
-    table = Table("", "records/s", "ratio", "aim", title=f"Importing {records:,} records")
+
+def _measure_import(uri: str, sizes: Sizes) -> None:
+    ours, plain = importing.compare(uri, sizes.records, max(3, sizes.rounds // 2))
+    table = Table("", "records/s", "ratio", "aim", title=f"Importing {sizes.records:,} records")
     table.add_row("sessionbase import tool-events", f"{ours:,.0f}")
     for name, (rate, ratio) in plain.items():
         table.add_row(name, f"{rate:,.0f}", f"{ratio:.2f}", "0.25")
     console.print(table)
 
 
+def _measure_growth(stack: Stack, sizes: growth.Sizes) -> bool:
+    """Print the tables and return whether no ratio is above its limit."""
+    large, small, empty = (stack.uri_of(name) for name in ("sessionbase", "small", "empty"))
+    with psycopg.connect(large, autocommit=True) as connection:
+        connection.execute("create database small")
+        connection.execute("create database empty")
+    migrate(small)
+    migrate(empty)
+    Console(stderr=True).print(f"inserting {sizes.events:,} tool events and other rows ...")
+    for uri, events in ((small, growth.BASELINE_EVENTS), (large, sizes.events)):
+        growth.fill_profile(uri, sizes.rows(growth.LARGE, events))
+        growth.vacuum_analyze(uri)
+    for uri in (small, large, empty):
+        growth.switch_autovacuum_off(uri)
+
+    baseline = f"a profile of {growth.BASELINE_EVENTS:,} tool events"
+    title = f"Next to a profile of {sizes.events:,} tool events, compared with {baseline}"
+    passed = _print_writes(title, stack, (small, large), growth.NEW, sizes)
+    growth.fill_profile(large, sizes.rows(growth.UNANALYSED, sizes.unanalysed))
+    title = f"The same, with {sizes.unanalysed:,} own rows that are not analysed"
+    passed &= _print_writes(title, stack, (small, large), growth.UNANALYSED, sizes)
+    title = f"In an empty database that is not analysed, compared with {baseline}"
+    passed &= _print_writes(title, stack, (small, empty), growth.UNANALYSED, sizes)
+
+    growth.fill_profile(large, sizes.rows(growth.SMALL, growth.SMALL_ROWS))
+    table = Table(
+        "list", "p50 ms", "p99 ms", title=f"Lists over HTTP at {sizes.events:,} tool events"
+    )
+    for read in growth.measure_reads(stack.port, stack.token, sizes.events, sizes.reads):
+        table.add_row(read.name, f"{read.median_ms:.2f}", f"{read.p99_ms:.2f}")
+    console.print(table)
+
+    imports = growth.measure_imports(stack.uri_of, migrate, sizes)
+    table = Table(
+        f"{imports.records:,} records",
+        f"{8 * imports.records:,} records",
+        "ratio",
+        "limit",
+        title=f"Import next to {8 * imports.records:,} analysed records",
+    )
+    table.add_row(
+        f"{imports.few:.2f} s",
+        f"{imports.many:.2f} s",
+        _marked(imports.ratio, imports.ratio > growth.MAX_IMPORT_RATIO),
+        f"{growth.MAX_IMPORT_RATIO}",
+    )
+    console.print(table)
+    return passed and imports.ratio <= growth.MAX_IMPORT_RATIO
+
+
+def _print_writes(
+    title: str, stack: Stack, uris: tuple[str, str], profile: str, sizes: growth.Sizes
+) -> bool:
+    """Print the writes of `profile` in two databases; return whether no ratio is too high."""
+    table = Table(
+        "call", "baseline ms", "measured ms", "ratio", "95 % interval", "limit", title=title
+    )
+    password = require(stack.data_dir)[1].authenticator_password
+    passed = True
+    for ratio in growth.compare_writes(*uris, password, profile, sizes):
+        passed &= not ratio.too_high
+        table.add_row(
+            ratio.name,
+            f"{ratio.baseline_ms:.3f}",
+            f"{ratio.measured_ms:.3f}",
+            _marked(ratio.ratio, ratio.too_high),
+            f"{ratio.low:.2f} to {ratio.high:.2f}",
+            f"{growth.MAX_WRITE_RATIO}",
+        )
+    console.print(table)
+    return passed
+
+
+def _marked(ratio: float, too_high: bool) -> str:
+    return f"{ratio:.2f}{' TOO HIGH' if too_high else ''}"
+
+
 def _compare(
-    connection: psycopg.Connection,
-    port: int,
-    tokens: list[str],
-    case: cases.Case,
-    rounds: int,
-    count: int,
+    connection: psycopg.Connection, port: int, tokens: list[str], case: cases.Case, sizes: Sizes
 ) -> list[str]:
-    kept: list[Measured] = []
-    bare: list[Measured] = []
-    for number in range(rounds + 1):
-        pairs = [(case.kept, kept), (case.bare, bare)]
-        # Whoever goes second finds a warmer machine: take turns.
+    sessionbase: list[Measured] = []
+    baseline: list[Measured] = []
+    for number in range(sizes.rounds + 1):
+        pairs = [(case.sessionbase, sessionbase), (case.baseline, baseline)]
+        # The second side finds warmer caches: alternate which one goes first.
         for side, results in pairs if number % 2 else reversed(pairs):
-            measured = run(port, side.prepare(connection, tokens, count), CLIENTS)
-            if number:  # the first round warms both sides up
+            measured = run(port, side.prepare(connection, tokens, sizes.per_round), CLIENTS)
+            if number:  # the first round is a warm-up
                 results.append(measured)
-    ratio = statistics.median(k.per_second / b.per_second for k, b in zip(kept, bare, strict=True))
+    ratio = statistics.median(
+        ours.per_second / plain.per_second
+        for ours, plain in zip(sessionbase, baseline, strict=True)
+    )
     return [
         case.name,
-        f"{statistics.median(k.per_second for k in kept):,.0f}",
-        f"{statistics.median(b.per_second for b in bare):,.0f}",
+        f"{statistics.median(measured.per_second for measured in sessionbase):,.0f}",
+        f"{statistics.median(measured.per_second for measured in baseline):,.0f}",
         *(
             f"{1000 * quantile([latency for m in side for latency in m.latencies], share):.2f}"
-            for side in (kept, bare)
+            for side in (sessionbase, baseline)
             for share in (0.5, 0.99)
         ),
         f"{ratio:.2f}",
@@ -152,16 +295,16 @@ def _compare(
     ]
 
 
-def _wait_for_bare_tables(port: int, token: str) -> None:
-    """PostgREST reads the schema anew when it is told to; until then it knows no bare table."""
+def _wait_for_baseline_tables(stack: Stack) -> None:
+    """Wait until PostgREST has reloaded its schema cache and serves the baseline tables."""
     for _ in range(100):
         try:
-            run(port, [request("GET", "/bare_todos?limit=1", token)], 1)
+            run(stack.port, [request("GET", "/baseline_todos?limit=1", stack.token("bench"))], 1)
         except RuntimeError:
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError("PostgREST does not show the bare tables")
+    raise RuntimeError("PostgREST does not serve the baseline tables")
 
 
 def _free_port() -> int:

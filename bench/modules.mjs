@@ -1,6 +1,6 @@
-// The latency of each call of the TypeScript client, beside the same call by curl: prints JSON rows.
-// Both run one call at a time, in turns. curl's own clock (time_total) leaves its start-up out but has
-// its new connection in, which the client's kept one has not.
+// The latency of each call of the TypeScript client next to the same call by curl; prints JSON rows.
+// One call at a time, alternating. curl's time_total does not contain the start of the program, but it
+// contains a new connection, whereas the client uses a persistent one.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -36,7 +36,7 @@ const newTodo = async () => (await todos.addTodo('x')).id;
 await todos.addTodo('the first');
 for (let n = 0; n < 50; n += 1) await toolEvents.insert(event);
 
-/** Name; what both need beforehand; the module's call; curl's path and body (none: GET), or method. */
+/** Name; the untimed preparation of a call; the call of the client; path, body and method for curl. */
 const cases = [
   ['toolEvents.insert', null, () => toolEvents.insert(event),
     () => ['/rpc/record_tool_event', { ...eventRow, id: `tool_${randomUUID()}` }]],
@@ -63,7 +63,7 @@ const cases = [
     () => [`/misalignments${inSession}&order=created_at,id`]],
   ['listTodos', null, () => todos.listTodos(), () => ['/todos?order=created_at,id']],
   ['toggleTodoRecord', newTodo, (id) => todos.toggleTodoRecord(id), (id) => ['/rpc/toggle_todo', { id }]],
-  ['addTodo', null, () => todos.addTodo('x'), () => ['/todos', { text: 'x' }]],
+  ['addTodo', null, () => todos.addTodo('x'), () => ['/rpc/add_todo', { text: 'x', id: randomUUID() }]],
   ['deleteTodoRecord', newTodo, (id) => todos.deleteTodoRecord(id), (id) => ['/rpc/delete_todo', { id }]],
   ['setSessionRepoBinding', null,
     () => sessionRepoBindings.setSessionRepoBinding({ ...binding, sessionId: session }),
@@ -87,12 +87,12 @@ const rows = [];
 for (const [name, prepare, byModule, byCurl] of cases) {
   const times = { module: [], curl: [] };
   for (let round = -5; round < rounds; round += 1) {
-    const [mine, its] = [await prepare?.(), await prepare?.()];
+    const [forModule, forCurl] = [await prepare?.(), await prepare?.()];
     const started = performance.now();
-    await byModule(mine);
+    await byModule(forModule);
     const took = performance.now() - started;
-    const curl = await timeOfCurl(...byCurl(its));
-    if (round < 0) continue; // warming up
+    const curl = await timeOfCurl(...byCurl(forCurl));
+    if (round < 0) continue; // warm-up
     times.module.push(took);
     times.curl.push(curl);
   }

@@ -1,4 +1,4 @@
-"""The TypeScript client's calls beside the same calls by curl."""
+"""The calls of the TypeScript client next to the same calls by curl."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from sessionbase.paths import PROJECT_DIR
 
 
 class Latency(TypedDict):
-    """One call's latencies, in milliseconds."""
+    """The latencies of one call, in milliseconds."""
 
     name: str
     module_p50: float
@@ -21,9 +21,9 @@ class Latency(TypedDict):
 
 
 def measure(rest_url: str, profile: str, token: str, rounds: int) -> list[Latency]:
-    """Build the client and run modules.mjs, which takes both sides in turns.
+    """Build the client and run modules.mjs, which alternates the two sides.
 
-    Raises CalledProcessError where a call fails.
+    Raises CalledProcessError if a call fails.
     """
     client = PROJECT_DIR / "clients/typescript"
     subprocess.run(

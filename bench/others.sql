@@ -1,5 +1,4 @@
--- Other profiles' rows, so that tables and indexes have a size: a plan made for an empty table would be
--- measured otherwise.
+-- Rows of other profiles, so that no plan is made for an empty table.
 
 insert into app.tool_events (profile_id, id, session_id, tool_call_id, tool_name, arguments)
 select 'other-' || n %% 500, 'o' || n, 's' || n %% 997, n::text, 't', %(arguments)s

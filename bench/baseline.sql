@@ -1,10 +1,10 @@
--- What the endpoints are measured against: the same columns in the same schema and over the same
--- PostgREST, but no row-level security, no trigger, no check, no log. It exists in the bench's own
--- throwaway database alone.
+-- The tables that the endpoints are compared with: the same columns in the same schema, served by the
+-- same PostgREST, but without row-level security, triggers, checks and log. They exist only in the
+-- throwaway database of the bench.
 
 set role sessionbase_owner;
 
-create table api.bare_tool_events (
+create table api.baseline_tool_events (
   id text primary key,
   session_id text,
   thread_id text,
@@ -19,9 +19,9 @@ create table api.bare_tool_events (
   completed_at timestamptz,
   latency_ms bigint
 ) with (fillfactor = 80);
-create index on api.bare_tool_events (session_id, started_at, id);
+create index on api.baseline_tool_events (session_id, started_at, id);
 
-create table api.bare_hookify_decisions (
+create table api.baseline_hookify_decisions (
   position bigint generated always as identity,
   id text primary key,
   session_id text,
@@ -36,9 +36,9 @@ create table api.bare_hookify_decisions (
   previous_hash text default repeat('0', 64),
   row_hash text default repeat('0', 64)
 );
-create index on api.bare_hookify_decisions (session_id, position);
+create index on api.baseline_hookify_decisions (session_id, position);
 
-create table api.bare_misalignments (
+create table api.baseline_misalignments (
   id text primary key,
   session_id text,
   rule_id text,
@@ -52,24 +52,24 @@ create table api.bare_misalignments (
   created_at timestamptz default clock_timestamp(),
   updated_at timestamptz default clock_timestamp()
 ) with (fillfactor = 80);
-create index on api.bare_misalignments (session_id, created_at, id);
+create index on api.baseline_misalignments (session_id, created_at, id);
 
-create table api.bare_todos (
+create table api.baseline_todos (
   id uuid primary key,
   text text,
   completed boolean default false,
   created_at timestamptz default clock_timestamp()
 );
-create index on api.bare_todos (created_at, id);
+create index on api.baseline_todos (created_at, id);
 
-create table api.bare_session_repo_bindings (
+create table api.baseline_session_repo_bindings (
   session_id text primary key,
   asset_path text,
   root_dir text,
   updated_at timestamptz default clock_timestamp()
 );
 
-create table api.bare_ui_settings (
+create table api.baseline_ui_settings (
   profile_id text primary key,
   settings jsonb,
   revision bigint,
