@@ -348,10 +348,12 @@ select throws_ok(
   '42501', 'new row violates row-level security policy for table "tool_events"',
   'even if a grant let it name a profile, the policy would let it name its own alone'
 );
+insert into app.tool_events (id, session_id, tool_name, arguments)
+values ('unfinished', 's', 't', '{}');
 select throws_ok(
-  $$ update app.tool_events set profile_id = 'alice' where id = 'shared' $$,
+  $$ update app.tool_events set profile_id = 'alice' where id = 'unfinished' $$,
   '42501', 'new row violates row-level security policy for table "tool_events"',
-  'or give an event away'
+  'or move an event to another profile'
 );
 select as_dba();
 revoke insert (profile_id), update (profile_id) on app.tool_events from authenticated;
