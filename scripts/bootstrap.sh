@@ -64,14 +64,15 @@ bootstrap() {
   exec 9>.venv.lock
   ! command -v flock >/dev/null || flock 9 # only one process installs at a time
   wanted=$(cat pyproject.toml constraints.txt package-lock.json clients/typescript/package-lock.json | cksum)
-  for kind in "$1" dev; do
-    if [ "$(cat ".venv/stamp.$kind" 2>/dev/null)" = "$wanted $project" ] && [ -d node_modules ]; then
-      exec 9>&-
-      return
-    fi
-  done
-  rm -f .venv/stamp.run .venv/stamp.dev
-  (install_all "$1") || exit 1
-  echo "$wanted $project" >".venv/stamp.$1"
+  kind=$1
+  [ ! -f .venv/stamp.dev ] || kind=dev # do not remove a developer's packages
+  if [ "$(cat ".venv/stamp.$kind" 2>/dev/null)" = "$wanted $project" ] && [ -d node_modules ]; then
+    exec 9>&-
+    return
+  fi
+  rm -f .venv/stamp.run
+  : >".venv/stamp.$kind" # not installed, until all of it is
+  (install_all "$kind") || exit 1
+  echo "$wanted $project" >".venv/stamp.$kind"
   exec 9>&-
 }

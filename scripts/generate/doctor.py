@@ -6,15 +6,15 @@ from sessionbase.doctor.lints import read_lints
 _INTRODUCTION = """\
 # sessionbase doctor
 
-`sessionbase doctor` checks a database of sessionbase: roles with too many rights, rights that
-nobody intended, policies that are missing or slow, triggers that are disabled, functions that
+`.venv/bin/sessionbase doctor` checks a database of sessionbase: roles with too many rights, rights
+that nobody intended, policies that are missing or slow, triggers that are disabled, functions that
 differ from the shipped files. It reads only the system catalogue, in one read-only transaction, so
 any login is enough, and it can run in production at any time.
 
 ```sh
-sessionbase doctor                                                # the embedded stack
-sessionbase doctor --db-uri postgresql://dba@db.example/app       # any other database
-sessionbase doctor --json | jq '.findings[] | select(.level == "error")'
+.venv/bin/sessionbase doctor                                           # the embedded stack
+.venv/bin/sessionbase doctor --db-uri postgresql://dba@db.example/app  # any other database
+.venv/bin/sessionbase doctor --json | jq '.findings[] | select(.level == "error")'
 ```
 
 The exit code is 1 if there are errors, and 0 if there are only warnings or no findings. Each

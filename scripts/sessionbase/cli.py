@@ -1,5 +1,6 @@
-"""The command `sessionbase`: its subcommands, and what a user sees when one fails."""
+"""The command `sessionbase`: its subcommands, help and error messages."""
 
+import re
 import sys
 from typing import Annotated, Any
 
@@ -8,23 +9,25 @@ import typer
 from typer.core import TyperGroup
 
 from sessionbase import __version__
+from sessionbase.audit.cli import app as audit_app
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
 from sessionbase.errors import InterruptError, SessionbaseError, UsageError
 from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
+from sessionbase.paths import command
 from sessionbase.replication.cli import app as replication_app
 from sessionbase.stack import cli as stack_cli
 
 
 class _Commands(TyperGroup):
-    """Ctrl-C in any command is told in one line, as every other end before the end."""
+    """Turns Ctrl-C in any subcommand into an InterruptError, which is printed as one line."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise InterruptError("interrupted", "to run it again is safe") from error
+            raise InterruptError("interrupted", "it is safe to run it again") from error
 
 
 app = typer.Typer(
@@ -39,6 +42,7 @@ stack_cli.register(app)
 app.add_typer(migrate_app, name="migrate")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
+app.add_typer(audit_app, name="audit")
 app.add_typer(replication_app, name="replication")
 app.command()(doctor)
 
@@ -52,7 +56,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of a failure.")
@@ -60,23 +65,34 @@ def root(
 ) -> None:
     """The system of record behind an AI-session viewer: PostgreSQL, served by PostgREST.
 
-    Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage,
-    130 interrupted by Ctrl-C.
+    Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage, 130
+    interrupted by Ctrl-C.
 
     Example: sessionbase --debug up
     """
 
 
 def main() -> None:
-    """Run the command; a failure becomes one line on stderr and its exit code."""
+    """Run the command. A failure becomes one line on stderr and an exit code."""
     debug = "--debug" in sys.argv[1:]
+    program = typer.main.get_command(app)
+    _write_examples(program)
     try:
-        app()
+        program(prog_name=command())
     except Exception as error:
         if debug:
             raise
         stderr.print(_one_line(error), style="red", markup=False)
         sys.exit(_exit_code(error))
+
+
+def _write_examples(shown: Any) -> None:
+    """Write the command in the help texts as the user can type it here."""
+    pattern = r"(Example: |`|\$\()sessionbase "
+    shown.help = re.sub(pattern, lambda found: f"{found[1]}{command()} ", shown.help or "")
+    if isinstance(shown, TyperGroup):
+        for subcommand in shown.commands.values():
+            _write_examples(subcommand)
 
 
 def _exit_code(error: Exception) -> int:
@@ -92,5 +108,5 @@ def _one_line(error: Exception) -> str:
         return f"Error: {error}"
     first_line = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, psycopg.Error):
-        return f"Error: the database said: {first_line}"
+        return f"Error: PostgreSQL: {first_line}"
     return f"Error: {type(error).__name__}: {first_line} (run with --debug to see more)"

@@ -1,4 +1,4 @@
-"""Where the command writes: results to stdout, everything else to stderr."""
+"""The two output streams: results go to stdout, everything else to stderr."""
 
 import json
 import sys

@@ -1,8 +1,8 @@
-"""The exceptions that a user is meant to see."""
+"""The exceptions whose message is shown to the user."""
 
 
 class SessionbaseError(Exception):
-    """A refusal or failure, told to the user in one line; the command exits with 1.
+    """A refusal or failure, printed as one line. The exit code is 1.
 
     `message` says what is wrong, `hint` (optional) what to do about it.
     """
@@ -17,8 +17,8 @@ class SessionbaseError(Exception):
 
 
 class UsageError(SessionbaseError):
-    """An argument that cannot mean anything; the command exits with 2, as for an unknown option."""
+    """An invalid argument. The exit code is 2, as for an unknown option."""
 
 
 class InterruptError(SessionbaseError):
-    """The user pressed Ctrl-C; the command exits with 130, as shells have it for SIGINT."""
+    """The user pressed Ctrl-C. The exit code is 130, the usual one for SIGINT."""

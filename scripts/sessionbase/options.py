@@ -1,4 +1,4 @@
-"""Options that several subcommands share, and how a database is chosen."""
+"""Options that several subcommands share, and the choice of the database."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         envvar="SESSIONBASE_DATA_DIR",
-        help="Where the embedded stack keeps its cluster, secrets and logs.",
+        help="The folder of the embedded stack: cluster, secrets and logs.",
     ),
 ]
 DEFAULT_DATA_DIR = PROJECT_DIR / ".sessionbase"
@@ -23,15 +23,15 @@ DbUri = Annotated[
     typer.Option(
         "--db-uri",
         envvar="SESSIONBASE_DB_URI",
-        help="A libpq connection URI. Without it: the embedded stack of --data-dir.",
+        help="A PostgreSQL connection URI. Without it: the embedded stack of --data-dir.",
         show_default=False,
     ),
 ]
 
 
 def resolve_db_uri(db_uri: str | None, data_dir: Path) -> str:
-    """Return the database to work on: the one named, else the embedded stack's.
+    """Return `db_uri`, or without it the URI of the embedded stack's database.
 
-    Raises SessionbaseError where neither is there.
+    Raises SessionbaseError if there is neither.
     """
     return db_uri or read_db_uri(data_dir)

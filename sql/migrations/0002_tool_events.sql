@@ -14,7 +14,6 @@ create table app.tool_events (
   context_events jsonb,
   started_at timestamptz not null default clock_timestamp(),
   completed_at timestamptz,
-  primary key (profile_id, id),
   constraint profile_id_length check (octet_length(profile_id) between 1 and 200),
   constraint id_length check (octet_length(id) between 1 and 200),
   constraint session_id_length check (octet_length(session_id) between 1 and 512),
@@ -99,6 +98,10 @@ where tool_call_id is not null;
 create index tool_events_by_time on app.tool_events (profile_id, started_at, id);
 -- GET /tool_events?status=eq.failed&order=started_at.desc,id.desc&limit=N
 create index tool_events_by_status on app.tool_events (profile_id, status, started_at, id);
+-- In every table the primary key is created after the other indexes. For a profile that the planner's
+-- statistics do not contain, all indexes that begin with profile_id have the same estimated cost, and
+-- PostgreSQL takes the newest one: it must be the one that finds a single row.
+alter table app.tool_events add primary key (profile_id, id);
 
 create table app.tool_event_transitions (
   profile_id text not null,
@@ -107,8 +110,6 @@ create table app.tool_event_transitions (
   to_status text not null,
   changed_at timestamptz not null default clock_timestamp(),
   changed_by text not null default app.actor(),
-  -- An event enters each status at most once.
-  primary key (profile_id, tool_event_id, to_status),
   constraint tool_event_exists
   foreign key (profile_id, tool_event_id) references app.tool_events (profile_id, id)
 );
@@ -130,6 +131,8 @@ on app.tool_event_transitions (profile_id, changed_at, tool_event_id);
 -- GET /tool_event_transitions?order=changed_at.desc as an auditor, over all profiles
 create index tool_event_transitions_by_time_of_all
 on app.tool_event_transitions (changed_at, profile_id, tool_event_id);
+-- An event enters each status at most once.
+alter table app.tool_event_transitions add primary key (profile_id, tool_event_id, to_status);
 
 create trigger guard_transition before update on app.tool_events
 for each row execute function app.guard_tool_event();

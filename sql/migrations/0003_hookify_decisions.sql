@@ -34,7 +34,6 @@ create table app.hookify_decisions (
   created_at timestamptz not null,
   previous_hash text not null,
   row_hash text not null,
-  primary key (profile_id, id),
   constraint position_unique unique (profile_id, position),
   constraint profile_id_length check (octet_length(profile_id) between 1 and 200),
   constraint id_length check (octet_length(id) between 1 and 200),
@@ -102,6 +101,7 @@ on app.hookify_decisions (profile_id, session_id, position);
 -- GET /hookify_decisions?order=created_at.desc as an auditor, over all profiles
 create index hookify_decisions_by_time_of_all
 on app.hookify_decisions (created_at, profile_id, position);
+alter table app.hookify_decisions add primary key (profile_id, id);
 
 -- This function is stored history and not in sql/app: row_hash of every stored row was computed with
 -- it, so that a changed body would make every chain invalid.

@@ -14,8 +14,6 @@ create table app.misalignments (
   evidence jsonb not null default '[]',
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null,
-  -- The session is part of the key because the app keeps one list per session.
-  primary key (profile_id, session_id, id),
   constraint profile_id_length check (octet_length(profile_id) between 1 and 200),
   constraint session_id_length check (octet_length(session_id) between 1 and 512),
   constraint id_length check (octet_length(id) between 1 and 1024),
@@ -95,6 +93,8 @@ on app.misalignments (profile_id, session_id, created_at, id);
 create index misalignments_by_time on app.misalignments (profile_id, created_at);
 -- GET /misalignments?status=eq.open&order=created_at.desc&limit=N
 create index misalignments_by_status on app.misalignments (profile_id, status, created_at);
+-- The session is part of the key because the app keeps one list per session.
+alter table app.misalignments add primary key (profile_id, session_id, id);
 
 create table app.misalignment_transitions (
   profile_id text not null,
@@ -105,7 +105,6 @@ create table app.misalignment_transitions (
   to_status text not null,
   changed_at timestamptz not null default clock_timestamp(),
   changed_by text not null default app.actor(),
-  primary key (profile_id, session_id, misalignment_id, number),
   constraint misalignment_exists
   foreign key (profile_id, session_id, misalignment_id)
   references app.misalignments (profile_id, session_id, id),
@@ -136,6 +135,8 @@ on app.misalignment_transitions (profile_id, changed_at);
 -- GET /misalignment_transitions?order=changed_at.desc as an auditor, over all profiles
 create index misalignment_transitions_by_time_of_all
 on app.misalignment_transitions (changed_at, profile_id);
+alter table app.misalignment_transitions
+add primary key (profile_id, session_id, misalignment_id, number);
 
 create trigger start before insert on app.misalignments
 for each row execute function app.start_misalignment();

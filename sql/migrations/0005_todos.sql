@@ -6,7 +6,6 @@ create table app.todos (
   text text not null,
   completed boolean not null default false,
   created_at timestamptz not null default clock_timestamp(),
-  primary key (profile_id, id),
   constraint profile_id_length check (octet_length(profile_id) between 1 and 200),
   -- A text is blank if JavaScript's trim() returns the empty string for it.
   constraint text_not_blank check (
@@ -35,6 +34,7 @@ comment on constraint text_size on app.todos is 'text may have 64 KiB at most';
 
 -- GET /todos?order=created_at,id
 create index todos_by_time on app.todos (profile_id, created_at, id);
+alter table app.todos add primary key (profile_id, id);
 
 create trigger require_columns before insert or update on app.todos
 for each row execute function app.require_columns('text', 'completed');

@@ -1,6 +1,8 @@
 """What a user of the command `sessionbase` sees, whatever happens."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -12,14 +14,14 @@ import jwt
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from conftest import Stack
+from conftest import Stack, free_port
 from sessionbase import __version__
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.state import Secrets
 from support.command import sessionbase
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
-COMMANDS += ["import tool-events", "export tool-events"]
+COMMANDS += ["import", "import tool-events", "export", "export tool-events", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -72,9 +74,9 @@ cli.main()
     ("content", "why"),
     [
         ('{"port": 1}', "it has no home"),
-        ('{"home": 1, "socket_dir": "x"}', "its home is of another type"),
-        ('{"home": "x", "socket_dir": "x", "new": 1}', "nothing is known of new"),
-        ("[]", "it is no JSON object"),
+        ('{"home": 1, "socket_dir": "x"}', "its home has the wrong type"),
+        ('{"home": "x", "socket_dir": "x", "new": 1}', "new is unknown"),
+        ("[]", "it is not a JSON object"),
         ('{"home": ', "Expecting value"),
     ],
 )
@@ -210,3 +212,51 @@ def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: {script}")
+
+
+def test_in_the_projects_folder_the_command_is_spelled_as_in_the_readme(tmp_path: Path) -> None:
+    program = PROJECT_DIR / ".venv/bin/sessionbase"
+    for folder, spelled in ((PROJECT_DIR, ".venv/bin/sessionbase"), (tmp_path, str(program))):
+        missing: list[str | Path] = [program, "status", "--data-dir", tmp_path / "none"]
+        done = subprocess.run(missing, capture_output=True, text=True, check=False, cwd=folder)
+        assert f"({spelled} up creates one" in done.stderr
+        wide = {**os.environ, "COLUMNS": "300"}
+        for command in ([], *(command.split() for command in COMMANDS)):
+            done = subprocess.run(
+                [spelled, *command, "--help"],
+                capture_output=True,
+                text=True,
+                check=True,
+                cwd=folder,
+                env=wide,
+            )
+            assert f"Usage: {spelled} " in done.stdout
+            assert f"{spelled} " in done.stdout.split("Example: ")[1].splitlines()[0]
+            # Every other mention is part of a name (sessionbase_owner) or of a path.
+            assert not re.search(r"(?<![/\w.])sessionbase (?!API)[a-z]", done.stdout)
+
+
+RUN = re.compile(r"(?:^|\$\()((?:\.venv/bin/sessionbase|scripts/\w[\w-]*)[^\n)]*)", re.MULTILINE)
+FENCED = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def test_each_command_of_the_readme_works_in_the_projects_folder(data_dir: Path) -> None:
+    blocks = FENCED.findall((PROJECT_DIR / "README.md").read_text(encoding="utf-8"))
+    commands = [command for block in blocks for command in RUN.findall(block)]
+    assert commands[0] == "scripts/up"
+    assert sum(command.startswith(".venv/bin/sessionbase ") for command in commands) >= 4
+    ports = f"--port {free_port()} --admin-port {free_port()}"
+    changed = {
+        "scripts/up": f"scripts/up {ports}",  # the usual ports may be in use
+        "scripts/test": "scripts/test --help",  # this test is part of what it runs
+    }
+    for command in commands:
+        done = subprocess.run(
+            ["sh", "-c", changed.get(command, command)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=PROJECT_DIR,
+            env={**os.environ, "SESSIONBASE_DATA_DIR": str(data_dir)},
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

@@ -15,33 +15,10 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 
 from conftest import Stack, TokenFor
+from generate.authorization import ENDPOINTS
 
-TABLES = {
-    "hookify_decisions",
-    "misalignment_transitions",
-    "misalignments",
-    "session_repo_bindings",
-    "todos",
-    "tool_event_transitions",
-    "tool_events",
-    "ui_settings",
-}
-FUNCTIONS = {
-    "delete_todo",
-    "ingest_misalignments",
-    "patch_ui_settings",
-    "record_hookify_decision",
-    "record_tool_event",
-    "save_ui_settings",
-    "session_context",
-    "set_session_repo_binding",
-    "toggle_todo",
-    "transition_misalignment",
-    "transition_tool_event",
-    "transition_tool_event_by_call",
-    "verify_hookify_decisions",
-}
-PATHS = {"/"} | {f"/{name}" for name in TABLES} | {f"/rpc/{name}" for name in FUNCTIONS}
+PATHS = {"/", *ENDPOINTS}
+TABLES = {path.removeprefix("/") for path in ENDPOINTS if not path.startswith("/rpc/")}
 # Of each endpoint, method and kind of data.
 EXAMPLES = 30
 
@@ -54,8 +31,8 @@ def description(client: httpx.Client) -> dict[str, Any]:
 
 
 def test_the_description_lists_the_endpoints_and_no_other(description: dict[str, Any]) -> None:
-    assert set(description["paths"]) == PATHS
-    assert set(description["definitions"]) == TABLES
+    assert set(description["paths"]) == PATHS, "list each endpoint in sql/authority.json"
+    assert set(description["definitions"]) == TABLES, "list each view in sql/authority.json"
 
 
 def test_every_endpoint_and_column_is_described(description: dict[str, Any]) -> None:

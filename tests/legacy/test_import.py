@@ -196,13 +196,13 @@ REJECTS: list[tuple[Any, str]] = [
     (event(arguments=["\ud800"]), "half a surrogate pair"),
     (event(arguments={"\udc00": 1}), "half a surrogate pair"),
     (event(extra=1), "unknown field 'extra'"),
-    ('{"id": "tool_1", "id": "tool_2"}', 'the key "id" stands twice'),
+    ('{"id": "tool_1", "id": "tool_2"}', 'the key "id" occurs twice'),
     (
         json.dumps(event(arguments=...))[:-1] + ', "arguments": {"a": 1, "a": 2}}',
-        '"a" stands twice',
+        '"a" occurs twice',
     ),
-    (json.dumps(event(arguments=...))[:-1] + ', "arguments": 1e200000}', "beyond what"),
-    (json.dumps(event(arguments=...))[:-1] + ', "arguments": 1e-20000}', "beyond what"),
+    (json.dumps(event(arguments=...))[:-1] + ', "arguments": 1e200000}', "has more digits than"),
+    (json.dumps(event(arguments=...))[:-1] + ', "arguments": 1e-20000}', "has more digits than"),
     (
         json.dumps(event(arguments=...))[:-1] + f', "arguments": {"[" * 3000}{"]" * 3000}}}',
         "levels",

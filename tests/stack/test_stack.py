@@ -285,9 +285,12 @@ def test_the_printed_lines_work_when_pasted_and_the_sample_is_there_once(data_di
     first = sessionbase("up", "--data-dir", data_dir, *ports)
     assert first.returncode == 0, first.stderr
     assert "Imported" in first.stdout
-    listing, record, finish = [
-        line for line in first.stdout.splitlines() if line.startswith("curl ")
-    ]
+    lines = first.stdout.splitlines()
+    [token] = [line.removeprefix("A token:") for line in lines if line.startswith("A token:")]
+    assert (
+        subprocess.run(["sh", "-c", token], capture_output=True, check=True).stdout.count(b".") == 2
+    )
+    listing, record, finish = [line for line in lines if line.startswith("curl ")]
     for line in (record, finish, record, finish, listing):
         done = subprocess.run(
             ["sh", "-c", f"{line} -sS --fail-with-body --noproxy '*'"],
@@ -299,5 +302,5 @@ def test_the_printed_lines_work_when_pasted_and_the_sample_is_there_once(data_di
     assert '"status":"succeeded"' in done.stdout
     assert shlex.split(listing)[0] == "curl"
     again = sessionbase("up", "--data-dir", data_dir)
-    assert "All is up already." in again.stdout
+    assert "Everything is already running." in again.stdout
     assert "Imported" not in again.stdout

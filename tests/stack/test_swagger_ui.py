@@ -118,7 +118,7 @@ def test_up_again_leaves_it_alone_and_another_port_moves_it(data_dir: Path) -> N
 
 def test_a_port_that_postgrest_has_is_refused(data_dir: Path) -> None:
     taken = int(manage.status(data_dir)["rest_url"].rsplit(":", 1)[1])
-    with pytest.raises(SessionbaseError, match="is PostgREST's"):
+    with pytest.raises(SessionbaseError, match="is used by PostgREST"):
         manage.up(data_dir, manage.UpOptions(docs_port=taken))
 
 

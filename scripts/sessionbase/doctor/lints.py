@@ -13,7 +13,7 @@ from sessionbase.database import connect
 from sessionbase.doctor.authority import expand, read_authority
 from sessionbase.doctor.functions import expected_functions, read_functions
 from sessionbase.errors import SessionbaseError
-from sessionbase.paths import resource_path
+from sessionbase.paths import command, resource_path
 
 _FILE_NAME = re.compile(r"\d\d_(\w+)\.sql")
 
@@ -136,6 +136,6 @@ def examine(db_uri: str) -> Report:
         if row != (True,):
             raise SessionbaseError(
                 f"the database {conn.info.dbname} has no schemas app and api",
-                "run sessionbase migrate, or name another database with --db-uri",
+                f"run {command()} migrate, or name another database with --db-uri",
             )
         return run(conn)

@@ -25,8 +25,8 @@ from sessionbase.legacy import exporter, importer
 from sessionbase.legacy.report import ImportReport, Parity
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 
-import_app = typer.Typer(no_args_is_help=True, help="Import the app's legacy JSON files.")
-export_app = typer.Typer(no_args_is_help=True, help="Export the app's legacy JSON files.")
+import_app = typer.Typer(no_args_is_help=True)
+export_app = typer.Typer(no_args_is_help=True)
 
 
 @import_app.callback()

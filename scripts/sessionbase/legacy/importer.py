@@ -25,6 +25,10 @@ from sessionbase.legacy.tool_events import TOOL_EVENTS
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 ATTEMPTS = 5
+FIRST_BATCH = 2000
+"""Records that are loaded before the table is analyzed. The check of a foreign key takes an index
+that begins with the profile for as good as the primary key while the statistics do not know the
+profile, and then reads all rows of the profile for each new one."""
 FLUSH_BYTES = 256 * 1024  # limits the memory where the file is read faster than it is stored
 
 
@@ -216,7 +220,7 @@ class _Importer:
         bad = rejected + conflicts
         report.refused = bool(bad) and not accept_rejects
         if not (report.refused or report.dry_run):
-            if conn.execute(self._sql.load()).rowcount != report.new:
+            if self._insert() != report.new:
                 raise _RacedError
             report.parity = self._verify()
             if not report.parity.agrees:
@@ -228,6 +232,15 @@ class _Importer:
             write_rejects(conn, self._sql, report, rejects_file)
         if report.refused or report.dry_run:
             raise _RollBackError
+
+    def _insert(self) -> int:
+        """Insert the new records and return their number."""
+        inserted = self._conn.execute(self._sql.load(), (0, FIRST_BATCH)).rowcount
+        if self._report.records > FIRST_BATCH:
+            self._conn.execute(sql.SQL("analyze " + self._record.table))
+            rest = (FIRST_BATCH, self._report.records)
+            inserted += self._conn.execute(self._sql.load(), rest).rowcount
+        return inserted
 
     def _verify(self) -> Parity:
         """Compare the accepted records with the rows that the database now has, one by one."""

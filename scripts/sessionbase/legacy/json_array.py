@@ -1,8 +1,8 @@
 """Read a JSON array of any length, one element at a time, from a stream of bytes.
 
-The elements are decoded by the standard library's `json`, over a sliding buffer. ijson was tried
-first: its yajl backend turns a lone surrogate into `?` without a word, crashes the process on an
-integer of 5,000 digits, and tells neither duplicate keys nor byte offsets.
+The elements are decoded by the standard library's `json`, over a sliding buffer. ijson does not
+fit: its yajl backend turns a lone surrogate into `?` without an error, crashes on an integer of
+5,000 digits, and reports neither duplicate keys nor byte offsets.
 """
 
 import codecs
@@ -14,11 +14,11 @@ from typing import Any, BinaryIO, NamedTuple
 from sessionbase.errors import SessionbaseError
 
 CHUNK = 256 * 1024
-"""Bytes read at a time; an element longer than that makes the reader double it."""
+"""Bytes to read at a time. It doubles while an element is longer."""
 MAX_ELEMENT = 64 * 1024 * 1024
-"""Characters that one element may have; several times what the database takes."""
+"""Characters that one element may have: several times what the database accepts."""
 MAX_DEPTH = 500
-"""Levels of arrays and objects inside each other; PostgreSQL gives up at some thousands."""
+"""Levels of nested arrays and objects. PostgreSQL's limit is at some thousands."""
 
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?")
@@ -32,25 +32,25 @@ class Element(NamedTuple):
     """One element of the array."""
 
     position: int
-    """Its place in the array, from 0."""
+    """Its position in the array, from 0."""
     offset: int
     """The byte of the file at which it starts, from 0."""
     text: str
-    """Its JSON, as it stands in the file."""
+    """Its JSON text in the file."""
     value: Any
-    """What it decodes to. A number with a point or an exponent is an `InexactNumber`."""
+    """The decoded value. A number with a point or an exponent is an `InexactNumber`."""
     problem: str | None
-    """Why PostgreSQL could not keep it as it is, where that is so."""
+    """Why PostgreSQL can't store it, or None."""
 
 
 class InexactNumber(str):
-    """A JSON number with a point or an exponent, kept as it was written."""
+    """A JSON number with a point or an exponent, as text."""
 
     __slots__ = ()
 
 
 class BadJsonError(SessionbaseError):
-    """The file is not one whole JSON array; `offset` is the byte at which that shows."""
+    """The file is not one complete JSON array; `offset` is the byte of the error."""
 
     def __init__(self, what: str, offset: int) -> None:
         super().__init__(f"{what} at byte {offset}")
@@ -61,8 +61,8 @@ class JsonArrayReader:
     """Iterates over the elements of the JSON array in `stream`; memory is that of one element.
 
     `on_read(total)` is called with the number of bytes read so far. Iterating raises BadJsonError
-    where the file is empty, starts with a byte order mark, is not UTF-8, not JSON, not an array, or
-    is cut off.
+    if the file is empty, starts with a byte order mark, is truncated, or is not UTF-8, not JSON or
+    not an array.
     """
 
     def __init__(self, stream: BinaryIO, on_read: Callable[[int], None] | None = None) -> None:
@@ -70,9 +70,9 @@ class JsonArrayReader:
         self._on_read = on_read
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._buffer = ""
-        self._at = 0  # where in the buffer the reader stands
-        self._counted = 0  # up to where in the buffer bytes are counted ...
-        self._offset = 0  # ... and the byte offset of that place
+        self._at = 0  # the current position in the buffer
+        self._counted = 0  # the position in the buffer up to which bytes are counted
+        self._offset = 0  # the byte offset of that position
         self._read = 0
         self._eof = False
         self._problem: str | None = None
@@ -142,7 +142,7 @@ class JsonArrayReader:
             return Element(position, offset, text, value, self._problem or _unstorable(text, value))
 
     def _refuse_or_read_on(self, error: json.JSONDecodeError, position: int, start: int) -> None:
-        """Read more if the element seems to go on after the buffer; otherwise say what is wrong."""
+        """Read more if the element may continue after the buffer; otherwise raise BadJsonError."""
         at, why = error.pos, error.msg
         unterminated = why.startswith("Unterminated string")
         if not self._eof:
@@ -164,7 +164,7 @@ class JsonArrayReader:
         self._fill()
 
     def _end_of_nested(self, start: int) -> int | None:
-        """Find where the array or object at `start` ends, however deep; None: after the buffer."""
+        """Return the end of the array or object at `start`, or None if it is after the buffer."""
         depth = 0
         for token in _TOKEN.finditer(self._buffer, start):
             first = token.group()[0]
@@ -179,7 +179,7 @@ class JsonArrayReader:
         return None
 
     def _peek(self) -> str:
-        """Go to the next character that is not white space, and return it; '' at the end."""
+        """Go to the next character that is not white space and return it; '' at the end."""
         while True:
             match = _WHITESPACE.match(self._buffer, self._at)
             self._at = match.end() if match else self._at
@@ -190,7 +190,7 @@ class JsonArrayReader:
             self._fill()
 
     def _fill(self) -> None:
-        """Drop what was consumed, and read as much again as is left (at least a chunk)."""
+        """Drop the consumed part, and read as many bytes as remain (at least CHUNK)."""
         self._byte_of(self._at)
         self._buffer = self._buffer[self._at :]
         self._at = self._counted = 0
@@ -209,7 +209,7 @@ class JsonArrayReader:
             self._on_read(self._read)
 
     def _byte_of(self, at: int) -> int:
-        """Return the file's byte offset of the place `at` of the buffer; `at` never goes back."""
+        """Return the byte offset of the position `at` in the buffer; `at` never decreases."""
         passed = self._buffer[self._counted : at]
         self._offset += len(passed) if passed.isascii() else len(passed.encode())
         self._counted = at
@@ -226,7 +226,7 @@ class JsonArrayReader:
         if len(result) != len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            self._problem = f"the key {json.dumps(twice)} stands twice in one object"
+            self._problem = f"the key {json.dumps(twice)} occurs twice in one object"
         return result
 
     def _integer(self, text: str) -> int:
@@ -241,21 +241,21 @@ class JsonArrayReader:
             whole, fraction, exponent = match.groups(default="") if match else ("", "", "")
             power = int(exponent or 0) if len(exponent) < 10 else 10**9
             if len(whole) + power > 131072 or len(fraction) - power > 16383:
-                self._problem = f"the number {text[:40]} is beyond what the database keeps exactly"
+                self._problem = f"the number {text[:40]} has more digits than the database stores"
         return InexactNumber(text)
 
     def _constant(self, text: str) -> None:
-        """Refuse NaN and Infinity, which Python's decoder would take."""
+        """Refuse NaN and Infinity, which Python's decoder accepts."""
         place = next(
             token.start()
             for token in _STRING_OR_CONSTANT.finditer(self._buffer, self._at)
             if token.group()[0] != '"'
         )
-        raise json.JSONDecodeError(f"{text} is no JSON value", self._buffer, place)
+        raise json.JSONDecodeError(f"{text} is not a JSON value", self._buffer, place)
 
 
 def _unstorable(text: str, value: Any) -> str | None:
-    """Return why jsonb cannot keep `value`, if so; its text tells whether to look closer."""
+    """Return why jsonb can't store `value`, or None. Its text shows if a closer look is needed."""
     escapes = "\\u" in text
     nested = text.count("[") + text.count("{") > MAX_DEPTH
     if not (escapes or nested):
@@ -283,7 +283,7 @@ def _unstorable(text: str, value: Any) -> str | None:
 
 def _unstorable_string(text: str) -> str | None:
     if "\0" in text:
-        return "\\u0000 in a string, which PostgreSQL cannot keep"
+        return "\\u0000 in a string, which PostgreSQL can't store"
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        return "half a surrogate pair in a string, which is no Unicode text"
+        return "half a surrogate pair in a string, which is not valid Unicode"
     return None

@@ -155,12 +155,15 @@ from (
 """)
 
     def load(self) -> sql.SQL:
-        """Insert the candidates that are not stored yet."""
+        """Insert the candidates of a range of positions that are not stored yet.
+
+        Parameters: the first position, and the one after the last.
+        """
         return sql.SQL(f"""
 insert into {self._record.table} (profile_id, {self._columns})
 select profile_id, {self._columns}
 from pg_temp.candidates
-where not exists (
+where position >= %s and position < %s and not exists (
   select from pg_temp.compared where compared.position = candidates.position
 )
 on conflict (profile_id, {self._record.key}) do nothing

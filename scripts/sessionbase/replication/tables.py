@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 from sessionbase.database import become_owner
 from sessionbase.doctor.lints import Row, read_lints
 from sessionbase.errors import SessionbaseError, UsageError
+from sessionbase.paths import command
 
 PUBLICATION = sql.Identifier("sessionbase")
 REPLICATOR = "sessionbase_replicator"
@@ -152,7 +153,7 @@ def read_status(conn: Connection) -> Status:
         raise SessionbaseError(
             f"the database {conn.info.dbname} has no publication sessionbase"
             f" or no role {REPLICATOR}",
-            "run sessionbase migrate first",
+            f"run {command()} migrate first",
         )
     with conn.cursor(row_factory=class_row(Table)) as cursor:
         tables = cursor.execute(_TABLES).fetchall()

@@ -35,16 +35,19 @@ class Account:
 
     @property
     def switches(self) -> bool:
-        """Whether this is not the calling user."""
+        """Whether this is another user than the caller."""
         return self.uid != os.geteuid()
 
     def own(self, path: Path) -> None:
-        """Make `path` this account's."""
+        """Make this account the owner of `path`."""
         if self.switches:
             os.chown(path, self.uid, self.gid)
 
     def make_private_dir(self, path: Path) -> Path:
-        """Make (or check) a directory that only this account enters; its parents may be new."""
+        """Create or check a directory that only this account can enter; create its parents.
+
+        Raises SessionbaseError if `path` is not a directory of this account.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.mkdir(mode=0o700)
@@ -58,7 +61,7 @@ class Account:
 
 
 def service_account() -> Account:
-    """Return the user that the servers run as; as root, make the system user where absent."""
+    """Return the user that runs the servers. If the caller is root, create it if needed."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
     try:
@@ -80,26 +83,26 @@ def _create_service_user() -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         why = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
         raise SessionbaseError(
-            f"the system user {SERVICE_USER} could not be made: {why}",
-            "PostgreSQL does not run as root: run sessionbase as an ordinary user",
+            f"the system user {SERVICE_USER} could not be created: {why}",
+            "PostgreSQL does not run as root: run this command as an ordinary user",
         ) from error
 
 
 def open_to_all(path: Path) -> bool:
-    """Tell whether any user can get to `path`: every folder above it lets others pass."""
+    """Return whether any user can reach `path`: every folder above it has x for others."""
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
 
 
 def choose_home(data_dir: Path, account: Account) -> Path:
-    """Return where a new stack keeps its cluster; as root, where the service user can reach it.
+    """Return the folder for the cluster of a new stack, which the service user can reach.
 
-    A name of its own under /var/lib/sessionbase, not one derived from the path: a fresh clone in
-    the place of a deleted one must not meet the old cluster without its secrets.
+    Under /var/lib/sessionbase it has a random name, not one derived from `data_dir`: a new checkout
+    in the place of a deleted one must not find the old cluster, whose secrets are gone.
     """
     if not account.switches:
         return data_dir
     if open_to_all(data_dir):
-        data_dir.chmod(0o711)  # the account passes through to its own folders; it can't list
+        data_dir.chmod(0o711)  # the account can enter its own folders, but not list this one
         return data_dir
     home = SYSTEM_DIR / "clusters" / secrets.token_hex(8)
     home.mkdir(parents=True, mode=0o711)
@@ -108,7 +111,7 @@ def choose_home(data_dir: Path, account: Account) -> Path:
 
 
 def choose_socket_dir(home: Path) -> Path:
-    """Return where the Unix socket goes: in `home`, or where that is too deep, the temp folder."""
+    """Return the folder for the Unix socket: in `home`, or a temporary one if that is too long."""
     wanted = home / "run"
     if len(os.fsencode(wanted)) <= MAX_SOCKET_DIR_BYTES:
         return wanted
@@ -159,7 +162,7 @@ def _copy_programs(programs: Path) -> Path:
 
 
 def reachable_program(program: Path, account: Account) -> Path:
-    """Return `program`, or where `account` can't reach it a copy that it can."""
+    """Return `program`, or a copy of it if `account` can't reach it."""
     if not account.switches or open_to_all(program):
         return program
     digest = hashlib.sha256(program.read_bytes()).hexdigest()[:16]

@@ -12,7 +12,7 @@ from sessionbase.console import print_json, stderr, stdout
 from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.importer import import_tool_events
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir
-from sessionbase.paths import PROJECT_DIR
+from sessionbase.paths import PROJECT_DIR, command
 from sessionbase.stack import manage
 from sessionbase.stack.docs import DEFAULT_PORT as DEFAULT_DOCS_PORT
 from sessionbase.stack.token import Role, make_claims, parse_ttl, sign
@@ -27,13 +27,15 @@ def up(  # noqa: PLR0917 - typer passes them by name
     port: Annotated[
         int | None,
         typer.Option(
-            help="PostgREST's port on 127.0.0.1. Default: as before, or 3000.", min=1, max=65535
+            help="PostgREST's port on 127.0.0.1. Default: the port of the last run, or 3000.",
+            min=1,
+            max=65535,
         ),
     ] = None,
     admin_port: Annotated[
         int | None,
         typer.Option(
-            help="Port of its health checks on 127.0.0.1. Default: as before, or 3001.",
+            help="Port of its health checks on 127.0.0.1. Default: as in the last run, or 3001.",
             min=1,
             max=65535,
         ),
@@ -42,8 +44,8 @@ def up(  # noqa: PLR0917 - typer passes them by name
         str | None,
         typer.Option(
             metavar="URI",
-            help="Serve this running PostgreSQL instead of an embedded one. "
-            "The login must be a superuser or may create roles.",
+            help="Use this running PostgreSQL instead of an embedded one. "
+            "The login must be a superuser or have CREATEROLE.",
         ),
     ] = None,
     postgrest: Annotated[
@@ -63,11 +65,11 @@ def up(  # noqa: PLR0917 - typer passes them by name
         int, typer.Option(help="Swagger UI's port on 127.0.0.1, with --docs.", min=1, max=65535)
     ] = DEFAULT_DOCS_PORT,
 ) -> None:
-    """Start PostgreSQL and PostgREST, apply the SQL, and say where to find them.
+    """Start PostgreSQL and PostgREST, apply the SQL files, and print the URL.
 
-    The first run makes the cluster and its secrets under the data directory, and imports a small
-    sample. Later runs start what does not run and apply what is new; where all is up, it says so.
-    The servers go on after the shell is closed; `sessionbase down` stops them.
+    The first run creates the cluster and its secrets in the data directory and imports a small
+    sample. Later runs start what does not run and apply new SQL files. The servers keep running
+    after the shell is closed; `sessionbase down` stops them.
 
     The environment variable SESSIONBASE_POSTGRES_BIN names a folder of PostgreSQL programs (15 to
     18) to use instead of the embedded ones.
@@ -83,7 +85,7 @@ def up(  # noqa: PLR0917 - typer passes them by name
     if report.started:
         stdout.print(f"Started: {' and '.join(report.started)}.")
     else:
-        stdout.print("All is up already.")
+        stdout.print("Everything is already running.")
     if docs:
         stdout.print(f"Browse the API: http://127.0.0.1:{docs_port}")
     _print_first_steps(report.stack_config.rest_url, data_dir)
@@ -92,13 +94,16 @@ def up(  # noqa: PLR0917 - typer passes them by name
 def down(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     delete_data: Annotated[
-        bool, typer.Option("--delete-data", help="Also delete the cluster, its data and secrets.")
+        bool,
+        typer.Option(
+            "--delete-data", help="Also delete the cluster with all data, and the secrets."
+        ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
 ) -> None:
-    """Stop PostgREST and PostgreSQL cleanly; the data stay.
+    """Stop PostgREST and PostgreSQL. The data stay.
 
-    With --delete-data everything in the data directory is deleted, after a question.
+    With --delete-data, everything in the data directory is deleted after a confirmation.
 
     Example: sessionbase down --delete-data
     """
@@ -117,25 +122,27 @@ def status(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """Tell whether the stack runs, and where; exit code 0 if it does, 1 if not.
+    """Show whether the stack runs, its URLs and versions. Exit code 0: it runs; 1: it does not.
 
-    `db_uri` is the DBA's connection and holds the password.
+    `db_uri` is the DBA's connection URI and contains the password.
 
     Example: psql "$(sessionbase status --json | jq -r .db_uri)"
     """
-    stack_config = manage.status(data_dir)
+    found = manage.status(data_dir)
     if as_json:
-        print_json(stack_config)
+        print_json(found)
     else:
-        for name, value in _flattened(stack_config):
+        for name, value in _flattened(found):
             stdout.print(f"{name:22} {value}", markup=False)
-    raise typer.Exit(0 if stack_config["running"] else 1)
+    raise typer.Exit(0 if found["running"] else 1)
 
 
 def token(
-    profile: Annotated[str, typer.Option(help="Whom the bearer acts as (claim `sub`).")],
-    role: Annotated[Role, typer.Option(help="The database role.")] = Role.authenticated,
-    ttl: Annotated[str, typer.Option(help="How long it is valid: 30s, 15m, 1h, 7d.")] = "1h",
+    profile: Annotated[str, typer.Option(help="The profile of the token (claim `sub`).")],
+    role: Annotated[
+        Role, typer.Option(help="The database role (claim `role`).")
+    ] = Role.authenticated,
+    ttl: Annotated[str, typer.Option(help="How long the token is valid: 30s, 15m, 1h, 7d.")] = "1h",
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Print a JSON Web Token for the stack's PostgREST, and nothing else.
@@ -149,8 +156,8 @@ def token(
 
 def register(app: typer.Typer) -> None:
     """Add the stack's commands to `app`."""
-    for command in (up, down, status, token):
-        app.command()(command)
+    for function in (up, down, status, token):
+        app.command()(function)
 
 
 def _import_sample(data_dir: Path) -> None:
@@ -158,9 +165,9 @@ def _import_sample(data_dir: Path) -> None:
     stdout.print(f"Imported {report.loaded} sample events for {SAMPLE_PROFILE}.", markup=False)
 
 
-def _flattened(stack_config: dict[str, object]) -> list[tuple[str, object]]:
+def _flattened(values: dict[str, object]) -> list[tuple[str, object]]:
     lines: list[tuple[str, object]] = []
-    for name, value in stack_config.items():
+    for name, value in values.items():
         if isinstance(value, dict):
             lines += [
                 (f"{name}.{key}", "-" if inner is None else inner) for key, inner in value.items()
@@ -171,21 +178,21 @@ def _flattened(stack_config: dict[str, object]) -> list[tuple[str, object]]:
 
 
 def _print_first_steps(rest_url: str, data_dir: Path) -> None:
-    """Print how to get a token, and three lines that work when pasted."""
-    program = Path(sys.executable).with_name("sessionbase")  # works from any folder
-    command = [str(program), "token", "--profile", SAMPLE_PROFILE]
+    """Print how to get a token, and three commands that work when pasted."""
+    arguments = ["token", "--profile", SAMPLE_PROFILE]
     if data_dir.resolve() != DEFAULT_DATA_DIR:
-        command += ["--data-dir", str(data_dir.resolve())]
-    bearer = f'-H "Authorization: Bearer $({shlex.join(command)})"'
+        arguments += ["--data-dir", str(data_dir.resolve())]
+    token_command = f"{command()} {shlex.join(arguments)}"
+    bearer = f'-H "Authorization: Bearer $({token_command})"'
     json_type = "-H 'Content-Type: application/json'"
     event = {"id": "tool_first", "session_id": "session-default", "arguments": {"limit": 5}}
     record = json.dumps({**event, "tool_name": "list_timeline_events"})
     finish = json.dumps({"id": "tool_first", "to_status": "succeeded", "result": {"count": 5}})
     lines = [
         f"REST URL: {rest_url}",
-        f"A token:  {shlex.join(command)}",
+        f"A token:  {token_command}",
         "",
-        "# the tool events of a session; record one; finish it:",
+        "# List the tool events of a session, record one, finish it:",
         f"curl {bearer} '{rest_url}/tool_events?session_id=eq.session-default&order=started_at,id'",
         f"curl {bearer} {json_type} -d '{record}' {rest_url}/rpc/record_tool_event",
         f"curl {bearer} {json_type} -d '{finish}' {rest_url}/rpc/transition_tool_event",

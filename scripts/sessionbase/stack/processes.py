@@ -1,4 +1,4 @@
-"""Servers as processes: started apart from the shell, found again by their command line."""
+"""Server processes: they run in a session of their own and are found by their command line."""
 
 import contextlib
 import signal
@@ -19,16 +19,20 @@ STOP_SECONDS = 60.0
 
 
 def spawn(
-    executable: Path, command: list[str], environment: dict[str, str], log: Path, account: Account
+    executable: Path,
+    command: list[str],
+    environment: dict[str, str],
+    log_file: Path,
+    account: Account,
 ) -> psutil.Popen:
-    """Start a server in a session of its own, its output appended to `log` (mode 0600).
+    """Start a server in a session of its own; append its output to `log_file` (mode 0600).
 
-    `command` starts with the name that the process shows, which `find` knows it by.
+    `command` starts with the process name, which `find` compares.
     """
-    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))
-    log.touch(mode=0o600)
-    with log.open("ab") as output:
+    if log_file.exists() and log_file.stat().st_size > MAX_LOG_BYTES:
+        log_file.replace(log_file.with_suffix(".log.1"))
+    log_file.touch(mode=0o600)
+    with log_file.open("ab") as output:
         return psutil.Popen(
             command,
             executable=str(executable),
@@ -48,10 +52,10 @@ def spawn(
 def find(
     argument: Path, names: tuple[str, ...] = ("postgres", "postgrest")
 ) -> psutil.Process | None:
-    """Return the running program that was started with `argument`, or None.
+    """Return the running process that was started with `argument`, or None.
 
-    Its own name starts with one of `names`; an editor or a pager of the same file does not count.
-    There are no pid files to go stale: a reused pid has another command line.
+    Its name must start with one of `names`, so that an editor of the same file is not found. The
+    command line is more reliable than a pid file: another process may reuse the pid.
     """
     found = {
         process.pid: process
@@ -60,29 +64,40 @@ def find(
         and process.info["status"] != psutil.STATUS_ZOMBIE
         and Path(process.info["cmdline"][0]).name.startswith(names)
     }
-    # A child of PostgreSQL carries the same command line until it has set its title.
+    # A child of PostgreSQL has the same command line until it has set its title.
     parents = [process for process in found.values() if process.info["ppid"] not in found]
     return parents[0] if parents else None
 
 
-def wait_until(ready: Callable[[], bool], process: psutil.Process, name: str, log: Path) -> None:
-    """Wait until `ready()`; SessionbaseError with the log's last line if it dies or takes long."""
+def wait_until(
+    ready: Callable[[], bool], process: psutil.Process, name: str, log_file: Path
+) -> None:
+    """Wait until `ready()` is true.
+
+    Raises SessionbaseError with the last line of the log if the process ends or is not ready after
+    START_SECONDS.
+    """
     deadline = time.monotonic() + START_SECONDS
     while not ready():
         if not is_alive(process):
-            raise SessionbaseError(f"{name} did not start: {last_line(log)}", f"its log: {log}")
+            raise SessionbaseError(
+                f"{name} did not start: {last_line(log_file)}", f"its log: {log_file}"
+            )
         if time.monotonic() > deadline:
             raise SessionbaseError(
-                f"{name} was not ready after {START_SECONDS:.0f} s: {last_line(log)}",
-                f"its log: {log}",
+                f"{name} was not ready after {START_SECONDS:.0f} s: {last_line(log_file)}",
+                f"its log: {log_file}",
             )
         time.sleep(0.05)
 
 
-def stop(process: psutil.Process, polite: signal.Signals) -> None:
-    """Send `polite` and wait for the end; SessionbaseError if it takes more than a minute."""
+def stop(process: psutil.Process, stop_signal: signal.Signals) -> None:
+    """Send `stop_signal` and wait until the process ends.
+
+    Raises SessionbaseError if it still runs after STOP_SECONDS.
+    """
     with contextlib.suppress(psutil.NoSuchProcess):
-        process.send_signal(polite)
+        process.send_signal(stop_signal)
         deadline = time.monotonic() + STOP_SECONDS
         while is_alive(process):
             if time.monotonic() > deadline:
@@ -91,21 +106,21 @@ def stop(process: psutil.Process, polite: signal.Signals) -> None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell whether `process` still runs; a zombie does not."""
+    """Return whether `process` still runs. A zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def last_line(log: Path) -> str:
-    """Return the last line of a log that says something."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+def last_line(log_file: Path) -> str:
+    """Return the last line of a log that is not empty."""
+    lines = log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "it wrote nothing"
 
 
 def check_port_free(port: int, option: str) -> None:
-    """Raise SessionbaseError, naming the port, if it is taken on 127.0.0.1."""
+    """Raise SessionbaseError if `port` of 127.0.0.1 is in use."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -113,5 +128,5 @@ def check_port_free(port: int, option: str) -> None:
         except OSError as error:
             raise SessionbaseError(
                 f"port {port} of 127.0.0.1 can't be used: {error.strerror}",
-                f"name another one with {option}",
+                f"choose another one with {option}",
             ) from error

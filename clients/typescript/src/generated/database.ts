@@ -4,7 +4,7 @@ export type Database = {
   api: {
     Tables: Record<never, never>;
     Views: {
-      /** The audit of what hookify decided; never changed */
+      /** The audit of the decisions of hookify; never changed */
       hookify_decisions: {
         Row: {
           /** Notes in Markdown, or null */
@@ -17,7 +17,7 @@ export type Database = {
           created_at: string | null;
           /** The decision's id, hook_<uuid> */
           id: string | null;
-          /** What the user was told, or null */
+          /** The message that the user saw, or null */
           message: string | null;
           /** 1, 2, 3 … in the order made, over all the profile's sessions */
           position: number | null;
@@ -31,7 +31,7 @@ export type Database = {
           rules: unknown;
           /** The session that the content belongs to */
           session_id: string | null;
-          /** The gravest finding: none, info, low, medium, high or critical */
+          /** The highest severity that was found: none, info, low, medium, high or critical */
           severity: string | null;
           /** Where the content came from: timeline, session or manual */
           source: string | null;
@@ -70,7 +70,7 @@ export type Database = {
         };
         Relationships: [];
       };
-      /** Every status that a misalignment entered, when and by whom */
+      /** The log of status transitions of misalignments */
       misalignment_transitions: {
         Row: {
           /** When */
@@ -112,22 +112,22 @@ export type Database = {
         };
         Relationships: [];
       };
-      /** Where a session departed from a rule, and what was done about it */
+      /** The violations of rules in a session, and their review status */
       misalignments: {
         Row: {
           /** When it was first found */
           created_at: string | null;
           /** Where in the timeline: {startIndex, endIndex, startAt, endAt}, or null */
           event_range: unknown;
-          /** What shows it: an array of {message, eventIndex?, eventId?, highlight?} */
+          /** The evidence: an array of {message, eventIndex?, eventId?, highlight?} */
           evidence: unknown;
           /** The misalignment's id within its session, mis-<session_id>-<rule_id> */
           id: string | null;
           /** The status before the last transition; null before the first */
           previous_status: string | null;
-          /** The rule that was broken */
+          /** The rule that was violated */
           rule_id: string | null;
-          /** The session that departed from the rule */
+          /** The session in which the rule was violated */
           session_id: string | null;
           /** info, low, medium, high or critical */
           severity: string | null;
@@ -170,7 +170,7 @@ export type Database = {
         };
         Relationships: [];
       };
-      /** Which repository each session works on */
+      /** The repository that each session works on */
       session_repo_bindings: {
         Row: {
           /** The session's asset */
@@ -196,16 +196,16 @@ export type Database = {
         };
         Relationships: [];
       };
-      /** The profile's list of todos */
+      /** The todos of the profile */
       todos: {
         Row: {
           /** Whether it is done */
           completed: boolean | null;
           /** When it was added */
           created_at: string | null;
-          /** The todo's id, a UUID; made here where none is given */
+          /** The id, a UUID; generated if omitted */
           id: string | null;
-          /** What to do, kept as typed; not blank */
+          /** The text, stored as typed; not blank */
           text: string | null;
         };
         Insert: {
@@ -222,7 +222,7 @@ export type Database = {
         };
         Relationships: [];
       };
-      /** Every status that a tool event entered, when and by whom */
+      /** The log of status transitions of tool events */
       tool_event_transitions: {
         Row: {
           /** When */
@@ -263,15 +263,15 @@ export type Database = {
           arguments: unknown;
           /** When it succeeded or failed; null before */
           completed_at: string | null;
-          /** The timeline events that the tool looked at: */
+          /** The timeline events that the tool read: */
           context_events: unknown;
-          /** Why the tool failed; null unless failed */
+          /** The error message; null unless failed */
           error: string | null;
           /** The event's id, tool_<uuid> */
           id: string | null;
           /** completed_at - started_at in milliseconds; null before it finished */
           latency_ms: number | null;
-          /** What the tool gave: any JSON; null until finished */
+          /** The result of the tool: any JSON; null until finished */
           result: unknown;
           /** The session that the chat belongs to */
           session_id: string | null;
@@ -321,7 +321,7 @@ export type Database = {
       /** The profile's UI settings: one row, or none before the first save */
       ui_settings: {
         Row: {
-          /** 1, 2, 3 …: moves at every change; send it as expected_revision to save only over what you read */
+          /** 1, 2, 3 …: incremented at every change; send it as expected_revision to save only over what you read */
           revision: number | null;
           /** The document as the app saved it; keys that sessionbase does not know are kept */
           settings: unknown;
@@ -357,7 +357,7 @@ export type Database = {
         };
         Returns: unknown;
       };
-      /** Take in what a detector found in a session: all of it, or nothing */
+      /** Store what a detector found in a session: all of it, or nothing */
       ingest_misalignments: {
         Args: {
           candidates: unknown;
@@ -373,7 +373,7 @@ export type Database = {
         };
         Returns: unknown;
       };
-      /** Record what hookify decided about a piece of content */
+      /** Record a decision of hookify about a piece of content */
       record_hookify_decision: {
         Args: {
           annotations?: string | null;
@@ -392,7 +392,7 @@ export type Database = {
       /** Record that a tool run has started */
       record_tool_event: {
         Args: {
-          arguments: unknown;
+          arguments?: unknown;
           context_events?: unknown;
           id?: string | null;
           session_id: string | null;
@@ -411,14 +411,14 @@ export type Database = {
         };
         Returns: unknown;
       };
-      /** What the chat prompt needs to know of a session, in one snapshot */
+      /** The records of a session that the chat prompt uses, in one snapshot */
       session_context: {
         Args: {
           session_id: string | null;
         };
         Returns: unknown;
       };
-      /** Say which repository a session works on */
+      /** Set the repository that a session works on */
       set_session_repo_binding: {
         Args: {
           asset_path: string | null;
@@ -469,9 +469,11 @@ export type Database = {
         };
         Returns: unknown;
       };
-      /** Check that no decision of a profile was changed, removed or moved */
+      /** Verify that no decision of a profile was changed, deleted or moved */
       verify_hookify_decisions: {
         Args: {
+          from_position?: number | null;
+          max_decisions?: number | null;
           profile_id?: string | null;
         };
         Returns: unknown;

@@ -1,1 +1,1 @@
-"""What the process that serves Swagger UI runs and serves."""
+"""The process that serves Swagger UI, and its files."""

@@ -1,6 +1,6 @@
-// Swagger UI on this stack's PostgREST. What PostgREST describes depends on the token, so the
-// description is read again whenever the token changes; and it is amended by what PostgREST can't
-// tell: what a function's parameters mean, and which verbs nobody may use.
+// Swagger UI for this stack's PostgREST. PostgREST's description depends on the token, so it is read
+// again whenever the token changes. amendment.json adds what PostgREST does not describe: the meaning
+// of a function's parameters, and which verbs no role may use.
 let token = "";
 let known = { verbs: {}, arguments: {}, shared: {} };
 

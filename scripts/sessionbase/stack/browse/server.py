@@ -1,9 +1,10 @@
-"""The process that serves Swagger UI: a handful of files, read once, on 127.0.0.1.
+"""The process that serves the files of Swagger UI on 127.0.0.1.
 
-It uses the standard library alone. It reads its files first and then gives up root's rights, so
-that they may lie where the account that it goes on as can't look.
+It uses the standard library only. It reads its files first and then changes from root to the
+service user, because that user may have no access to them.
 """
 
+import html
 import json
 import os
 import sys
@@ -22,12 +23,13 @@ TYPES = {
 
 
 def main(config: Path) -> None:
-    """Serve what `config` (docs.json) names until a signal ends it."""
+    """Serve as `config` (docs.json) says until a signal ends the process."""
     wanted = json.loads(config.read_text(encoding="utf-8"))
     folders = {name: Path(__file__).parent for name in OWN}
     folders |= {name: Path(wanted["package"]) for name in PACKAGE}
     files = {f"/{name}": (folder / name).read_bytes() for name, folder in folders.items()}
-    files["/"] = files.pop("/index.html")
+    page = files.pop("/index.html").decode()
+    files["/"] = page.replace("{command}", html.escape(wanted["command"])).encode()
     files["/config.json"] = json.dumps(
         {"restUrl": wanted["rest_url"], **wanted["amendment"]}
     ).encode()
@@ -37,7 +39,7 @@ def main(config: Path) -> None:
     )
 
     class Handler(BaseHTTPRequestHandler):
-        """Answers from `files`."""
+        """Serves `files`."""
 
         def do_GET(self) -> None:
             """Send the file, or 404."""
@@ -51,7 +53,7 @@ def main(config: Path) -> None:
             self.wfile.write(body or b"")
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            """Only errors are logged."""
+            """Do nothing: only errors are logged."""
 
     server = ThreadingHTTPServer(("127.0.0.1", wanted["port"]), Handler)
     if os.geteuid() != wanted["uid"]:

@@ -1,0 +1,1 @@
+"""Verify the hash chains of hookify decisions, alone and against a signed checkpoint."""

@@ -1,0 +1,550 @@
+"""`sessionbase audit`: what was changed in a chain is found, alone or with a checkpoint."""
+
+import hmac
+import json
+import os
+import pty
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from conftest import Stack
+from sessionbase.audit import chains
+from sessionbase.audit.checkpoint import (
+    Chain,
+    create_key,
+    read_checkpoint,
+    read_key,
+    write_checkpoint,
+)
+from sessionbase.errors import SessionbaseError
+from sessionbase.migrate.runner import migrate
+from sessionbase.paths import PROJECT_DIR
+from support.command import sessionbase
+
+pytest_plugins = ["support.sql_folder"]
+
+Database = psycopg.Connection[Any]
+
+
+def record(db: Database, profile: str, *names: str) -> None:
+    """Record decisions with these ids; the triggers append them to the profile's chain."""
+    for name in names:
+        db.execute(
+            "insert into app.hookify_decisions"
+            " (profile_id, id, session_id, source, content_hash, severity, blocked, rules)"
+            " values (%s, %s, 's1', 'manual', repeat('a', 64), 'low', false, '[]')",
+            [profile, name],
+        )
+
+
+def tamper(db: Database, *statements: str, profile: str) -> None:
+    """Write as a superuser in a session that runs no triggers."""
+    with db.transaction():
+        db.execute("set local session_replication_role = replica")
+        for statement in statements:
+            db.execute(statement.encode(), {"profile": profile})
+
+
+def rebuild(db: Database, profile: str) -> None:
+    """Compute all hashes and the head again, so that a changed chain is valid in itself."""
+    rows = "where profile_id = %(profile)s and position = "
+    count = db.execute(
+        "select count(*) from app.hookify_decisions where profile_id = %s", [profile]
+    ).fetchone()
+    assert count
+    tamper(
+        db,
+        *(
+            statement
+            for position in range(1, count[0] + 1)
+            for statement in (
+                "update app.hookify_decisions as d set previous_hash = coalesce((select"
+                " row_hash from app.hookify_decisions"
+                f" {rows}{position - 1}), repeat('0', 64)) {rows}{position}",
+                "update app.hookify_decisions as d set row_hash = app.hookify_decision_hash(d)"
+                f" {rows}{position}",
+            )
+        ),
+        "update app.hookify_chains set (length, head_hash) = (select position, row_hash from"
+        " app.hookify_decisions where profile_id = %(profile)s order by position desc limit 1)"
+        " where profile_id = %(profile)s",
+        profile=profile,
+    )
+
+
+def delete_chain(db: Database, profile: str) -> None:
+    tamper(
+        db,
+        "delete from app.hookify_decisions where profile_id = %(profile)s",
+        "delete from app.hookify_chains where profile_id = %(profile)s",
+        profile=profile,
+    )
+
+
+@pytest.fixture
+def chain(db: Database, profile: str) -> str:
+    """Record three decisions of the test's profile; return the profile."""
+    record(db, profile, "one", "two", "three")
+    return profile
+
+
+@pytest.fixture
+def own_uri(empty_database: str) -> str:
+    """Return the address of a migrated database that no other test uses."""
+    migrate(empty_database)
+    return empty_database
+
+
+@pytest.fixture
+def own_db(own_uri: str) -> Iterator[Database]:
+    """Connect to a database of the test's own, in which p-1 and p-2 have three decisions each."""
+    with psycopg.connect(own_uri, autocommit=True) as connection:
+        for profile in ("p-1", "p-2"):
+            record(connection, profile, "one", "two", "three")
+        yield connection
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """Return a new file with a key."""
+    path = tmp_path / "audit.key"
+    create_key(path)
+    return path
+
+
+@pytest.fixture
+def checkpoint(own_uri: str, own_db: Database, key_file: Path, tmp_path: Path) -> Path:
+    """Return a checkpoint of the test's own database."""
+    path = tmp_path / "checkpoint.jsonl"
+    done = sessionbase("audit", "checkpoint", path, "--key-file", key_file, "--db-uri", own_uri)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"the checkpoint is in {path}: chains: 2, decisions: 6\n"
+    return path
+
+
+def compare(uri: str, checkpoint: Path, key_file: Path, *options: str) -> dict[str, Any]:
+    """Verify all chains against the checkpoint; return the report."""
+    done = sessionbase(
+        *("audit", "verify", "--db-uri", uri, "--json", *options),
+        *("--checkpoint", checkpoint, "--key-file", key_file),
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert done.returncode == (0 if report["valid"] else 1)
+    return report
+
+
+def problems(report: dict[str, Any]) -> list[tuple[str, int | None, str]]:
+    return [
+        (problem["profile_id"], problem["position"], problem["problem"])
+        for problem in report["problems"]
+    ]
+
+
+# Without a checkpoint.
+
+
+def test_a_valid_chain_is_verified(stack: Stack, chain: str) -> None:
+    done = sessionbase("audit", "verify", "--profile", chain, "--db-uri", stack.db_uri)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("chains verified: 1, decisions verified: 3, problems: 0, ")
+
+
+@pytest.mark.parametrize(
+    ("statement", "position", "name", "problem"),
+    [
+        (
+            "update app.hookify_decisions set blocked = true"
+            " where profile_id = %(profile)s and position = 2",
+            2,
+            "two",
+            "the row was changed after it was recorded",
+        ),
+        (
+            "delete from app.hookify_decisions where profile_id = %(profile)s and position = 2",
+            3,
+            "three",
+            "decision 2 of the chain is missing",
+        ),
+        (
+            "delete from app.hookify_decisions where profile_id = %(profile)s and position = 3",
+            3,
+            None,
+            "the chain ends after 2 decisions, but 3 were recorded",
+        ),
+        (
+            "delete from app.hookify_chains where profile_id = %(profile)s",
+            1,
+            None,
+            "the head of the chain is missing",
+        ),
+    ],
+)
+def test_a_changed_chain_is_one_line_and_exit_code_1(
+    stack: Stack,
+    db: Database,
+    chain: str,
+    statement: str,
+    position: int,
+    name: str | None,
+    problem: str,
+) -> None:
+    tamper(db, statement, profile=chain)
+    done = sessionbase("audit", "verify", "--profile", chain, "--db-uri", stack.db_uri)
+    assert (done.returncode, done.stderr) == (1, "")
+    line, summary = done.stdout.splitlines()
+    place = f'profile "{chain}", position {position}' + (f', id "{name}"' if name else "")
+    assert line == f"{place}: {problem}"
+    assert ", problems: 1, " in summary
+
+
+def test_an_id_with_control_characters_stays_in_its_line(
+    stack: Stack, db: Database, profile: str
+) -> None:
+    record(db, profile, "\x1b[2J\nprofile x: all valid")
+    tamper(
+        db,
+        "update app.hookify_decisions set blocked = true where profile_id = %(profile)s",
+        profile=profile,
+    )
+    done = sessionbase("audit", "verify", "--profile", profile, "--db-uri", stack.db_uri)
+    assert len(done.stdout.splitlines()) == 2
+    assert "\x1b" not in done.stdout
+
+
+def test_all_chains_are_verified_without_a_profile(own_uri: str, own_db: Database) -> None:
+    record(own_db, "p-3", "one")
+    tamper(
+        own_db,
+        "update app.hookify_decisions set blocked = true"
+        " where profile_id = %(profile)s and position = 3",
+        profile="p-1",
+    )
+    tamper(own_db, "delete from app.hookify_chains where profile_id = %(profile)s", profile="p-2")
+    done = sessionbase("audit", "verify", "--db-uri", own_uri, "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert problems(report) == [
+        ("p-1", 3, "the row was changed after it was recorded"),
+        ("p-2", 1, "the head of the chain is missing"),
+    ]
+    assert (report["valid"], report["chains"], report["decisions"]) == (False, 3, 7)
+
+
+def test_a_database_without_decisions_is_valid(own_uri: str) -> None:
+    done = sessionbase("audit", "verify", "--db-uri", own_uri, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["chains"] == 0
+
+
+def test_an_unknown_profile_is_an_error(stack: Stack, profile: str) -> None:
+    done = sessionbase("audit", "verify", "--profile", profile, "--db-uri", stack.db_uri)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"no decisions are recorded for profile {profile}" in done.stderr
+
+
+def test_a_chain_is_verified_in_ranges(
+    stack: Stack, db: Database, chain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "RANGE", 2)
+    record(db, chain, "four", "five")
+    steps: list[tuple[int, int]] = []
+    report = chains.verify_chains(
+        stack.db_uri, chain, progress=lambda done, total: steps.append((done, total))
+    )
+    assert steps == [(2, 5), (4, 5), (5, 5)]
+    assert (report.decisions, report.problems) == (5, [])
+    tamper(
+        db,
+        "update app.hookify_decisions set blocked = true"
+        " where profile_id = %(profile)s and position = 4",
+        profile=chain,
+    )
+    (problem,) = chains.verify_chains(stack.db_uri, chain).problems
+    assert (problem.position, problem.id) == (4, "four")
+
+
+def test_decisions_recorded_meanwhile_do_not_disturb(
+    stack: Stack, db: Database, chain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "RANGE", 1)
+    report = chains.verify_chains(
+        stack.db_uri, chain, progress=lambda done, _: record(db, chain, f"meanwhile {done}")
+    )
+    assert (report.decisions, report.problems) == (3, [])
+    assert chains.verify_chains(stack.db_uri, chain).decisions == 6
+
+
+def test_a_terminal_gets_a_progress_bar(stack: Stack, chain: str) -> None:
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "sessionbase", "audit", "verify", "--profile", chain]
+    done = subprocess.run(
+        [*command, "--db-uri", stack.db_uri],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        check=True,
+    )
+    os.close(end)
+    shown = os.read(terminal, 65536)
+    os.close(terminal)
+    assert b"verifying" in shown
+    assert b"3/3" in shown
+    assert done.stdout.startswith(b"chains verified: 1")
+
+
+# With a checkpoint.
+
+
+def test_chains_that_only_grew_fit_the_checkpoint(
+    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
+) -> None:
+    record(own_db, "p-1", "four")
+    record(own_db, "p-3", "one")
+    report = compare(own_uri, checkpoint, key_file)
+    assert report["problems"] == []
+    assert (report["chains"], report["decisions"]) == (3, 8)
+    assert report["checkpoint"]["chains"] == 2
+    assert report["checkpoint"]["database"] == own_db.info.dbname
+    done = sessionbase(
+        *("audit", "verify", "--db-uri", own_uri),
+        *("--checkpoint", checkpoint, "--key-file", key_file),
+    )
+    assert done.stdout.startswith(f"compared with {checkpoint}: chains: 2, database: try_")
+
+
+def test_a_deleted_chain_is_found_by_the_checkpoint(
+    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
+) -> None:
+    delete_chain(own_db, "p-2")
+    alone = sessionbase("audit", "verify", "--db-uri", own_uri)
+    assert alone.returncode == 0, "a chain that was deleted with its head leaves nothing to find"
+    missing = [("p-2", None, "the chain is missing; the checkpoint has 3 decisions of it")]
+    assert problems(compare(own_uri, checkpoint, key_file)) == missing
+    assert problems(compare(own_uri, checkpoint, key_file, "--profile", "p-2")) == missing
+    assert problems(compare(own_uri, checkpoint, key_file, "--profile", "p-1")) == []
+
+
+def test_a_chain_cut_off_with_its_head_is_found_by_the_checkpoint(
+    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
+) -> None:
+    tamper(
+        own_db,
+        "delete from app.hookify_decisions where profile_id = %(profile)s and position > 1",
+        profile="p-2",
+    )
+    rebuild(own_db, "p-2")
+    assert sessionbase("audit", "verify", "--db-uri", own_uri).returncode == 0
+    assert problems(compare(own_uri, checkpoint, key_file)) == [
+        (
+            "p-2",
+            3,
+            "the chain is shorter than in the checkpoint: it ends after 1 decisions, "
+            "the checkpoint has 3",
+        )
+    ]
+
+
+@pytest.mark.parametrize("added", [[], ["four", "five"]])
+def test_a_chain_rewritten_from_the_start_is_found_by_the_checkpoint(
+    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path, added: list[str]
+) -> None:
+    tamper(
+        own_db,
+        "update app.hookify_decisions set severity = 'none'"
+        " where profile_id = %(profile)s and position = 1",
+        profile="p-1",
+    )
+    rebuild(own_db, "p-1")
+    record(own_db, "p-1", *added)
+    assert sessionbase("audit", "verify", "--db-uri", own_uri).returncode == 0
+    assert problems(compare(own_uri, checkpoint, key_file)) == [
+        (
+            "p-1",
+            3,
+            "the chain was rewritten: its decision at this position is not the one of the "
+            "checkpoint",
+        )
+    ]
+
+
+def test_a_checkpoint_has_the_rows_of_a_chain_without_a_head_and_warns(
+    own_uri: str, own_db: Database, key_file: Path, tmp_path: Path
+) -> None:
+    tamper(own_db, "delete from app.hookify_chains where profile_id = %(profile)s", profile="p-2")
+    path = tmp_path / "checkpoint.jsonl"
+    done = sessionbase("audit", "checkpoint", path, "--key-file", key_file, "--db-uri", own_uri)
+    assert done.returncode == 0
+    assert done.stderr == 'profile "p-2": the head of the chain is missing\n'
+    delete_chain(own_db, "p-2")
+    assert problems(compare(own_uri, path, key_file)) == [
+        ("p-2", None, "the chain is missing; the checkpoint has 3 decisions of it")
+    ]
+
+
+def test_a_checkpoint_is_json_lines(checkpoint: Path) -> None:
+    header, *lines, signature = map(json.loads, checkpoint.read_text().splitlines())
+    assert (header["format"], header["version"]) == ("sessionbase-audit-checkpoint", 1)
+    assert [(line["profile_id"], line["length"]) for line in lines] == [("p-1", 3), ("p-2", 3)]
+    assert {len(line["head_hash"]) for line in lines} == {64}
+    assert len(signature["hmac_sha256"]) == 64
+
+
+def test_a_checkpoint_and_a_key_replace_no_file(
+    own_uri: str, checkpoint: Path, key_file: Path
+) -> None:
+    for path, command in (
+        (checkpoint, ("checkpoint", checkpoint, "--key-file", key_file, "--db-uri", own_uri)),
+        (key_file, ("key", key_file)),
+    ):
+        before = path.read_bytes()
+        done = sessionbase("audit", *command)
+        assert done.returncode == 1
+        assert done.stderr == f"Error: {path} exists and was not changed (name a new file)\n"
+        assert path.read_bytes() == before
+
+
+def test_a_checkpoint_that_fails_leaves_no_file(key_file: Path, tmp_path: Path) -> None:
+    done = sessionbase(
+        *("audit", "checkpoint", tmp_path / "new.jsonl", "--key-file", key_file),
+        *("--db-uri", "postgresql://nobody@127.0.0.1:1/nowhere"),
+    )
+    assert done.returncode == 1
+    assert [path.name for path in tmp_path.iterdir()] == [key_file.name]
+
+
+# The file, without a database.
+
+
+@pytest.fixture
+def small_checkpoint(tmp_path: Path, key_file: Path) -> Path:
+    """Return a checkpoint of two chains with made-up hashes."""
+    path = tmp_path / "small.jsonl"
+    made_up = [Chain("p-1", 5, "a" * 64), Chain("naïve 日本\n", 1, "b" * 64)]
+    write_checkpoint(path, read_key(key_file), "2026-11-24T12:00:00+00:00", "try", made_up)
+    read = read_checkpoint(path, read_key(key_file))
+    assert (list(read.chains), read.database) == (made_up, "try")
+    return path
+
+
+def test_every_changed_byte_of_a_checkpoint_is_noticed(
+    small_checkpoint: Path, key_file: Path
+) -> None:
+    content = small_checkpoint.read_bytes()
+    for place in range(len(content)):
+        for other in (content[place] ^ 1, 0, 10):
+            if content[place] != other:
+                small_checkpoint.write_bytes(
+                    content[:place] + bytes([other]) + content[place + 1 :]
+                )
+                with pytest.raises(SessionbaseError):
+                    read_checkpoint(small_checkpoint, read_key(key_file))
+
+
+def test_every_cut_of_a_checkpoint_is_noticed(small_checkpoint: Path, key_file: Path) -> None:
+    content = small_checkpoint.read_bytes()
+    for length in range(len(content)):
+        small_checkpoint.write_bytes(content[:length])
+        with pytest.raises(SessionbaseError):
+            read_checkpoint(small_checkpoint, read_key(key_file))
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def test_what_is_wrong_with_a_checkpoint_is_said(
+    small_checkpoint: Path, key_file: Path, tmp_path: Path
+) -> None:
+    lines = lines_of(small_checkpoint)
+    other_key = tmp_path / "other.key"
+    create_key(other_key)
+    cut = "is cut off, or lines were added to it: its last line is not a signature"
+    no_checkpoint = "is not a checkpoint of sessionbase, or its first line was changed"
+    for content, key, message in (
+        (b"".join(lines).replace(b'"length": 5', b'"length": 4'), key_file, "was changed after"),
+        (b"".join([lines[0], lines[1], lines[3]]), key_file, "was changed after it was signed"),
+        (b"".join(lines[:-1]), key_file, cut),
+        (b"".join(lines) + lines[2], key_file, cut),
+        (b"".join(lines), other_key, "was signed with another key"),
+        (b"".join(lines[1:]), key_file, no_checkpoint),
+        (b"", key_file, no_checkpoint),
+        (b"".join(lines).replace(b'"version": 1', b'"version": 2'), key_file, "version 2"),
+    ):
+        small_checkpoint.write_bytes(content)
+        with pytest.raises(SessionbaseError) as refused:
+            read_checkpoint(small_checkpoint, read_key(key))
+        assert str(refused.value).startswith(f"{small_checkpoint} ")
+        assert message in str(refused.value)
+    done = sessionbase("audit", "verify", "--checkpoint", small_checkpoint, "--key-file", key_file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"Error: {small_checkpoint} has version 2 of the checkpoint format"
+    )
+
+
+def test_the_signature_is_the_hmac_of_all_lines_before_it(
+    small_checkpoint: Path, key_file: Path
+) -> None:
+    *signed, last = lines_of(small_checkpoint)
+    key = key_file.read_text().strip().encode()
+    expected = hmac.digest(key, b"".join(signed), "sha256").hex()
+    assert last == b'{"hmac_sha256": "%s"}\n' % expected.encode()
+
+
+def test_a_new_key_can_be_read_by_its_owner_only(key_file: Path, tmp_path: Path) -> None:
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    create_key(tmp_path / "other.key")
+    assert read_key(key_file) != read_key(tmp_path / "other.key")
+
+
+def test_a_key_that_is_too_short_or_missing_is_refused(tmp_path: Path) -> None:
+    short = tmp_path / "short.key"
+    short.write_bytes(b"x" * 31 + b"\n")
+    for path, message in ((short, "has 31 bytes"), (tmp_path / "none.key", "can't be read")):
+        done = sessionbase(
+            *("audit", "checkpoint", tmp_path / "new.jsonl", "--key-file", path),
+            *("--db-uri", "postgresql://nobody@127.0.0.1:1/nowhere"),
+        )
+        assert done.returncode == 1
+        assert message in done.stderr
+    assert not (tmp_path / "new.jsonl").exists()
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--key-file"])
+def test_checkpoint_and_key_are_given_together(option: str) -> None:
+    done = sessionbase("audit", "verify", option, "x")
+    assert done.returncode == 2
+    assert "--checkpoint and --key-file must be given together" in done.stderr
+
+
+# Erasing a profile, as docs/operating.md describes it.
+
+
+def test_the_statements_of_the_docs_erase_a_profile_completely(
+    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
+) -> None:
+    page = (PROJECT_DIR / "docs/operating.md").read_text()
+    (statements,) = re.findall(r"^```sql\n(begin;.*?)```", page, re.MULTILINE | re.DOTALL)
+    record(own_db, "p-1", "four")
+    own_db.execute("insert into app.todos (profile_id, text) values ('p-1', 'one'), ('p-2', 'two')")
+    own_db.execute(statements.replace("…", "p-1").encode())
+    tables = own_db.execute(
+        "select attrelid::regclass::text from pg_attribute join pg_class on pg_class.oid = attrelid"
+        " where relnamespace = 'app'::regnamespace and relkind = 'r' and attname = 'profile_id'"
+    ).fetchall()
+    for (table,) in tables:
+        assert table.removeprefix("app.") in statements, f"docs/operating.md: add {table}"
+        left = own_db.execute(f"select profile_id from {table}".encode()).fetchall()
+        assert {profile for (profile,) in left} <= {"p-2"}, f"rows of the profile are in {table}"
+    assert problems(compare(own_uri, checkpoint, key_file)) == [
+        ("p-1", None, "the chain is missing; the checkpoint has 3 decisions of it")
+    ]
