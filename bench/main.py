@@ -36,7 +36,7 @@ from sessionbase.state import dba_uri, require
 
 CLIENTS = 4
 PARTS = ("endpoints", "pgbench", "client", "import", "growth")
-console = Console(width=110)
+console = Console(width=140)
 
 
 @dataclass(frozen=True)
