@@ -53,7 +53,7 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured: rows of the large profile, rows without statistics, rounds, calls."""
+    """Numbers: rows of the large profile, rows without statistics, rounds, calls."""
 
     events: int = 2_000_000
     unanalysed: int = 100_000
@@ -307,14 +307,14 @@ def measure_reads(
 
 
 def switch_autovacuum_off(uri: str) -> None:
-    """Keep the statistics of all tables as they are."""
+    """Switch autovacuum off, so that the statistics of the tables do not change."""
     with psycopg.connect(uri, autocommit=True) as connection:
         for table in TABLES:
             connection.execute(f"alter table app.{table} set (autovacuum_enabled = false)")
 
 
 def vacuum_analyze(uri: str) -> None:
-    """Vacuum and analyse all tables, and write what is dirty to disk."""
+    """Vacuum and analyse all tables, and write all dirty pages to disk."""
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute("vacuum analyze")
         connection.execute("checkpoint")
@@ -322,7 +322,7 @@ def vacuum_analyze(uri: str) -> None:
 
 @dataclass(frozen=True)
 class Imports:
-    """Seconds of an import of few and of many records, each without the start of the program."""
+    """The seconds of an import of few and of many records, without the start of the program."""
 
     records: int
     few: float
@@ -331,7 +331,7 @@ class Imports:
 
     @property
     def ratio(self) -> float:
-        """How many times as long the larger file takes."""
+        """The time of the larger file divided by that of the smaller one."""
         return self.many / self.few
 
 
