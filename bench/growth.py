@@ -53,7 +53,7 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured: rows of the large profile, rows without statistics, rounds, calls."""
+    """Numbers: rows of the large profile, rows without statistics, rounds, calls."""
 
     events: int = 2_000_000
     unanalysed: int = 100_000
@@ -307,14 +307,14 @@ def measure_reads(
 
 
 def switch_autovacuum_off(uri: str) -> None:
-    """Keep the statistics of all tables as they are."""
+    """Switch autovacuum off, so that the statistics of the tables do not change."""
     with psycopg.connect(uri, autocommit=True) as connection:
         for table in TABLES:
             connection.execute(f"alter table app.{table} set (autovacuum_enabled = false)")
 
 
 def vacuum_analyze(uri: str) -> None:
-    """Vacuum and analyse all tables, and write what is dirty to disk."""
+    """Vacuum and analyse all tables, and write all dirty pages to disk."""
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute("vacuum analyze")
         connection.execute("checkpoint")

@@ -1,10 +1,10 @@
 """Measure sessionbase: next to the same work on baseline tables, and next to a large profile.
 
-Usage: bench/run [--quick] [--only PART]. Everything runs on throwaway embedded stacks. What is
-compared is measured in alternating rounds of one run, and a ratio is the median of the ratios of
-the rounds: other work on the machine then affects both sides in the same way. The exit code is 1 if
-the part `growth` finds that a write or an import costs more next to a large profile; the other
-parts only print numbers.
+Usage: bench/run [--quick] [--only PART]. Everything runs on throwaway embedded stacks. The two
+sides of a comparison are measured in alternating rounds of one run, and a ratio is the median of
+the ratios of the rounds: other work on the machine then affects both sides in the same way. The
+exit code is 1 if the part `growth` finds that a write or an import costs more next to a large
+profile; the other parts only print numbers.
 """
 
 import argparse
@@ -41,7 +41,7 @@ console = Console(width=140)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """The numbers of rounds, requests and rows."""
 
     rounds: int
     per_round: int

@@ -72,7 +72,7 @@ begin
     9223372036854775807 - verify_hookify_chain.max_decisions
   ) + verify_hookify_chain.max_decisions - 1;
 
-  -- The link into the range: row_hash of the decision before it.
+  -- row_hash of the decision before the range.
   if verify_hookify_chain.from_position > 1 then
     select decision.row_hash into before_range
     from app.hookify_decisions as decision
@@ -174,5 +174,5 @@ end
 $$;
 comment on function app.verify_hookify_chain(text, bigint, bigint) is
 'Verify at most max_decisions decisions of one profile, from a position on. valid is null if no error
-was found but the chain goes on at next_position.';
+was found and the chain continues at next_position.';
 grant execute on function app.verify_hookify_chain(text, bigint, bigint) to authenticated, auditor;

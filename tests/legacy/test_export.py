@@ -262,7 +262,7 @@ def test_a_file_that_exists_is_refused_and_stays_until_forced(
     refused = command(stack, "--profile", profile, "--output", file)
     assert refused.returncode == 1
     assert refused.stderr == (
-        f"Error: {file} exists, and stays as it is (--force replaces it, or name another)\n"
+        f"Error: {file} exists, and was not changed (--force replaces it, or name another)\n"
     )
     assert file.read_text() == "precious"
     forced = command(stack, "--profile", profile, "--output", file, "--force", "--json")

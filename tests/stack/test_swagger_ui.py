@@ -56,7 +56,7 @@ def test_a_person_authorizes_reads_what_there_is_and_makes_calls_that_count(
     assert saw["added"]["status"] == "201"
     assert saw["listed"]["status"] == "200"
     assert '"text": "typed in Swagger UI"' in saw["listed"]["answer"]
-    assert "How many rows to give at most." in saw["listed"]["described"]
+    assert "The maximum number of rows to return." in saw["listed"]["described"]
     assert saw["called"]["status"] == "200"
     assert '"unfinished_tool_events": []' in saw["called"]["answer"]
 

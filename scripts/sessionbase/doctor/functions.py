@@ -1,6 +1,6 @@
 """The functions of schemas app and api as the shipped SQL files create them.
 
-Each is described by what pg_proc would say of it, so that sql/doctor can compare the two as text.
+Each is described as in pg_proc, so that sql/doctor can compare the two as text.
 """
 
 import re
@@ -51,7 +51,7 @@ class ShippedFunction:
 
     @property
     def remediation(self) -> str:
-        """How to bring the function in a database to what the file says."""
+        """How to replace the function in a database by the one in the file."""
         first = f"{command()} migrate; it skips a file that is unchanged since it was applied. "
         if self.file.label.startswith("migrations/"):
             again = re.sub(
@@ -171,7 +171,7 @@ def _statements(folder: Path) -> Iterator[tuple[SqlFile, Statement]]:
 def read_functions(folder: Path) -> list[ShippedFunction]:
     """Return the functions of schemas app and api that the SQL folder creates.
 
-    Where several files create one, the last one counts: migrations, then app/, then api/. Raises
+    If several files create one, the last one counts: migrations, then app/, then api/. Raises
     SessionbaseError for a file that can't be parsed, or a body that is not a string.
     """
     found: dict[tuple[str, tuple[str, ...]], ShippedFunction] = {}

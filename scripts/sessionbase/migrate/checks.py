@@ -1,4 +1,4 @@
-"""What the files of the SQL folder may contain; checked before anything runs."""
+"""Check what the files of the SQL folder contain, before anything runs."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class Routine:
     schema: str
     name: str
     inputs: tuple[str, ...] | None
-    """The types of its input parameters, as SQL; None where the statement gives only the name."""
+    """The types of its input parameters, as SQL; None if the statement has only the name."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _type(tree: ast.TypeName) -> str:
 
 
 def _split_name(names: Iterable[ast.String] | None) -> tuple[str, str] | None:
-    """Return schema and name; None where the schema is missing."""
+    """Return schema and name; None if the schema is missing."""
     parts = [str(part.sval) for part in names or ()]
     return (parts[0], parts[1]) if len(parts) == 2 else None
 
@@ -94,7 +94,7 @@ def _named(item: ast.Node | None) -> Routine | None:
 def annotated_routines(tree: ast.Node) -> list[Routine] | None:
     """Return the functions that COMMENT ON, GRANT or REVOKE names.
 
-    None where the statement is another one, or is about anything but functions with their schema.
+    None for another statement, or if it names anything but functions with their schema.
     """
     if isinstance(tree, ast.CommentStmt) and tree.objtype in ROUTINE_TYPES:
         objects: tuple[ast.Node | None, ...] = (tree.object,)
@@ -143,9 +143,9 @@ def check_migration(file: SqlFile) -> list[Statement]:
 
 
 def _created_in(tree: ast.Node, schema: str) -> bool:
-    """Tell whether a statement is `create or replace` of something that `schema` may have.
+    """Return whether a statement is `create or replace` of an object that `schema` may contain.
 
-    That is a function; in api also a view, or a trigger of a view.
+    That is a function or procedure; in api also a view, or a trigger of a view.
     """
     if not isinstance(tree, ast.CreateFunctionStmt | ast.ViewStmt | ast.CreateTrigStmt):
         return False
