@@ -188,7 +188,7 @@ def test_a_valid_chain_is_verified(stack: Stack, chain: str) -> None:
         ),
     ],
 )
-def test_a_changed_chain_is_one_line_and_exit_code_1(
+def test_a_changed_chain_is_reported_in_one_line_with_exit_code_1(
     stack: Stack,
     db: Database,
     chain: str,
@@ -206,7 +206,7 @@ def test_a_changed_chain_is_one_line_and_exit_code_1(
     assert ", problems: 1, " in summary
 
 
-def test_an_id_with_control_characters_stays_in_its_line(
+def test_control_characters_of_an_id_are_not_printed(
     stack: Stack, db: Database, profile: str
 ) -> None:
     record(db, profile, "\x1b[2J\nprofile x: all valid")
@@ -220,7 +220,7 @@ def test_an_id_with_control_characters_stays_in_its_line(
     assert "\x1b" not in done.stdout
 
 
-def test_all_chains_are_verified_without_a_profile(own_uri: str, own_db: Database) -> None:
+def test_every_chain_is_verified_if_no_profile_is_given(own_uri: str, own_db: Database) -> None:
     record(own_db, "p-3", "one")
     tamper(
         own_db,
@@ -272,7 +272,7 @@ def test_a_chain_is_verified_in_ranges(
     assert (problem.position, problem.id) == (4, "four")
 
 
-def test_decisions_recorded_meanwhile_do_not_disturb(
+def test_decisions_recorded_during_a_verification_cause_no_problem(
     stack: Stack, db: Database, chain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chains, "RANGE", 1)
@@ -283,7 +283,7 @@ def test_decisions_recorded_meanwhile_do_not_disturb(
     assert chains.verify_chains(stack.db_uri, chain).decisions == 6
 
 
-def test_a_terminal_gets_a_progress_bar(stack: Stack, chain: str) -> None:
+def test_a_progress_bar_is_shown_on_a_terminal(stack: Stack, chain: str) -> None:
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "sessionbase", "audit", "verify", "--profile", chain]
     done = subprocess.run(
@@ -304,7 +304,7 @@ def test_a_terminal_gets_a_progress_bar(stack: Stack, chain: str) -> None:
 # With a checkpoint.
 
 
-def test_chains_that_only_grew_fit_the_checkpoint(
+def test_chains_with_added_decisions_match_the_checkpoint(
     own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
 ) -> None:
     record(own_db, "p-1", "four")
@@ -321,7 +321,7 @@ def test_chains_that_only_grew_fit_the_checkpoint(
     assert done.stdout.startswith(f"compared with {checkpoint}: chains: 2, database: try_")
 
 
-def test_a_deleted_chain_is_found_by_the_checkpoint(
+def test_a_deleted_chain_is_detected_with_the_checkpoint(
     own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
 ) -> None:
     delete_chain(own_db, "p-2")
@@ -333,7 +333,7 @@ def test_a_deleted_chain_is_found_by_the_checkpoint(
     assert problems(compare(own_uri, checkpoint, key_file, "--profile", "p-1")) == []
 
 
-def test_a_chain_cut_off_with_its_head_is_found_by_the_checkpoint(
+def test_a_shortened_chain_with_a_new_head_is_detected_with_the_checkpoint(
     own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
 ) -> None:
     tamper(
@@ -354,7 +354,7 @@ def test_a_chain_cut_off_with_its_head_is_found_by_the_checkpoint(
 
 
 @pytest.mark.parametrize("added", [[], ["four", "five"]])
-def test_a_chain_rewritten_from_the_start_is_found_by_the_checkpoint(
+def test_a_chain_rewritten_from_the_start_is_detected_with_the_checkpoint(
     own_uri: str, own_db: Database, checkpoint: Path, key_file: Path, added: list[str]
 ) -> None:
     tamper(
@@ -376,7 +376,7 @@ def test_a_chain_rewritten_from_the_start_is_found_by_the_checkpoint(
     ]
 
 
-def test_a_checkpoint_has_the_rows_of_a_chain_without_a_head_and_warns(
+def test_a_checkpoint_includes_a_chain_without_a_head_and_warns(
     own_uri: str, own_db: Database, key_file: Path, tmp_path: Path
 ) -> None:
     tamper(own_db, "delete from app.hookify_chains where profile_id = %(profile)s", profile="p-2")
@@ -398,7 +398,7 @@ def test_a_checkpoint_is_json_lines(checkpoint: Path) -> None:
     assert len(signature["hmac_sha256"]) == 64
 
 
-def test_a_checkpoint_and_a_key_replace_no_file(
+def test_an_existing_file_is_not_replaced_by_a_checkpoint_or_a_key(
     own_uri: str, checkpoint: Path, key_file: Path
 ) -> None:
     for path, command in (
@@ -412,7 +412,7 @@ def test_a_checkpoint_and_a_key_replace_no_file(
         assert path.read_bytes() == before
 
 
-def test_a_checkpoint_that_fails_leaves_no_file(key_file: Path, tmp_path: Path) -> None:
+def test_a_failed_checkpoint_leaves_no_file(key_file: Path, tmp_path: Path) -> None:
     done = sessionbase(
         *("audit", "checkpoint", tmp_path / "new.jsonl", "--key-file", key_file),
         *("--db-uri", "postgresql://nobody@127.0.0.1:1/nowhere"),
@@ -435,7 +435,7 @@ def small_checkpoint(tmp_path: Path, key_file: Path) -> Path:
     return path
 
 
-def test_every_changed_byte_of_a_checkpoint_is_noticed(
+def test_every_changed_byte_of_a_checkpoint_is_detected(
     small_checkpoint: Path, key_file: Path
 ) -> None:
     content = small_checkpoint.read_bytes()
@@ -449,7 +449,9 @@ def test_every_changed_byte_of_a_checkpoint_is_noticed(
                     read_checkpoint(small_checkpoint, read_key(key_file))
 
 
-def test_every_cut_of_a_checkpoint_is_noticed(small_checkpoint: Path, key_file: Path) -> None:
+def test_a_checkpoint_truncated_at_any_byte_is_refused(
+    small_checkpoint: Path, key_file: Path
+) -> None:
     content = small_checkpoint.read_bytes()
     for length in range(len(content)):
         small_checkpoint.write_bytes(content[:length])
@@ -461,7 +463,7 @@ def lines_of(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True)
 
 
-def test_what_is_wrong_with_a_checkpoint_is_said(
+def test_the_error_names_what_is_wrong_with_a_checkpoint(
     small_checkpoint: Path, key_file: Path, tmp_path: Path
 ) -> None:
     lines = lines_of(small_checkpoint)
@@ -520,7 +522,7 @@ def test_a_key_that_is_too_short_or_missing_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--checkpoint", "--key-file"])
-def test_checkpoint_and_key_are_given_together(option: str) -> None:
+def test_checkpoint_and_key_file_must_be_given_together(option: str) -> None:
     done = sessionbase("audit", "verify", option, "x")
     assert done.returncode == 2
     assert "--checkpoint and --key-file must be given together" in done.stderr

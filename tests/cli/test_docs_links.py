@@ -42,7 +42,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT_DIR)))
-def test_every_link_of_the_page_leads_somewhere(page: Path) -> None:
+def test_every_relative_link_of_the_page_has_a_target(page: Path) -> None:
     broken = []
     for link in links(page):
         path, _, anchor = unquote(link).partition("#")

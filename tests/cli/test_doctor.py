@@ -599,7 +599,7 @@ def matching(case: Case, conn: Database) -> list[Finding]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_the_doctor_finds_what_was_broken_and_says_how_to_correct_it(
+def test_a_broken_object_is_found_and_the_remediation_repairs_it(
     case: Case, doomed: Database
 ) -> None:
     if doomed.info.server_version // 10000 not in case.versions:
@@ -617,7 +617,7 @@ def test_the_doctor_finds_what_was_broken_and_says_how_to_correct_it(
         assert matching(case, doomed) == []
 
 
-def test_every_lint_and_every_level_of_it_is_triggered_by_a_case() -> None:
+def test_every_level_of_every_lint_has_a_case() -> None:
     reported = {(lint.name, level) for lint in read_lints() for level in lint.levels}
     assert reported == {(case.lint, case.level) for case in CASES}
 
@@ -673,7 +673,7 @@ def test_each_property_of_a_function_is_compared_with_the_shipped_file(
     assert found[0].what.endswith(f" in: {difference}")
 
 
-def test_the_commands_that_restore_a_function_do_so(own_database: str) -> None:
+def test_the_printed_commands_restore_a_function(own_database: str) -> None:
     with psycopg.connect(own_database, autocommit=True) as conn:
         conn.execute("alter function api.toggle_todo(uuid) stable")
         conn.execute("alter function app.hookify_decision_hash(app.hookify_decisions) volatile")
@@ -700,7 +700,7 @@ def sql_folder(path: Path, **migrations: str) -> Path:
 FUNCTION = "create or replace function app.f({}) returns text language sql as $${}$$;"
 
 
-def test_a_function_of_a_migration_is_compared_with_its_file_in_app_where_there_is_one(
+def test_a_function_of_a_migration_is_compared_with_its_file_in_app_if_there_is_one(
     tmp_path: Path,
 ) -> None:
     folder = sql_folder(tmp_path, first=FUNCTION.format("a text", "select 1"))
@@ -711,7 +711,7 @@ def test_a_function_of_a_migration_is_compared_with_its_file_in_app_where_there_
     assert function.file.label == "app/10_f.sql"
 
 
-def test_of_several_statements_for_one_function_the_last_one_counts(tmp_path: Path) -> None:
+def test_the_last_of_several_statements_for_a_function_is_compared(tmp_path: Path) -> None:
     folder = sql_folder(
         tmp_path,
         first=FUNCTION.format("a text", "select 1") + FUNCTION.format("a jsonb", "select 2"),
@@ -768,7 +768,7 @@ def test_a_function_in_the_authority_list_that_no_file_creates_is_refused() -> N
         expand(authority, names)
 
 
-def test_policies_whose_identity_is_in_a_subselect_are_left_alone(doomed: Database) -> None:
+def test_a_policy_with_the_profile_in_a_subselect_is_not_reported(doomed: Database) -> None:
     doomed.execute(
         "alter policy select_own on app.todos using (profile_id = (select (current_setting("
         "'request.jwt.claims', true)::json ->> 'sub')) and (completed or text <> 'x (y)'))"
@@ -776,12 +776,12 @@ def test_policies_whose_identity_is_in_a_subselect_are_left_alone(doomed: Databa
     assert [f for f in run(doomed).findings if f.lint == "policy_per_row"] == []
 
 
-def test_members_of_an_extension_in_public_are_left_alone(doomed: Database) -> None:
+def test_objects_of_an_extension_in_public_are_not_reported(doomed: Database) -> None:
     doomed.execute("create extension citext schema public")
     assert run(doomed).findings == []
 
 
-def test_the_stack_that_is_served_is_clean(stack: Any) -> None:
+def test_a_running_stack_has_no_findings(stack: Any) -> None:
     answer = CliRunner().invoke(app, ["doctor", "--db-uri", stack.db_uri, "--json"])
     report = json.loads(answer.stdout)
     assert report["findings"] == []
@@ -803,7 +803,7 @@ def stranger(own_database: str) -> Iterator[str]:
         conn.execute(sql.SQL("drop role {}").format(role))
 
 
-def test_a_login_without_any_right_can_run_it(stranger: str) -> None:
+def test_a_login_without_rights_can_run_doctor(stranger: str) -> None:
     answer = CliRunner().invoke(app, ["doctor", "--db-uri", stranger])
     assert answer.exit_code == 0, answer.output
     assert f"{len(read_lints())} lints run: 0 errors, 0 warnings." in answer.stdout

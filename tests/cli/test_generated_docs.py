@@ -35,7 +35,7 @@ def test_a_generated_document_is_current(name: str, live: Live) -> None:
         )
 
 
-def test_a_document_is_the_same_whenever_it_is_made(live: Live) -> None:
+def test_the_documents_are_generated_reproducibly(live: Live) -> None:
     assert tables.generate(live) == tables.generate(live)
     assert states.generate(live) == states.generate(live)
     assert api_reference.generate(live) == api_reference.generate(live)
@@ -56,7 +56,7 @@ def described(openapi: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_openapi_lists_nothing_without_a_description(role: Role, live: Live) -> None:
+def test_everything_that_openapi_lists_has_a_description(role: Role, live: Live) -> None:
     told = dict(described(live.openapi(role)))
     assert len(told) > 20
     assert [name for name, text in told.items() if not text] == []
@@ -72,9 +72,7 @@ def test_every_parameter_of_every_function_has_a_description(live: Live) -> None
     assert [(name, p.name) for name, p in parameters if not p.description] == []
 
 
-def test_a_comment_on_a_parameter_that_is_not_there_is_refused(
-    live: Live, empty_database: str
-) -> None:
+def test_a_comment_on_an_unknown_parameter_is_refused(live: Live, empty_database: str) -> None:
     with psycopg.connect(empty_database) as connection:
         connection.execute("create schema api")
         connection.execute("create function api.f(a text) returns text return a")
@@ -92,7 +90,7 @@ def test_the_reference_names_every_endpoint_of_every_role(live: Live) -> None:
     assert "`DELETE /todos`" not in page, "nobody may: there is delete_todo"
 
 
-def test_the_picture_of_the_tables_names_every_column_and_key(live: Live) -> None:
+def test_the_diagram_of_the_tables_shows_every_column_and_foreign_key(live: Live) -> None:
     picture = tables.generate(live)["docs/img/tables.svg"]
     texts = {element.text for element in ElementTree.fromstring(picture).iter() if element.text}
     found = tables.read_tables(live)
@@ -102,7 +100,7 @@ def test_the_picture_of_the_tables_names_every_column_and_key(live: Live) -> Non
     assert picture.count('class="edge"') == sum(len(table.references) for table in found) > 0
 
 
-def test_foreign_keys_run_straight_between_neighbours_so_that_none_cross(live: Live) -> None:
+def test_the_lines_of_foreign_keys_in_the_diagram_do_not_cross(live: Live) -> None:
     found = tables.stacks(tables.read_tables(live))
     neighbours = {(below.name, above.name) for stack in found for above, below in pairwise(stack)}
     keys = {(t.name, parent) for stack in found for t in stack for parent in t.references}
@@ -126,6 +124,6 @@ def test_the_state_machines_are_those_that_the_guards_enforce(live: Live) -> Non
     }
 
 
-def test_what_graphviz_finds_wrong_is_told() -> None:
+def test_an_error_of_graphviz_is_raised_with_its_message() -> None:
     with pytest.raises(SessionbaseError, match="syntax error"):
         graphviz.to_svg("digraph {", "dot")

@@ -146,7 +146,7 @@ def lint(conn: psycopg.Connection[Any]) -> list[Row]:
     return read_status(conn).findings
 
 
-def test_it_is_off_by_default(uri: str) -> None:
+def test_replication_is_off_by_default(uri: str) -> None:
     found = status(uri)
     assert [table["name"] for table in found["tables"]] == TABLES
     assert not any(
@@ -159,7 +159,7 @@ def test_it_is_off_by_default(uri: str) -> None:
     assert (found["slots"], found["findings"]) == ([], [])
 
 
-def test_enable_names_what_it_did_and_a_repetition_changes_nothing(uri: str) -> None:
+def test_enable_prints_its_changes_and_a_second_call_changes_nothing(uri: str) -> None:
     first = replication("enable", "app.todos", "tool_events", uri=uri)
     assert first.returncode == 0, first.stderr
     assert "app.todos: on\napp.tool_events: on\n" in first.stdout
@@ -174,7 +174,7 @@ def test_enable_names_what_it_did_and_a_repetition_changes_nothing(uri: str) -> 
     assert enabled(uri) == ["todos", "tool_events"]
 
 
-def test_disable_undoes_it_and_the_last_table_takes_replication_away(
+def test_disable_reverts_enable_and_the_last_table_revokes_replication(
     uri: str, conn: psycopg.Connection[Any]
 ) -> None:
     replication("enable", "todos", "tool_events", uri=uri)
@@ -196,7 +196,7 @@ def test_disable_undoes_it_and_the_last_table_takes_replication_away(
 
 @pytest.mark.parametrize("command", ["enable", "disable"])
 @pytest.mark.parametrize("table", ["hookify_decisions", "nothing", "ops.migrations"])
-def test_a_table_that_may_not_be_published_is_refused_with_those_that_may(
+def test_a_table_that_cannot_be_published_is_refused_with_a_list_of_those_that_can(
     uri: str, command: str, table: str
 ) -> None:
     done = replication(command, "todos", table, uri=uri)
@@ -228,7 +228,7 @@ def test_another_wal_level_is_refused_before_anything_changes(data_dir: Path) ->
     assert status(uri) == before
 
 
-def test_a_login_that_may_not_give_replication_gets_the_statement_for_a_dba(
+def test_a_login_that_cannot_grant_replication_gets_the_statement_for_a_dba(
     uri: str, conn: psycopg.Connection[Any]
 ) -> None:
     name, password = f"login_{uuid.uuid4().hex}", uuid.uuid4().hex
@@ -255,7 +255,7 @@ def test_a_login_that_may_not_give_replication_gets_the_statement_for_a_dba(
         conn.execute(f"drop role {name}")
 
 
-def test_a_consumer_sees_the_whole_old_row(
+def test_a_consumer_receives_the_whole_old_row(
     uri: str, conn: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     conn.execute("insert into app.todos (profile_id, text) values (%s, 'the old text')", [profile])
@@ -364,7 +364,7 @@ def _until_refused(uri: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["no such line"], False),
     ],
 )
-def test_doctor_warns_exactly_while_pg_hba_lets_the_role_do_more(
+def test_doctor_warns_if_pg_hba_allows_the_role_more_than_logical_replication(
     uri: str, conn: psycopg.Connection[Any], pg_hba: Path, lines: list[str], is_kept: bool
 ) -> None:
     conn.execute(f"alter role {REPLICATOR} replication".encode())
@@ -397,7 +397,7 @@ def test_doctor_warns_exactly_while_pg_hba_lets_the_role_do_more(
         ),
     ],
 )
-def test_doctor_finds_a_table_that_is_half_on_and_its_statement_repairs_it(
+def test_doctor_finds_a_partly_enabled_table_and_the_remediation_repairs_it(
     conn: psycopg.Connection[Any], breakage: str, level: str, what: str
 ) -> None:
     assert lint(conn) == []
@@ -409,7 +409,7 @@ def test_doctor_finds_a_table_that_is_half_on_and_its_statement_repairs_it(
     assert lint(conn) == []
 
 
-def test_a_database_name_that_means_more_in_pg_hba_is_quoted() -> None:
+def test_a_database_name_with_a_special_meaning_in_pg_hba_is_quoted() -> None:
     assert pg_hba_lines("replication")[0].split()[1] == '"replication"'
     assert pg_hba_lines('a "b"')[0].startswith('local  "a ""b"""')
     assert pg_hba_lines("plain")[0].split()[1] == "plain"

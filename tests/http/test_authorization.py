@@ -168,7 +168,7 @@ def in_order() -> list[Cell]:
     return sorted(cells(), key=lambda cell: (cell.caller is Caller.own, cell.reads is False))
 
 
-def test_the_matrix_names_every_endpoint_there_is_and_no_other(
+def test_the_authority_list_has_exactly_the_existing_endpoints(
     send: Send, db: psycopg.Connection[Any], token_for: TokenFor, profile: str
 ) -> None:
     described: set[str] = set()
@@ -196,7 +196,7 @@ def test_the_matrix_names_every_endpoint_there_is_and_no_other(
     assert set(ENDPOINTS) - endpoints == set(), f"they do not exist: remove them from {FILE_NAME}"
 
 
-def test_every_call_gets_the_status_of_the_rule_and_nobody_reaches_the_rows_of_the_owner(
+def test_every_call_has_the_expected_status_and_shows_no_row_of_another_profile(
     owner: tuple[Rows, str], send: Send, db: psycopg.Connection[Any], token_for: TokenFor
 ) -> None:
     rows, text = owner
@@ -250,7 +250,7 @@ def made_equal(answer: httpx.Response, rows: Rows, profile: str) -> tuple[int, A
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
-def test_to_another_profile_the_ids_of_the_owner_are_like_ids_that_nobody_has(
+def test_ids_of_another_profile_have_the_same_answers_as_unknown_ids(
     path: str, owner: tuple[Rows, str], send: Send, token_for: TokenFor
 ) -> None:
     rows, _ = owner
@@ -278,7 +278,7 @@ def without_differences(rows: list[Any], ids: Rows) -> list[str]:
     return sorted(json.dumps(row) for row in json.loads(text))
 
 
-def test_another_profile_can_use_the_ids_that_the_owner_uses(
+def test_two_profiles_can_store_rows_with_the_same_ids(
     owner: tuple[Rows, str], send: Send, token_for: TokenFor, db: psycopg.Connection[Any]
 ) -> None:
     rows, text = owner

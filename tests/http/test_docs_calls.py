@@ -57,7 +57,7 @@ def test_the_pages_with_calls_are_found() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_call_of_the_page_works_when_pasted(
+def test_every_shell_call_of_the_page_works(
     page: Path, stack: Stack, token_for: TokenFor, profile: str, tmp_path: Path
 ) -> None:
     script = calls_of(page)

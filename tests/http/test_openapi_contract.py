@@ -30,7 +30,9 @@ def description(client: httpx.Client) -> dict[str, Any]:
     return told
 
 
-def test_the_description_lists_the_endpoints_and_no_other(description: dict[str, Any]) -> None:
+def test_the_description_lists_the_endpoints_of_the_authority_list(
+    description: dict[str, Any],
+) -> None:
     assert set(description["paths"]) == PATHS, "list each endpoint in sql/authority.json"
     assert set(description["definitions"]) == TABLES, "list each view in sql/authority.json"
 
@@ -44,7 +46,7 @@ def test_every_endpoint_and_column_is_described(description: dict[str, Any]) -> 
             assert told.get("description"), f"{table}.{column}"
 
 
-def test_a_guest_is_told_of_no_table(guest: httpx.Client) -> None:
+def test_the_description_for_a_guest_lists_no_endpoint(guest: httpx.Client) -> None:
     assert set(guest.get("/").json()["paths"]) == {"/"}
 
 
@@ -90,14 +92,14 @@ def sending(stack: Stack, token_for: TokenFor, profile: str) -> Iterator[dict[st
 
 
 @pytest.mark.parametrize("path", sorted(PATHS))
-def test_what_keeps_to_the_description_is_no_error_of_the_server(
+def test_a_request_that_matches_the_description_causes_no_server_error(
     path: str, description: dict[str, Any], sending: dict[str, Any]
 ) -> None:
     assert call(path, GenerationMode.POSITIVE, description, **sending)
 
 
 @pytest.mark.parametrize("path", sorted(path for path in PATHS if path.startswith("/rpc/")))
-def test_what_a_function_does_not_expect_is_no_error_of_the_server(
+def test_a_call_that_violates_the_description_causes_no_server_error(
     path: str, description: dict[str, Any], sending: dict[str, Any]
 ) -> None:
     assert call(path, GenerationMode.NEGATIVE, description, **sending)

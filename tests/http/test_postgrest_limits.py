@@ -37,7 +37,7 @@ def test_a_query_plan_is_not_served(client: httpx.Client, path: str, suffix: str
 
 
 @pytest.mark.parametrize("headers", HIDDEN_COUNTS, ids=["planned", "estimated"])
-def test_a_write_or_a_call_gives_no_estimate(
+def test_a_write_or_a_call_returns_no_estimated_count(
     client: httpx.Client, headers: list[tuple[str, str]]
 ) -> None:
     todo = new_todo(client)

@@ -16,7 +16,9 @@ WANTED = {
 }
 
 
-def test_a_client_s_queries_run_with_the_settings_of_its_role(data_dir: Path, profile: str) -> None:
+def test_queries_of_a_client_run_with_the_settings_of_its_role(
+    data_dir: Path, profile: str
+) -> None:
     bring_up(data_dir)
     stack = Stack.of(data_dir)
     with psycopg.connect(stack.db_uri) as connection:

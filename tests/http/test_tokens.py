@@ -62,7 +62,7 @@ def unharmed(client: httpx.Client) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_token_of_yesterday_is_refused(
+def test_an_expired_token_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
     token = token_for(profile, exp=int(time.time()) - 86400)
@@ -70,7 +70,7 @@ def test_a_token_of_yesterday_is_refused(
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_token_of_tomorrow_is_refused(
+def test_a_token_that_is_not_valid_yet_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
     token = token_for(profile, nbf=int(time.time()) + 86400)
@@ -91,7 +91,7 @@ def test_an_unsigned_token_is_refused(guest: httpx.Client, profile: str) -> None
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_another_profile_s_token_cannot_be_rewritten(
+def test_a_token_with_changed_claims_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
     token = with_payload(token_for("somebody-else"), make_claims(profile))
@@ -100,7 +100,7 @@ def test_another_profile_s_token_cannot_be_rewritten(
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("token", ["x", "a.b", "a.b.c", "..", "e30.e30.e30", "ü.ü.ü"])
-def test_what_is_no_token_is_refused(guest: httpx.Client, token: str) -> None:
+def test_a_malformed_token_is_refused(guest: httpx.Client, token: str) -> None:
     raw = token.encode()
     for method, path, body in REQUESTS:
         answer = guest.request(
@@ -112,7 +112,7 @@ def test_what_is_no_token_is_refused(guest: httpx.Client, token: str) -> None:
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("subject", [None, ""])
-def test_a_token_without_a_profile_is_refused(
+def test_a_token_without_a_sub_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str, subject: str | None
 ) -> None:
     for role in ("authenticated", "auditor"):
@@ -121,7 +121,7 @@ def test_a_token_without_a_profile_is_refused(
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("subject", [["{profile}"], {"id": "{profile}"}, True, 7, 1.5])
-def test_a_subject_that_is_no_text_is_refused(
+def test_a_sub_that_is_not_a_string_is_refused(
     guest: httpx.Client, stack: Stack, profile: str, subject: Any
 ) -> None:
     claims = json.dumps({**make_claims(profile), "sub": subject}).replace("{profile}", profile)
@@ -134,7 +134,7 @@ def test_a_subject_that_is_no_text_is_refused(
     "role",
     ["postgres", "sessionbase_owner", "sessionbase_replicator", "pg_read_all_data", "nobody"],
 )
-def test_a_role_that_is_no_client_s_is_refused(
+def test_a_role_that_is_not_for_clients_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str, role: str
 ) -> None:
     found = refusals(guest, token_for(profile, role))
@@ -142,7 +142,7 @@ def test_a_role_that_is_no_client_s_is_refused(
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_the_login_of_postgrest_has_no_rights_of_its_own(
+def test_a_token_with_the_role_authenticator_has_no_rights(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
     found = refusals(guest, token_for(profile, "authenticator"))
@@ -150,7 +150,7 @@ def test_the_login_of_postgrest_has_no_rights_of_its_own(
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_token_without_a_role_or_with_a_guest_s_is_a_guest(
+def test_a_token_without_a_role_or_with_the_role_anon_is_a_guest(
     guest: httpx.Client, token_for: TokenFor, stack: Stack, profile: str
 ) -> None:
     claims = make_claims(profile)
@@ -162,7 +162,7 @@ def test_a_token_without_a_role_or_with_a_guest_s_is_a_guest(
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_the_auditor_reads_logs_and_decisions_and_nothing_else(
+def test_an_auditor_can_read_logs_and_decisions_only(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     decision = client.post(
@@ -198,7 +198,7 @@ def test_the_auditor_reads_logs_and_decisions_and_nothing_else(
     assert auditor.get("/hookify_decisions", params=mine).json() == [decision]
 
 
-def test_a_good_token_works(guest: httpx.Client, token_for: TokenFor, profile: str) -> None:
+def test_a_valid_token_is_accepted(guest: httpx.Client, token_for: TokenFor, profile: str) -> None:
     headers = {"Authorization": f"Bearer {token_for(profile)}"}
     for method, path, body in REQUESTS[2:7]:
         answer = guest.request(method, path, json=body, headers=headers)

@@ -284,7 +284,7 @@ def arguments_of(outcome: Outcome) -> tuple[str | None, ...]:
     )
 
 
-def test_any_sequence_of_calls_leaves_what_the_model_says(
+def test_any_sequence_of_calls_has_the_results_of_the_model(
     db: psycopg.Connection[Any], profile: str
 ) -> None:
     runs = iter(range(1_000_000))

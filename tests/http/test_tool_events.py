@@ -64,7 +64,7 @@ def listed(client: httpx.Client, session: str = "s1") -> list[dict[str, Any]]:
 # ---- Recording
 
 
-def test_a_recorded_event_is_answered_whole_with_what_the_database_adds(
+def test_a_recorded_event_is_returned_with_the_generated_columns(
     client: httpx.Client,
 ) -> None:
     made = recorded(client)
@@ -84,7 +84,7 @@ def test_a_recorded_event_is_answered_whole_with_what_the_database_adds(
     assert log_of(client, made["id"]) == [(None, "executing")]
 
 
-def test_everything_given_is_kept_as_given(client: httpx.Client) -> None:
+def test_every_value_is_stored_unchanged(client: httpx.Client) -> None:
     given = {
         "id": "tool_1",
         "session_id": "s & 'q' \"d\" ü 🙂",
@@ -100,9 +100,7 @@ def test_everything_given_is_kept_as_given(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, 0, -1.5, "", "text", [], [[None]], {}, {"a": None}])
-def test_arguments_and_results_of_any_json_make_the_round_trip(
-    client: httpx.Client, value: Any
-) -> None:
+def test_arguments_and_results_can_be_any_json(client: httpx.Client, value: Any) -> None:
     made = recorded(client, arguments=value)
     assert made["arguments"] == value
     # A repeat with the same value is the same event: null is a value like any other.
@@ -112,7 +110,7 @@ def test_arguments_and_results_of_any_json_make_the_round_trip(
     assert (row["arguments"], row["result"]) == (value, value)
 
 
-def test_a_session_is_listed_oldest_first(
+def test_the_events_of_a_session_are_listed_oldest_first(
     client: httpx.Client, db: psycopg.Connection[Any]
 ) -> None:
     made = [recorded(client, id=f"tool_{name}")["id"] for name in ("c", "a", "b")]
@@ -130,7 +128,7 @@ def test_a_session_is_listed_oldest_first(
     assert [row["id"] for row in together] == sorted(row["id"] for row in together)
 
 
-def test_repeating_a_record_gives_the_stored_event(client: httpx.Client) -> None:
+def test_a_repeated_record_returns_the_stored_event(client: httpx.Client) -> None:
     made = recorded(client, id="tool_1", context_events=LOOKED_AT)
     assert recorded(client, id="tool_1", context_events=LOOKED_AT) == made
     # The same object with its keys in another order is the same content.
@@ -140,7 +138,7 @@ def test_repeating_a_record_gives_the_stored_event(client: httpx.Client) -> None
     assert len(listed(client)) == 2
 
 
-def test_a_late_repeat_of_the_record_does_not_set_a_finished_event_back(
+def test_a_repeated_record_does_not_change_a_finished_event(
     client: httpx.Client,
 ) -> None:
     recorded(client, id="tool_1")
@@ -161,7 +159,7 @@ def test_a_late_repeat_of_the_record_does_not_set_a_finished_event_back(
         ("context_events", LOOKED_AT),
     ],
 )
-def test_other_content_under_a_taken_id_is_refused_and_named(
+def test_a_stored_id_with_other_content_is_refused_with_the_differing_field(
     client: httpx.Client, name: str, value: Any
 ) -> None:
     made = recorded(client, id="tool_1")
@@ -190,7 +188,7 @@ def test_other_content_under_a_taken_id_is_refused_and_named(
         (["executing", "failed"], {"error": "it broke", "result": {"partly": True}}),
     ],
 )
-def test_every_legal_path_is_walked_logged_and_timed(
+def test_every_legal_sequence_of_statuses_is_logged_and_timed(
     client: httpx.Client, profile: str, path: list[str], outcome: dict[str, Any] | None
 ) -> None:
     row = recorded(client, id="tool_1", status=path[0])
@@ -213,7 +211,7 @@ def test_every_legal_path_is_walked_logged_and_timed(
     assert who == [{"profile_id": profile, "changed_by": profile}] * len(path)
 
 
-def test_the_second_completion_of_a_tool_run_changes_nothing(client: httpx.Client) -> None:
+def test_a_second_completion_changes_nothing(client: httpx.Client) -> None:
     """The app's own sequence: the tool's wrapper, by id, then the stream reader, by call id."""
     recorded(client, id="tool_1", tool_call_id="718460984")
     first = transition(
@@ -229,7 +227,7 @@ def test_the_second_completion_of_a_tool_run_changes_nothing(client: httpx.Clien
     assert log_of(client, "tool_1") == [(None, "executing"), ("executing", "succeeded")]
 
 
-def test_the_same_holds_when_the_stream_reader_comes_first(client: httpx.Client) -> None:
+def test_a_completion_by_id_after_one_by_call_id_changes_nothing(client: httpx.Client) -> None:
     recorded(client, id="tool_1", tool_call_id="call")
     first = transition_by_call(client, "call", "failed", error="first").json()
     again = transition(client, "tool_1", "failed", error="second", context_events=LOOKED_AT)
@@ -258,7 +256,7 @@ def test_a_finished_event_refuses_every_other_status(
     assert stored(client, "tool_1") == done
 
 
-def test_context_events_stay_when_an_update_carries_none(client: httpx.Client) -> None:
+def test_an_update_without_context_events_keeps_the_stored_ones(client: httpx.Client) -> None:
     recorded(client, id="tool_1", status="pending", context_events=LOOKED_AT)
     assert transition(client, "tool_1", "executing").json()["context_events"] == LOOKED_AT
     done = transition(client, "tool_1", "succeeded", context_events=None, result=1).json()
@@ -273,7 +271,7 @@ def test_context_events_of_an_update_replace_the_stored_ones(client: httpx.Clien
     assert done["context_events"] == []
 
 
-def test_an_unfinished_event_may_be_told_its_own_status_again(client: httpx.Client) -> None:
+def test_a_transition_to_the_same_unfinished_status_changes_nothing(client: httpx.Client) -> None:
     made = recorded(client, id="tool_1")
     again = transition(client, "tool_1", "executing")
     assert (again.status_code, again.json()) == (200, made)
@@ -292,7 +290,7 @@ def test_an_executing_event_cannot_go_back_to_pending(client: httpx.Client) -> N
     assert stored(client, "tool_1") == made
 
 
-def test_an_expected_status_that_is_not_the_stored_one_refuses(client: httpx.Client) -> None:
+def test_an_expected_status_that_is_not_the_stored_one_is_refused(client: httpx.Client) -> None:
     made = recorded(client, id="tool_1", tool_call_id="call")
     for answer in (
         transition(client, "tool_1", "succeeded", expected_status="pending"),
@@ -305,7 +303,7 @@ def test_an_expected_status_that_is_not_the_stored_one_refuses(client: httpx.Cli
     assert done.status_code == 200, done.text
 
 
-def test_a_retry_with_an_expected_status_gives_the_stored_event(client: httpx.Client) -> None:
+def test_a_retry_with_an_expected_status_returns_the_stored_event(client: httpx.Client) -> None:
     recorded(client, id="tool_1")
     done = transition(client, "tool_1", "succeeded", expected_status="executing").json()
     again = transition(client, "tool_1", "succeeded", expected_status="executing")
@@ -315,7 +313,7 @@ def test_a_retry_with_an_expected_status_gives_the_stored_event(client: httpx.Cl
 # ---- By call id
 
 
-def test_no_event_of_that_call_gives_an_empty_array(client: httpx.Client) -> None:
+def test_a_call_id_without_an_event_returns_an_empty_array(client: httpx.Client) -> None:
     recorded(client, tool_call_id="call")
     recorded(client)
     for answer in (
@@ -326,7 +324,7 @@ def test_no_event_of_that_call_gives_an_empty_array(client: httpx.Client) -> Non
     assert {row["status"] for row in listed(client)} == {"executing"}
 
 
-def test_the_newest_unfinished_event_of_a_call_is_taken_first_then_the_newest(
+def test_a_call_id_selects_the_newest_unfinished_event_and_then_the_newest(
     client: httpx.Client,
 ) -> None:
     for name in ("oldest", "middle", "newest"):
@@ -347,7 +345,7 @@ def test_the_newest_unfinished_event_of_a_call_is_taken_first_then_the_newest(
     assert [row["status"] for row in listed(client)] == ["succeeded", "succeeded", "failed"]
 
 
-def test_a_session_narrows_the_search_by_call_id(client: httpx.Client) -> None:
+def test_the_search_by_call_id_can_be_limited_to_a_session(client: httpx.Client) -> None:
     recorded(client, id="here", tool_call_id="call")
     recorded(client, id="newer", tool_call_id="call", session_id="s2")
     answer = transition_by_call(client, "call", "succeeded", session_id="s1").json()
@@ -355,7 +353,7 @@ def test_a_session_narrows_the_search_by_call_id(client: httpx.Client) -> None:
     assert stored(client, "newer")["status"] == "executing"
 
 
-def test_by_call_id_everything_else_is_as_by_id(client: httpx.Client) -> None:
+def test_a_transition_by_call_id_has_the_same_rules_as_by_id(client: httpx.Client) -> None:
     recorded(client, id="tool_1", tool_call_id="call", status="pending")
     moved = transition_by_call(client, "call", "executing", context_events=LOOKED_AT).json()
     assert moved[0]["context_events"] == LOOKED_AT
@@ -379,14 +377,14 @@ def test_by_call_id_everything_else_is_as_by_id(client: httpx.Client) -> None:
 # ---- What is refused
 
 
-def test_an_unknown_id_is_refused_in_the_words_of_the_app(client: httpx.Client) -> None:
+def test_an_unknown_id_is_refused_with_the_message_of_the_app(client: httpx.Client) -> None:
     details = refused(
         transition(client, "tool_x", "failed"), 404, "not_found", "Tool event tool_x not found"
     )
     assert details == {"id": "tool_x"}
 
 
-def test_a_line_break_in_an_id_stays_inside_the_body(client: httpx.Client) -> None:
+def test_a_line_break_in_an_id_adds_no_response_header(client: httpx.Client) -> None:
     name = "tool_x\r\nSet-Cookie: a=b"
     answer = transition(client, name, "failed")
     assert refused(answer, 404, "not_found", f"Tool event {name} not found") == {"id": name}
@@ -409,7 +407,7 @@ def test_an_event_is_recorded_as_pending_or_executing_only(
 
 @pytest.mark.parametrize("before", ["pending", "executing", "succeeded", "failed"])
 @pytest.mark.parametrize("status", ["done", "", "Succeeded", " succeeded"])
-def test_an_unknown_status_is_refused_whatever_the_event_s_own(
+def test_an_unknown_status_is_refused_for_every_stored_status(
     client: httpx.Client, before: str, status: str
 ) -> None:
     recorded(client, id="tool_1", status="pending")
@@ -427,7 +425,7 @@ def test_an_unknown_status_is_refused_whatever_the_event_s_own(
 
 
 @pytest.mark.parametrize("before", ["executing", "succeeded"])
-def test_no_status_at_all_is_refused(client: httpx.Client, before: str) -> None:
+def test_a_missing_status_is_refused(client: httpx.Client, before: str) -> None:
     recorded(client, id="tool_1")
     transition(client, "tool_1", before)
     details = refused(
@@ -439,7 +437,7 @@ def test_no_status_at_all_is_refused(client: httpx.Client, before: str) -> None:
     assert details == {"field": "to_status"}
 
 
-def test_an_unknown_status_is_said_even_where_no_event_matches(client: httpx.Client) -> None:
+def test_an_unknown_status_is_refused_also_if_no_event_matches(client: httpx.Client) -> None:
     for answer in (
         transition(client, "nobody", "finished"),
         client.post(
@@ -455,7 +453,7 @@ def test_an_unknown_status_is_said_even_where_no_event_matches(client: httpx.Cli
         ) == {"field": "to_status"}
 
 
-def test_a_retried_record_is_a_repeat_although_the_event_has_got_context_since(
+def test_a_repeated_record_is_accepted_after_a_transition_added_context_events(
     client: httpx.Client,
 ) -> None:
     first = recorded(client, id="tool_1")
@@ -465,7 +463,7 @@ def test_a_retried_record_is_a_repeat_although_the_event_has_got_context_since(
     assert again == {**first, "context_events": context}
 
 
-def test_other_context_in_a_record_that_nobody_touched_is_another_content(
+def test_a_repeated_record_with_other_context_events_is_refused(
     client: httpx.Client,
 ) -> None:
     first = recorded(client, id="tool_1")
@@ -507,7 +505,7 @@ BAD_CONTEXT: list[Any] = [{}, "text", 1, [1], [[]], [{}], [{**LOOKED_AT[0], "eve
         ),
     ],
 )
-def test_a_value_that_breaks_a_rule_is_refused_by_name(
+def test_an_invalid_value_is_refused_with_its_field(
     client: httpx.Client, fields: dict[str, Any], message: str, field: str
 ) -> None:
     assert refused(record(client, **fields), 400, "invalid_argument", message) == {"field": field}
@@ -534,7 +532,7 @@ def test_a_value_that_breaks_a_rule_is_refused_by_name(
         ),
     ],
 )
-def test_an_outcome_that_does_not_go_with_the_status_is_refused(
+def test_a_result_or_error_that_does_not_match_the_status_is_refused(
     client: httpx.Client, to: str, fields: dict[str, Any], message: str, field: str
 ) -> None:
     made = recorded(client, id="tool_1", status="pending")
@@ -543,7 +541,7 @@ def test_an_outcome_that_does_not_go_with_the_status_is_refused(
     assert stored(client, "tool_1") == made
 
 
-def test_what_is_too_large_is_refused_with_413_and_its_limit(client: httpx.Client) -> None:
+def test_a_value_over_its_size_limit_is_refused_with_413(client: httpx.Client) -> None:
     big = "x" * MIB
     assert refused(
         record(client, arguments=big), 413, "payload_too_large", "arguments may have 1 MiB at most"
@@ -580,7 +578,7 @@ def test_what_is_too_large_is_refused_with_413_and_its_limit(client: httpx.Clien
         {"context_events": [{**LOOKED_AT[0], "summary": "\x00"}]},
     ],
 )
-def test_a_text_with_the_character_zero_is_refused(
+def test_a_text_with_a_null_character_is_refused(
     client: httpx.Client, fields: dict[str, Any]
 ) -> None:
     answer = record(client, **fields)
@@ -609,7 +607,7 @@ def test_a_text_with_the_character_zero_is_refused(
         ),
     ],
 )
-def test_a_call_with_other_parameters_than_the_function_s_is_refused(
+def test_a_call_with_invalid_parameters_is_refused(
     client: httpx.Client, body: str, status: int, code: str
 ) -> None:
     headers = {"Content-Type": "application/json"}
@@ -633,7 +631,7 @@ def test_the_views_cannot_be_written(client: httpx.Client) -> None:
     assert log_of(client, "tool_1") == [(None, "executing")]
 
 
-def test_what_writes_cannot_be_called_with_get(client: httpx.Client) -> None:
+def test_a_function_that_writes_cannot_be_called_with_get(client: httpx.Client) -> None:
     recorded(client, id="tool_1")
     answer = client.get("/rpc/transition_tool_event?id=tool_1&to_status=failed")
     assert answer.status_code in {404, 405}, answer.text
@@ -659,7 +657,7 @@ def winners(answers: list[httpx.Response]) -> list[dict[str, Any]]:
     return [body[0] if isinstance(body, list) else body for body in bodies]
 
 
-def test_32_clients_that_finish_one_event_make_one_transition(client: httpx.Client) -> None:
+def test_32_concurrent_finishes_of_one_event_make_one_transition(client: httpx.Client) -> None:
     recorded(client, id="tool_1", tool_call_id="call")
 
     def finish(number: int) -> Callable[[], httpx.Response]:
@@ -674,7 +672,7 @@ def test_32_clients_that_finish_one_event_make_one_transition(client: httpx.Clie
     assert log_of(client, "tool_1") == [(None, "executing"), ("executing", "succeeded")]
 
 
-def test_of_32_clients_with_two_outcomes_one_outcome_wins_and_the_others_are_told(
+def test_of_two_concurrent_outcomes_one_is_stored_and_the_other_is_refused(
     client: httpx.Client,
 ) -> None:
     recorded(client, id="tool_1", tool_call_id="call", status="pending")
@@ -701,7 +699,7 @@ def test_of_32_clients_with_two_outcomes_one_outcome_wins_and_the_others_are_tol
     assert log_of(client, "tool_1") == [(None, "pending"), ("pending", row["status"])]
 
 
-def test_32_readers_of_one_call_finish_its_32_events_once_each(client: httpx.Client) -> None:
+def test_32_concurrent_finishes_by_one_call_id_finish_32_events(client: httpx.Client) -> None:
     for number in range(32):
         recorded(client, id=f"tool_{number}", tool_call_id="call")
     answers = at_once([lambda: transition_by_call(client, "call", "failed") for _ in range(32)])
@@ -709,7 +707,9 @@ def test_32_readers_of_one_call_finish_its_32_events_once_each(client: httpx.Cli
     assert {row["status"] for row in listed(client)} == {"failed"}
 
 
-def test_32_clients_that_expect_the_same_status_have_one_winner(client: httpx.Client) -> None:
+def test_one_of_32_concurrent_transitions_with_an_expected_status_succeeds(
+    client: httpx.Client,
+) -> None:
     recorded(client, id="tool_1", status="pending")
     answers = at_once(
         [
@@ -724,13 +724,13 @@ def test_32_clients_that_expect_the_same_status_have_one_winner(client: httpx.Cl
     assert log_of(client, "tool_1") == [(None, "pending"), ("pending", "executing")]
 
 
-def test_32_records_under_one_id_make_one_event(client: httpx.Client) -> None:
+def test_32_concurrent_records_with_one_id_store_one_event(client: httpx.Client) -> None:
     answers = at_once([lambda: record(client, id="tool_1") for _ in range(32)])
     assert winners(answers) == [stored(client, "tool_1")] * 32
     assert log_of(client, "tool_1") == [(None, "executing")]
 
 
-def test_of_32_different_records_under_one_id_one_is_stored(client: httpx.Client) -> None:
+def test_one_of_32_different_concurrent_records_with_one_id_is_stored(client: httpx.Client) -> None:
     def attempt(number: int) -> Callable[[], httpx.Response]:
         return lambda: record(client, id="tool_1", arguments=number)
 
@@ -747,7 +747,7 @@ def test_of_32_different_records_under_one_id_one_is_stored(client: httpx.Client
             assert details == {"id": "tool_1", "differs": ["arguments"]}
 
 
-def test_a_finish_that_races_the_record_is_told_not_found_or_succeeds(
+def test_a_finish_concurrent_with_the_record_succeeds_or_is_not_found(
     client: httpx.Client,
 ) -> None:
     pairs = [
@@ -773,9 +773,7 @@ def other(client_for: ClientFor, profile: str) -> httpx.Client:
     return client_for(f"{profile}-other")
 
 
-def test_one_profile_s_ids_neither_block_nor_show_another_s(
-    client: httpx.Client, other: httpx.Client
-) -> None:
+def test_two_profiles_can_use_the_same_ids(client: httpx.Client, other: httpx.Client) -> None:
     mine = recorded(client, id="tool_1", tool_call_id="call")
     theirs = recorded(other, id="tool_1", tool_call_id="call", arguments="theirs")
     assert listed(client) == [mine]
@@ -783,7 +781,7 @@ def test_one_profile_s_ids_neither_block_nor_show_another_s(
     assert log_of(client, "tool_1") == log_of(other, "tool_1") == [(None, "executing")]
 
 
-def test_another_profile_s_event_cannot_be_read(
+def test_an_event_of_another_profile_cannot_be_read(
     client: httpx.Client, other: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     recorded(client, id="tool_1", tool_call_id="call")
@@ -798,7 +796,7 @@ def test_another_profile_s_event_cannot_be_read(
     assert held == [("tool_1",)]
 
 
-def test_another_profile_s_event_cannot_be_changed(
+def test_an_event_of_another_profile_cannot_be_changed(
     client: httpx.Client, other: httpx.Client
 ) -> None:
     made = recorded(client, id="tool_1", tool_call_id="call")
@@ -811,7 +809,7 @@ def test_another_profile_s_event_cannot_be_changed(
     assert log_of(client, "tool_1") == [(None, "executing")]
 
 
-def test_a_guest_can_do_nothing_with_tool_events(client: httpx.Client, guest: httpx.Client) -> None:
+def test_a_guest_is_refused(client: httpx.Client, guest: httpx.Client) -> None:
     made = recorded(client, id="tool_1", tool_call_id="call")
     for answer in (
         guest.get("/tool_events"),
@@ -828,7 +826,7 @@ def test_a_guest_can_do_nothing_with_tool_events(client: httpx.Client, guest: ht
 # ---- what PostgREST can do with the answers
 
 
-def test_an_answer_can_be_cut_to_columns_and_asked_for_as_one_object(
+def test_a_response_can_be_limited_to_columns_and_to_one_object(
     client: httpx.Client,
 ) -> None:
     recorded(client, id="tool_1", tool_call_id="call")
@@ -843,13 +841,13 @@ def test_an_answer_can_be_cut_to_columns_and_asked_for_as_one_object(
     assert page.json() == [{"id": "tool_1"}]
 
 
-def test_details_are_json_that_a_program_can_read(client: httpx.Client) -> None:
+def test_details_are_valid_json(client: httpx.Client) -> None:
     awkward = 'tool_"\\\n{}'
     answer = transition(client, awkward, "failed")
     assert json.loads(answer.json()["details"]) == {"id": awkward}
 
 
-def test_callers_by_one_call_id_wait_for_each_other_and_never_deadlock(
+def test_concurrent_transitions_by_one_call_id_do_not_deadlock(
     client: httpx.Client,
 ) -> None:
     # One caller has the event that another will look at next: without an order among callers by a

@@ -106,7 +106,9 @@ def slot(db: psycopg.Connection[Any]) -> Iterator[str]:
     db.execute("select pg_drop_replication_slot(%s)", [name])
 
 
-def test_every_table_that_can_be_replicated_is_tried_here(db: psycopg.Connection[Any]) -> None:
+def test_every_table_that_can_be_replicated_has_writes_in_this_file(
+    db: psycopg.Connection[Any],
+) -> None:
     replicated = db.execute(
         "select tablename from pg_policies where schemaname = 'app'"
         " and roles = '{sessionbase_replicator}'"
@@ -116,7 +118,7 @@ def test_every_table_that_can_be_replicated_is_tried_here(db: psycopg.Connection
 
 @pytest.mark.contrib
 @pytest.mark.parametrize("table", WRITES)
-def test_the_txid_of_a_write_is_the_one_that_a_replication_stream_names(
+def test_the_txid_of_a_write_is_the_one_in_the_replication_stream(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, slot: str, table: str
 ) -> None:
     told = [txid for write in WRITES[table] for txid in transactions(client, write)]
@@ -132,7 +134,7 @@ def test_the_txid_of_a_write_is_the_one_that_a_replication_stream_names(
 
 @pytest.mark.contrib
 @pytest.mark.parametrize("function", REPEATS)
-def test_a_repeat_that_writes_nothing_names_no_transaction_to_wait_for(
+def test_a_repeated_call_that_writes_nothing_returns_no_txid(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, slot: str, function: str
 ) -> None:
     for write in REPEATS[function]:
@@ -147,7 +149,7 @@ def test_a_repeat_that_writes_nothing_names_no_transaction_to_wait_for(
     assert streamed == []
 
 
-def test_a_batch_that_changes_one_of_its_records_names_its_transaction(
+def test_a_batch_that_changes_one_record_returns_the_txid_for_all(
     client: httpx.Client,
 ) -> None:
     transactions(client, rpc("ingest_misalignments", FOUND))
@@ -157,6 +159,6 @@ def test_a_batch_that_changes_one_of_its_records_names_its_transaction(
     assert None not in told
 
 
-def test_a_read_has_no_txid(client: httpx.Client) -> None:
+def test_a_read_returns_no_txid(client: httpx.Client) -> None:
     transactions(client, Write("POST", "/todos", TODO))
     assert transactions(client, Write("GET", "/todos")) == [None]

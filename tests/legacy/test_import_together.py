@@ -29,7 +29,7 @@ def run(stack: Any, file: Path, profile: str, *options: str) -> subprocess.Compl
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_ctrl_c_is_one_line_and_nothing_is_loaded(
+def test_an_interrupted_import_prints_one_line_and_loads_nothing(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "pipe.json"
@@ -55,7 +55,7 @@ def test_ctrl_c_is_one_line_and_nothing_is_loaded(
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_progress_bar_is_for_a_terminal_only(
+def test_a_progress_bar_is_shown_on_a_terminal_only(
     stack: Stack, profile: str, tmp_path: Path, terminal: bool
 ) -> None:
     file = write(tmp_path, *[event(str(number)) for number in range(2000)])
@@ -110,7 +110,7 @@ def record_in(connection: psycopg.Connection[Any], profile: str, record: dict[st
     )  # fmt: skip
 
 
-def test_killed_while_it_loads_and_run_again_everything_is_there_once(
+def test_an_import_that_was_killed_can_be_repeated(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     records = [event(f"tool_{i}") for i in range(500)]
@@ -132,7 +132,7 @@ def test_killed_while_it_loads_and_run_again_everything_is_there_once(
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_an_event_that_a_client_records_during_the_load_is_compared_again(
+def test_an_event_that_a_client_records_during_the_import_is_compared(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path, same: bool
 ) -> None:
     records = [event(f"tool_{i}") for i in range(20)]
@@ -154,7 +154,7 @@ def test_an_event_that_a_client_records_during_the_load_is_compared_again(
         assert count(db, profile) == (1, 1)
 
 
-def test_several_importers_of_one_file_at_once_load_it_once(
+def test_concurrent_imports_of_one_file_load_it_once(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, *[event(f"tool_{i}") for i in range(300)])
@@ -190,7 +190,7 @@ print(report.loaded, report.parity.agrees, int(peak[1]) // 1024)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to measure memory")
-def test_two_hundred_thousand_records_take_less_than_200_mb(
+def test_the_import_of_200_000_records_uses_less_than_200_mb(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "large.json"
@@ -212,7 +212,7 @@ def test_two_hundred_thousand_records_take_less_than_200_mb(
     assert int(peak_mb) < 200
 
 
-def test_the_command_exits_with_0_or_1_and_says_why(
+def test_the_command_exits_with_0_or_1_and_prints_the_reason(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     good = write(tmp_path, event("a"), finished("b"))
@@ -244,7 +244,7 @@ def test_the_command_exits_with_0_or_1_and_says_why(
     assert subprocess.run(COMMAND, capture_output=True, check=False).returncode == 2
 
 
-def test_the_json_report_has_what_a_program_needs(
+def test_the_json_report_has_the_counts_and_the_rejects_file(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, event("a"), event("b", status="done"))
@@ -310,7 +310,7 @@ odd_records = st.fixed_dictionaries(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(records=st.lists(odd_records | odd_values, max_size=25))
-def test_whatever_the_importer_accepts_the_database_takes(
+def test_every_record_that_the_importer_accepts_can_be_stored(
     stack: Stack,
     db: psycopg.Connection[Any],
     profile: str,

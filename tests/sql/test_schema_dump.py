@@ -10,7 +10,7 @@ pytest_plugins = ["support.sql_folder"]
 
 
 @pytest.mark.postgres_version(18, "the committed file is a dump of PostgreSQL 18")
-def test_the_committed_schema_is_what_the_sql_files_make(empty_database: str) -> None:
+def test_the_committed_schema_is_up_to_date(empty_database: str) -> None:
     migrate(empty_database)
     committed = (resource_path("sql") / "schema.sql").read_text()
     assert dump_schema(empty_database) == committed, (
@@ -18,7 +18,7 @@ def test_the_committed_schema_is_what_the_sql_files_make(empty_database: str) ->
     )
 
 
-def test_the_dump_is_the_same_whenever_it_is_made(empty_database: str) -> None:
+def test_the_dump_is_reproducible(empty_database: str) -> None:
     migrate(empty_database)
     first = dump_schema(empty_database)
     assert "create view api.tool_events" in first.lower()

@@ -38,7 +38,9 @@ def test_the_files_have_functions_to_check() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_file_raises_what_postgrest_retries_or_copies_into_the_status_line(path: Path) -> None:
+def test_no_file_raises_an_error_that_postgrest_retries_or_copies_into_the_status_line(
+    path: Path,
+) -> None:
     code = re.sub(r"--.*", "", path.read_text())
     code = re.sub(r"comment on .*?;\n", "", code, flags=re.DOTALL)
     assert not re.search(r"40001|serialization_failure|'PT\d", code)

@@ -142,7 +142,7 @@ def write_until_cut_off(write: Callable[[int], Any], enough: Event) -> list[int]
         enough.set()
 
 
-def test_every_answered_write_is_there_after_postgresql_was_killed(data_dir: Path) -> None:
+def test_every_acknowledged_write_is_stored_after_postgresql_was_killed(data_dir: Path) -> None:
     bring_up(data_dir)
     with client_of(data_dir) as client:
         fill(client)
@@ -206,7 +206,7 @@ def second_server(stack: Stack, tmp_path: Path) -> Iterator[str]:
     shutil.rmtree(home)
 
 
-def test_two_servers_on_one_database_give_the_same_answers(
+def test_two_postgrest_servers_on_one_database_return_the_same_rows(
     client: httpx.Client, stack: Stack, second_server: str, token_for: TokenFor, profile: str
 ) -> None:
     with open_client(second_server, token_for(profile)) as other:
@@ -214,7 +214,7 @@ def test_two_servers_on_one_database_give_the_same_answers(
         assert everything(other) == everything(client)
 
 
-def test_what_one_server_answered_the_other_gives_at_once_during_concurrent_writes(
+def test_a_write_through_one_server_is_immediately_visible_through_the_other(
     client: httpx.Client, second_server: str, token_for: TokenFor, profile: str
 ) -> None:
     with open_client(second_server, token_for(profile)) as other:

@@ -44,7 +44,7 @@ def token(data_dir: Path, profile: str) -> str:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM HERE: Swagger UI was not tried")
-def test_a_person_authorizes_reads_what_there_is_and_makes_calls_that_count(
+def test_swagger_ui_authorizes_lists_the_endpoints_and_executes_calls(
     data_dir: Path, tmp_path: Path, profile: str
 ) -> None:
     saw = use_swagger_ui(data_dir, token(data_dir, profile), tmp_path / "page.png")
@@ -84,7 +84,7 @@ def use_swagger_ui(data_dir: Path, bearer: str, screenshot: Path) -> dict[str, A
     return seen
 
 
-def test_it_serves_its_own_files_and_nothing_else(data_dir: Path) -> None:
+def test_the_server_of_swagger_ui_serves_only_its_own_files(data_dir: Path) -> None:
     url = manage.status(data_dir)["docs_url"]
     with httpx.Client(base_url=url, trust_env=False) as client:
         assert "swagger-ui-bundle.js" in client.get("/").text
@@ -95,7 +95,7 @@ def test_it_serves_its_own_files_and_nothing_else(data_dir: Path) -> None:
             assert client.get(path).status_code == 404
 
 
-def test_it_runs_as_the_user_of_the_servers_not_as_root(data_dir: Path) -> None:
+def test_the_server_of_swagger_ui_does_not_run_as_root(data_dir: Path) -> None:
     stack_config, _ = state.require(data_dir)
     process, pids = docs.find(stack_config), manage.status(data_dir)["pids"]
     assert process
@@ -103,7 +103,7 @@ def test_it_runs_as_the_user_of_the_servers_not_as_root(data_dir: Path) -> None:
     assert process.uids().effective != 0
 
 
-def test_up_again_leaves_it_alone_and_another_port_moves_it(data_dir: Path) -> None:
+def test_a_second_up_keeps_swagger_ui_running_and_another_port_restarts_it(data_dir: Path) -> None:
     before = manage.status(data_dir)
     port = int(before["docs_url"].rsplit(":", 1)[1])
     assert manage.up(data_dir, manage.UpOptions(docs_port=port)).started == []
@@ -116,13 +116,13 @@ def test_up_again_leaves_it_alone_and_another_port_moves_it(data_dir: Path) -> N
     assert manage.status(data_dir)["docs_url"] == f"http://127.0.0.1:{other}"
 
 
-def test_a_port_that_postgrest_has_is_refused(data_dir: Path) -> None:
+def test_the_port_of_postgrest_is_refused_for_swagger_ui(data_dir: Path) -> None:
     taken = int(manage.status(data_dir)["rest_url"].rsplit(":", 1)[1])
     with pytest.raises(SessionbaseError, match="is used by PostgREST"):
         manage.up(data_dir, manage.UpOptions(docs_port=taken))
 
 
-def test_down_stops_it() -> None:
+def test_down_stops_swagger_ui() -> None:
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     try:
         manage.up(folder / "data", options(free_port()))
