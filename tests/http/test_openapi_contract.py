@@ -1,6 +1,7 @@
 """The API as its own OpenAPI description tells it: complete, and never an error of the server's."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from typing import Any
 from unittest import SkipTest
@@ -15,7 +16,10 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 
 from conftest import Stack, TokenFor
+from generate.api_functions import Function, read_functions
 from generate.authorization import ENDPOINTS
+from generate.live import of_data_dir
+from sessionbase.doctor.authority import read_authority
 
 PATHS = {"/", *ENDPOINTS}
 TABLES = {path.removeprefix("/") for path in ENDPOINTS if not path.startswith("/rpc/")}
@@ -48,6 +52,35 @@ def test_every_endpoint_and_column_is_described(description: dict[str, Any]) -> 
 
 def test_the_description_for_a_guest_lists_no_endpoint(guest: httpx.Client) -> None:
     assert set(guest.get("/").json()["paths"]) == {"/"}
+
+
+@pytest.fixture(scope="module")
+def functions(stack: Stack) -> dict[str, Function]:
+    """Return the functions that a profile can call, by name."""
+    found = read_functions(of_data_dir(stack.data_dir))
+    return {function.name: function for function in found if "authenticated" in function.roles}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for domain in read_authority().domains.values()
+        for name, function in domain.functions.items()
+        if not function.computed_column
+    ],
+)
+def test_a_call_without_arguments_is_refused_if_one_is_required(
+    name: str, client: httpx.Client, functions: dict[str, Function]
+) -> None:
+    parameters = functions[name].inputs
+    answer = client.post(f"/rpc/{name}", json={})
+    if name == "verify_hookify_decisions":
+        assert not any(parameter.required for parameter in parameters)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        return
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument"), answer.text
+    assert json.loads(answer.json()["details"])["field"] in {p.name for p in parameters}
 
 
 def call(path: str, mode: GenerationMode, described: dict[str, Any], **sending: Any) -> int:

@@ -119,6 +119,14 @@ def test_a_token_without_a_sub_is_refused(
         assert refusals(guest, token_for(profile, role, sub=subject)) == {(401, "no_profile")}
 
 
+@pytest.mark.parametrize("role", ["authenticated", "auditor"])
+@pytest.mark.parametrize("subject", ["x" * 201, "ü" * 101])
+def test_a_sub_of_more_than_200_bytes_is_refused(
+    guest: httpx.Client, token_for: TokenFor, subject: str, role: str
+) -> None:
+    assert refusals(guest, token_for(subject, role)) == {(401, "no_profile")}
+
+
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("subject", [["{profile}"], {"id": "{profile}"}, True, 7, 1.5])
 def test_a_sub_that_is_not_a_string_is_refused(

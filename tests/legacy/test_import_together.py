@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from conftest import Stack
 from sessionbase.legacy.report import ImportReport
-from support.concurrency import at_once
+from support.concurrency import at_once, wait_until_blocked_by
 from support.import_files import event, finished, load, write
 
 COMMAND = [sys.executable, "-m", "sessionbase", "import", "tool-events"]
@@ -84,19 +84,6 @@ def count(db: psycopg.Connection[Any], profile: str) -> tuple[int, int]:
     ).fetchone()
     assert row is not None
     return row[0], row[1]
-
-
-def wait_until_blocked_by(db: psycopg.Connection[Any], blocker: psycopg.Connection[Any]) -> int:
-    """Wait for a backend that waits for `blocker`; return its pid."""
-    for _ in range(3000):
-        found = db.execute(
-            "select pid from pg_stat_activity where %s = any(pg_blocking_pids(pid))",
-            (blocker.info.backend_pid,),
-        ).fetchone()
-        if found:
-            return int(found[0])
-        time.sleep(0.02)
-    raise AssertionError("the importer never came to load")
 
 
 def record_in(connection: psycopg.Connection[Any], profile: str, record: dict[str, Any]) -> None:
