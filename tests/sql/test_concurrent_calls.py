@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from conftest import Stack
-from support.concurrency import call_while_locked, request
+from support.concurrency import call_while_locked, transaction_of
 
 Connection = psycopg.Connection[Any]
 
@@ -18,14 +18,14 @@ Connection = psycopg.Connection[Any]
 @pytest.fixture
 def first(stack: Stack, profile: str) -> Iterator[Connection]:
     """Yield the transaction that gets its locks first."""
-    with request(stack.db_uri, profile) as connection:
+    with transaction_of(stack.db_uri, profile) as connection:
         yield connection
 
 
 @pytest.fixture
 def second(stack: Stack, profile: str) -> Iterator[Connection]:
     """Yield a concurrent transaction of the same profile."""
-    with request(stack.db_uri, profile) as connection:
+    with transaction_of(stack.db_uri, profile) as connection:
         yield connection
 
 
@@ -46,13 +46,16 @@ FINISH_BY_CALL = "select api.transition_tool_event_by_call(%s, 'succeeded')"
 def test_calls_whose_names_differ_only_in_the_place_of_a_slash_do_not_block_each_other(
     call: str, stack: Stack, db: Connection, profile: str
 ) -> None:
-    with request(stack.db_uri, profile) as holder:
+    with transaction_of(stack.db_uri, profile) as holder:
         holder.execute(call.encode(), ["b/c"])
-        with request(stack.db_uri, f"{profile}/b") as other:
+        with transaction_of(stack.db_uri, f"{profile}/b") as other:
             other.execute("set local lock_timeout = '2s'")
             other.execute(call.encode(), ["c"])
         # The same profile and name do wait: the lock is there.
-        with request(stack.db_uri, profile) as same, pytest.raises(psycopg.errors.LockNotAvailable):
+        with (
+            transaction_of(stack.db_uri, profile) as same,
+            pytest.raises(psycopg.errors.LockNotAvailable),
+        ):
             same.execute("set local lock_timeout = '200ms'")
             same.execute(call.encode(), ["b/c"])
 
@@ -60,11 +63,15 @@ def test_calls_whose_names_differ_only_in_the_place_of_a_slash_do_not_block_each
 # ---- Tool events
 
 
-@pytest.fixture
-def event(client: httpx.Client) -> str:
-    """Record an event; return its id."""
+@pytest.fixture(params=["pending", "executing"])
+def event(client: httpx.Client, request: pytest.FixtureRequest) -> str:
+    """Record an event with one of the statuses; return its id.
+
+    The tests expect `executing`. If the event is pending, the first attempt finds another status.
+    """
     body = {"id": "e", "session_id": "s", "tool_call_id": "c", "tool_name": "t", "arguments": {}}
-    assert client.post("/rpc/record_tool_event", json=body).is_success
+    answer = client.post("/rpc/record_tool_event", json={**body, "status": request.param})
+    assert answer.is_success, answer.text
     return "e"
 
 
@@ -102,6 +109,19 @@ def test_an_expected_status_is_accepted_after_a_concurrent_finish_with_the_same_
         db, first, lambda: second.execute(finish.encode(), ["failed"]).fetchone()
     )
     assert row == ("failed",)
+
+
+@pytest.mark.parametrize("finish", FINISHES.values(), ids=FINISHES)
+@pytest.mark.parametrize("event", ["pending"], indirect=True)
+@pytest.mark.usefixtures("event")
+def test_an_expected_status_that_a_concurrent_call_sets_is_accepted(
+    finish: str, first: Connection, second: Connection, db: Connection
+) -> None:
+    first.execute("select api.transition_tool_event('e', 'executing')")
+    row = call_while_locked(
+        db, first, lambda: second.execute(finish.encode(), ["succeeded"]).fetchone()
+    )
+    assert row == ("succeeded",)
 
 
 # ---- UI settings
@@ -196,7 +216,7 @@ def test_updated_at_of_a_binding_does_not_go_backwards_after_concurrent_set_and_
     assert last > time_in_the_future
 
     def clear_and_set() -> Any:
-        with request(stack.db_uri, profile) as other:
+        with transaction_of(stack.db_uri, profile) as other:
             other.execute("delete from api.session_repo_bindings where session_id = 's'")
             return other.execute(SET).fetchone()
 

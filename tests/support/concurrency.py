@@ -26,7 +26,7 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 @contextmanager
-def request(uri: str, profile: str) -> Iterator[psycopg.Connection[Any]]:
+def transaction_of(uri: str, profile: str) -> Iterator[psycopg.Connection[Any]]:
     """Yield a connection in a transaction like one of PostgREST for a token of the profile.
 
     The caller commits or rolls back. A lock that it waits for longer than 10 s is an error.
