@@ -1,4 +1,4 @@
-"""`sessionbase audit`: what was changed in a chain is found, alone or with a checkpoint."""
+"""`sessionbase audit` detects changes of a chain, with and without a checkpoint."""
 
 import hmac
 import json
@@ -322,7 +322,9 @@ def test_a_deleted_chain_is_detected_with_the_checkpoint(
 ) -> None:
     delete_chain(own_db, "p-2")
     alone = run_main("audit", "verify", "--db-uri", migrated_database)
-    assert alone.returncode == 0, "a chain that was deleted with its head leaves nothing to find"
+    assert alone.returncode == 0, (
+        "without a checkpoint, a chain that was deleted with its head is not detected"
+    )
     missing = [("p-2", None, "the chain is missing; the checkpoint has 3 decisions of it")]
     assert problems(compare(migrated_database, checkpoint, key_file)) == missing
     assert problems(compare(migrated_database, checkpoint, key_file, "--profile", "p-2")) == missing
@@ -536,7 +538,9 @@ def test_the_statements_of_the_docs_erase_a_profile_completely(
     migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path
 ) -> None:
     page = (PROJECT_DIR / "docs/operating.md").read_text()
-    (statements,) = re.findall(r"^```sql\n(begin;.*?)```", page, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```sql\n(begin;.*?)```", page, re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, "docs/operating.md must have one block ```sql that starts with begin;"
+    (statements,) = found
     record(own_db, "p-1", "four")
     own_db.execute("insert into app.todos (profile_id, text) values ('p-1', 'one'), ('p-2', 'two')")
     own_db.execute(statements.replace("…", "p-1").encode())
@@ -545,9 +549,13 @@ def test_the_statements_of_the_docs_erase_a_profile_completely(
         " where relnamespace = 'app'::regnamespace and relkind = 'r' and attname = 'profile_id'"
     ).fetchall()
     for (table,) in tables:
-        assert table.removeprefix("app.") in statements, f"docs/operating.md: add {table}"
+        assert table.removeprefix("app.") in statements, (
+            f"docs/operating.md: add a delete from {table}"
+        )
         left = own_db.execute(f"select profile_id from {table}".encode()).fetchall()
-        assert {profile for (profile,) in left} <= {"p-2"}, f"rows of the profile are in {table}"
+        assert {profile for (profile,) in left} <= {"p-2"}, (
+            f"docs/operating.md: correct the delete from {table}"
+        )
     assert problems(compare(migrated_database, checkpoint, key_file)) == [
         ("p-1", None, "the chain is missing; the checkpoint has 3 decisions of it")
     ]

@@ -1,4 +1,4 @@
-"""What a user of the command `sessionbase` sees, whatever happens."""
+"""Output, errors and exit codes of the command `sessionbase`."""
 
 import json
 import os
@@ -238,7 +238,7 @@ def test_help_and_errors_spell_the_command_as_it_works_in_the_current_folder(
             )
             assert f"Usage: {spelled} " in done.stdout
             assert f"{spelled} " in done.stdout.split("Example: ")[1].splitlines()[0]
-            # Every other mention is part of a name (sessionbase_owner) or of a path.
+            # Other occurrences are part of a name (sessionbase_owner) or of a path.
             assert not re.search(r"(?<![/\w.])sessionbase (?!API)[a-z]", done.stdout)
 
 
@@ -265,4 +265,6 @@ def test_each_command_of_the_readme_works_in_the_project_folder(data_dir: Path) 
             cwd=PROJECT_DIR,
             env={**os.environ, "SESSIONBASE_DATA_DIR": str(data_dir)},
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, (
+            f"correct this command of README.md: {command}\n{done.stdout}{done.stderr}"
+        )

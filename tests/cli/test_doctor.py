@@ -1,4 +1,4 @@
-"""`sessionbase doctor`: no findings on a fresh database, and each lint finds its mistake."""
+"""`sessionbase doctor` has no findings on a new database, and each lint finds its mistakes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ Database = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A statement that breaks a correct database, and the finding that it must lead to."""
+    """A statement that breaks a correct database, and the finding that it causes."""
 
     lint: str
     level: str

@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from conftest import bring_up
 from sessionbase import state
+from sessionbase.doctor.authority import read_authority
 from sessionbase.doctor.lints import Row
 from sessionbase.migrate.runner import migrate
 from sessionbase.replication.tables import pg_hba_lines, read_status
@@ -32,7 +33,9 @@ from support.command import run_main
 from support.sql_folder import new_database
 
 REPLICATOR = "sessionbase_replicator"
-TABLES = ["misalignments", "session_repo_bindings", "todos", "tool_events", "ui_settings"]
+TABLES = sorted(
+    name for name, table in read_authority().tables.items() if REPLICATOR in table.rights
+)
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,9 @@ def lint(conn: psycopg.Connection[Any]) -> list[Row]:
 
 def test_replication_is_off_by_default(unchanged_uri: str) -> None:
     found = status(unchanged_uri)
-    assert [table["name"] for table in found["tables"]] == TABLES
+    assert [table["name"] for table in found["tables"]] == TABLES, (
+        f"each table with a policy for {REPLICATOR} must have the right in sql/authority.json"
+    )
     assert not any(
         table[part]
         for table in found["tables"]

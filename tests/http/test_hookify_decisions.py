@@ -1,4 +1,4 @@
-"""Hookify decisions over HTTP: recorded once, listed in order, and a chain that shows tampering."""
+"""Hookify decisions over HTTP: recording, listing, and verification of the hash chain."""
 
 import hashlib
 import itertools
@@ -38,7 +38,7 @@ def verify(client: httpx.Client, **arguments: str) -> dict[str, Any]:
 
 
 def tamper(db: psycopg.Connection[Any], *statements: str, **values: Any) -> None:
-    """Write as a superuser whose session fires no triggers; others' sessions are as ever."""
+    """Write as a superuser in a session that runs no triggers."""
     with db.transaction():
         db.execute("set local session_replication_role = replica")
         for statement in statements:
@@ -508,7 +508,7 @@ def test_a_chain_can_be_verified_in_ranges(
     assert verify(client, max_decisions="2")["valid"] is None
     found = verify(client, max_decisions="2", from_position="3")
     assert (found["valid"], found["first_bad_position"]) == (False, 4)
-    # The link into the range is verified too.
+    # The hash before the range is verified too.
     tamper(
         db,
         "delete from app.hookify_decisions where profile_id = %(me)s and position = 4",
@@ -569,7 +569,7 @@ def test_a_profile_can_verify_its_own_chain_only(
     record(client)
     assert verify(client, profile_id=profile)["checked"] == 1
     other = client_for(f"{profile}-other")
-    for name in (profile, "nobody at all"):
+    for name in (profile, "unknown"):
         answer = other.get("/rpc/verify_hookify_decisions", params={"profile_id": name})
         assert answer.status_code == 400
         assert answer.json()["message"] == "A profile can verify its own decisions only"
@@ -619,5 +619,5 @@ def test_a_chain_with_a_changed_head_refuses_new_decisions(
         "chain_broken",
         "The profile's chain of decisions was changed outside the API; nothing was recorded",
     )
-    assert record(client, id=chain_of_five[0]["id"]).json() == chain_of_five[0]  # a repeat
+    assert record(client, id=chain_of_five[0]["id"]).json() == chain_of_five[0]  # a repeated call
     assert verify(client)["valid"] is False

@@ -1,4 +1,4 @@
-"""Misalignments over HTTP: ingesting refreshes what was found and never touches the status."""
+"""Misalignments over HTTP: ingesting updates the content and never the status."""
 
 import itertools
 import json
@@ -88,7 +88,7 @@ def test_a_new_candidate_is_stored_with_the_defaults(client: httpx.Client) -> No
 
 def test_a_new_candidate_is_stored_with_all_its_fields(client: httpx.Client) -> None:
     given = candidate(
-        id="mis-of-my-own",
+        id="mis-chosen",
         severity="critical",
         status="acknowledged",
         event_range=RANGE,

@@ -1,4 +1,4 @@
-"""What PostgREST itself refuses or leaves out, and what sessionbase relies on."""
+"""Restrictions of PostgREST that sessionbase relies on."""
 
 import uuid
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-# PostgREST reads both headers. The database is given the last one only.
+# PostgREST reads both headers. The database gets only the last one.
 HIDDEN_COUNTS = [
     [("Prefer", f"count={count}"), ("Prefer", "return=minimal")]
     for count in ("planned", "estimated")
@@ -14,7 +14,7 @@ HIDDEN_COUNTS = [
 
 
 def new_todo(client: httpx.Client, text: str = "Buy milk") -> dict[str, Any]:
-    """Add a todo; give its row."""
+    """Add a todo; return its row."""
     response = client.post(
         "/todos", json={"text": text}, headers={"Prefer": "return=representation"}
     )

@@ -1,4 +1,4 @@
-"""PostgREST applies the settings of the role `authenticated`, which roles.sql makes."""
+"""PostgREST applies the settings of the role `authenticated`, which roles.sql creates."""
 
 import time
 from pathlib import Path
@@ -37,4 +37,6 @@ def test_queries_of_a_client_run_with_the_settings_of_its_role(
         if answer.is_success or time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    assert answer.json() == WANTED, "look at the settings of authenticated in sql/roles.sql"
+    assert answer.json() == WANTED, (
+        "correct the settings of authenticated in sql/roles.sql, or WANTED here"
+    )

@@ -1,4 +1,4 @@
-"""The context of a session over HTTP: everything in one call, of one moment, one's own alone."""
+"""The context of a session over HTTP: its rows and counts, in one snapshot."""
 
 from threading import Event
 from typing import Any
@@ -93,7 +93,7 @@ def test_the_context_has_the_lists_and_the_counts_of_the_session(client: httpx.C
             "/tool_events?session_id=eq.s1&status=in.(pending,executing)&order=started_at,id"
         ),
     }
-    # A function writes the times into JSON as PostgREST does: the rows are the lists' own.
+    # The rows are the same as in the lists, also the format of the times.
     for part, path in lists.items():
         rows = client.get(path).json()
         assert rows

@@ -1,4 +1,4 @@
-"""Session-to-repository bindings over HTTP: one a session, set and cleared."""
+"""Session-to-repository bindings over HTTP: each session has at most one."""
 
 import json
 from typing import Any

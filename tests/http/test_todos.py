@@ -1,4 +1,4 @@
-"""Todos over HTTP: plain rows, and a toggle that counts."""
+"""Todos over HTTP: rows that clients insert and update, and functions to toggle and delete."""
 
 import uuid
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from support.concurrency import at_once
 from support.refusals import refused
 
 WHOLE = {"Prefer": "return=representation"}
-# What String.prototype.trim() removes: ECMAScript's WhiteSpace and LineTerminator.
+# The characters that String.prototype.trim() removes: WhiteSpace and LineTerminator of ECMAScript.
 JAVASCRIPT_WHITE_SPACE = (
     [chr(code) for code in (0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x20, 0xA0, 0x1680)]
     + [chr(code) for code in range(0x2000, 0x200B)]

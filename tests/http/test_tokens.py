@@ -1,4 +1,4 @@
-"""Tokens over HTTP: what is not a valid token of a profile gets a refusal, never data."""
+"""Requests without a valid token of a profile are refused and return no data."""
 
 import base64
 import json
@@ -30,14 +30,14 @@ READ_BY_AUDITORS = {"/tool_event_transitions", "/hookify_decisions"}
 
 
 def with_payload(token: str, claims: dict[str, Any]) -> str:
-    """The token with other claims under the old signature."""
+    """Return the token with other claims and the old signature."""
     head, _, signature = token.split(".")
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     return f"{head}.{payload}.{signature}"
 
 
 def refusals(guest: httpx.Client, token: str) -> set[tuple[int, str]]:
-    """Send every kind of request with the token; give the statuses and codes of the answers."""
+    """Send every kind of request with the token; return the statuses and codes."""
     found = set()
     for method, path, body in REQUESTS:
         answer = guest.request(
@@ -52,16 +52,16 @@ def refusals(guest: httpx.Client, token: str) -> set[tuple[int, str]]:
 
 
 @pytest.fixture
-def unharmed(client: httpx.Client) -> Iterator[None]:
-    """Give the profile an event for a bad token to aim at: that is what it has at the end."""
-    held = client.post("/rpc/record_tool_event", json={**EVENT, "id": "tool_1"}).json()
+def unchanged_rows(client: httpx.Client) -> Iterator[None]:
+    """Record an event of the profile; after the test, its rows must be the same."""
+    event = client.post("/rpc/record_tool_event", json={**EVENT, "id": "tool_1"}).json()
     yield
-    assert client.get("/tool_events").json() == [held]
+    assert client.get("/tool_events").json() == [event]
     assert client.get("/todos").json() == []
     assert client.get("/ui_settings").json() == []
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_an_expired_token_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
@@ -69,7 +69,7 @@ def test_an_expired_token_is_refused(
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_a_token_that_is_not_valid_yet_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
@@ -77,28 +77,28 @@ def test_a_token_that_is_not_valid_yet_is_refused(
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_a_token_signed_with_another_secret_is_refused(guest: httpx.Client, profile: str) -> None:
     token = jwt.encode(make_claims(profile), "another secret of the right length", "HS256")
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_an_unsigned_token_is_refused(guest: httpx.Client, profile: str) -> None:
     token = jwt.encode(make_claims(profile), None, algorithm="none")
     assert token.endswith(".")
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_a_token_with_changed_claims_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
-    token = with_payload(token_for("somebody-else"), make_claims(profile))
+    token = with_payload(token_for("another-profile"), make_claims(profile))
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize("token", ["x", "a.b", "a.b.c", "..", "e30.e30.e30", "ü.ü.ü"])
 def test_a_malformed_token_is_refused(guest: httpx.Client, token: str) -> None:
     raw = token.encode()
@@ -110,7 +110,7 @@ def test_a_malformed_token_is_refused(guest: httpx.Client, token: str) -> None:
         assert answer.json()["code"] in {"PGRST301", "PGRST302"}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize("subject", [None, ""])
 def test_a_token_without_a_sub_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str, subject: str | None
@@ -127,7 +127,7 @@ def test_a_sub_of_more_than_200_bytes_is_refused(
     assert refusals(guest, token_for(subject, role)) == {(401, "no_profile")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize("subject", [["{profile}"], {"id": "{profile}"}, True, 7, 1.5])
 def test_a_sub_that_is_not_a_string_is_refused(
     guest: httpx.Client, stack: Stack, profile: str, subject: Any
@@ -137,7 +137,7 @@ def test_a_sub_that_is_not_a_string_is_refused(
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize(
     "role",
     ["postgres", "sessionbase_owner", "sessionbase_replicator", "pg_read_all_data", "nobody"],
@@ -149,7 +149,7 @@ def test_a_role_that_is_not_for_clients_is_refused(
     assert {status for status, _ in found} <= {400, 401, 403}, found
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_a_token_with_the_role_authenticator_has_no_rights(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
@@ -157,7 +157,7 @@ def test_a_token_with_the_role_authenticator_has_no_rights(
     assert {status for status, _ in found} == {403}, found
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_a_token_without_a_role_or_with_the_role_anon_is_a_guest(
     guest: httpx.Client, token_for: TokenFor, stack: Stack, profile: str
 ) -> None:
@@ -169,7 +169,7 @@ def test_a_token_without_a_role_or_with_the_role_anon_is_a_guest(
         assert {status for status, _ in found} <= {401, 403}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_an_auditor_can_read_logs_and_decisions_only(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:

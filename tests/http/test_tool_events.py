@@ -1,4 +1,4 @@
-"""Tool events over HTTP: recorded, listed, and finished once, whoever comes second."""
+"""Tool events over HTTP: they are recorded, listed and finished once."""
 
 import json
 import uuid
@@ -15,8 +15,8 @@ from support.concurrency import at_once
 from support.refusals import refused
 
 EVENT = {"session_id": "s1", "tool_name": "get_timeline_event", "arguments": {"index": 3}}
-LOOKED_AT = [{"eventIndex": 3, "displayIndex": 4, "eventType": "message", "summary": "hello"}]
-LOOKED_AT_LATER = [{**LOOKED_AT[0], "eventId": "e-9", "summary": "later"}]
+CONTEXT = [{"eventIndex": 3, "displayIndex": 4, "eventType": "message", "summary": "hello"}]
+OTHER_CONTEXT = [{**CONTEXT[0], "eventId": "e-9", "summary": "later"}]
 
 
 def record(client: httpx.Client, **fields: Any) -> httpx.Response:
@@ -93,7 +93,7 @@ def test_every_value_is_stored_unchanged(client: httpx.Client) -> None:
         "tool_name": "list_timeline_events",
         "status": "pending",
         "arguments": {"nested": [1, 2.5, "x\n", None, {"ü": True}], "empty": {}},
-        "context_events": LOOKED_AT,
+        "context_events": CONTEXT,
     }
     made = recorded(client, **given)
     assert {name: made[name] for name in given} == given
@@ -103,7 +103,7 @@ def test_every_value_is_stored_unchanged(client: httpx.Client) -> None:
 def test_arguments_and_results_can_be_any_json(client: httpx.Client, value: Any) -> None:
     made = recorded(client, arguments=value)
     assert made["arguments"] == value
-    # A repeat with the same value is the same event: null is a value like any other.
+    # A repeated call with the same value returns the event, also if the value is null.
     assert recorded(client, id=made["id"], arguments=value) == made
     assert transition(client, made["id"], "succeeded", result=value).json()["result"] == value
     row = stored(client, made["id"])
@@ -118,7 +118,7 @@ def test_the_events_of_a_session_are_listed_oldest_first(
     assert [row["id"] for row in listed(client)] == made
     assert [row["session_id"] for row in listed(client, "another")] == ["another"]
     assert listed(client, "unknown") == []
-    # What started in the same instant keeps one order, by id.
+    # Events with the same start are ordered by id.
     db.execute(
         "update app.tool_events set started_at = '2026-01-01' where id = any (%s) and profile_id ="
         " (select profile_id from app.tool_events order by started_at desc limit 1)",
@@ -129,8 +129,8 @@ def test_the_events_of_a_session_are_listed_oldest_first(
 
 
 def test_a_repeated_record_returns_the_stored_event(client: httpx.Client) -> None:
-    made = recorded(client, id="tool_1", context_events=LOOKED_AT)
-    assert recorded(client, id="tool_1", context_events=LOOKED_AT) == made
+    made = recorded(client, id="tool_1", context_events=CONTEXT)
+    assert recorded(client, id="tool_1", context_events=CONTEXT) == made
     # The same object with its keys in another order is the same content.
     assert recorded(client, id="tool_2", arguments={"a": 1, "b": 2})["id"] == "tool_2"
     assert recorded(client, id="tool_2", arguments={"b": 2, "a": 1})["id"] == "tool_2"
@@ -142,7 +142,7 @@ def test_a_repeated_record_does_not_change_a_finished_event(
     client: httpx.Client,
 ) -> None:
     recorded(client, id="tool_1")
-    done = transition(client, "tool_1", "succeeded", result=1, context_events=LOOKED_AT).json()
+    done = transition(client, "tool_1", "succeeded", result=1, context_events=CONTEXT).json()
     assert recorded(client, id="tool_1") == done
     assert stored(client, "tool_1") == done
 
@@ -156,7 +156,7 @@ def test_a_repeated_record_does_not_change_a_finished_event(
         ("tool_name", "other"),
         ("arguments", None),
         ("status", "pending"),
-        ("context_events", LOOKED_AT),
+        ("context_events", CONTEXT),
     ],
 )
 def test_a_stored_id_with_other_content_is_refused_with_the_differing_field(
@@ -212,16 +212,14 @@ def test_every_legal_sequence_of_statuses_is_logged_and_timed(
 
 
 def test_a_second_completion_changes_nothing(client: httpx.Client) -> None:
-    """The app's own sequence: the tool's wrapper, by id, then the stream reader, by call id."""
+    """The app finishes an event twice: by id, and by call id when it reads the stream."""
     recorded(client, id="tool_1", tool_call_id="718460984")
     first = transition(
-        client, "tool_1", "succeeded", result={"n": 1}, context_events=LOOKED_AT
+        client, "tool_1", "succeeded", result={"n": 1}, context_events=CONTEXT
     ).json()
     again = transition_by_call(client, "718460984", "succeeded", result={"n": 1})
     assert (again.status_code, again.json()) == (200, [first])
-    other = transition(
-        client, "tool_1", "succeeded", result={"n": 2}, context_events=LOOKED_AT_LATER
-    )
+    other = transition(client, "tool_1", "succeeded", result={"n": 2}, context_events=OTHER_CONTEXT)
     assert (other.status_code, other.json()) == (200, first)
     assert stored(client, "tool_1") == first
     assert log_of(client, "tool_1") == [(None, "executing"), ("executing", "succeeded")]
@@ -230,7 +228,7 @@ def test_a_second_completion_changes_nothing(client: httpx.Client) -> None:
 def test_a_completion_by_id_after_one_by_call_id_changes_nothing(client: httpx.Client) -> None:
     recorded(client, id="tool_1", tool_call_id="call")
     first = transition_by_call(client, "call", "failed", error="first").json()
-    again = transition(client, "tool_1", "failed", error="second", context_events=LOOKED_AT)
+    again = transition(client, "tool_1", "failed", error="second", context_events=CONTEXT)
     assert [again.json()] == first
     assert stored(client, "tool_1")["error"] == "first"
 
@@ -257,16 +255,16 @@ def test_a_finished_event_refuses_every_other_status(
 
 
 def test_an_update_without_context_events_keeps_the_stored_ones(client: httpx.Client) -> None:
-    recorded(client, id="tool_1", status="pending", context_events=LOOKED_AT)
-    assert transition(client, "tool_1", "executing").json()["context_events"] == LOOKED_AT
+    recorded(client, id="tool_1", status="pending", context_events=CONTEXT)
+    assert transition(client, "tool_1", "executing").json()["context_events"] == CONTEXT
     done = transition(client, "tool_1", "succeeded", context_events=None, result=1).json()
-    assert done["context_events"] == LOOKED_AT
+    assert done["context_events"] == CONTEXT
 
 
 def test_context_events_of_an_update_replace_the_stored_ones(client: httpx.Client) -> None:
-    recorded(client, id="tool_1", status="pending", context_events=LOOKED_AT)
-    moved = transition(client, "tool_1", "executing", context_events=LOOKED_AT_LATER).json()
-    assert moved["context_events"] == LOOKED_AT_LATER
+    recorded(client, id="tool_1", status="pending", context_events=CONTEXT)
+    moved = transition(client, "tool_1", "executing", context_events=OTHER_CONTEXT).json()
+    assert moved["context_events"] == OTHER_CONTEXT
     done = transition(client, "tool_1", "succeeded", context_events=[]).json()
     assert done["context_events"] == []
 
@@ -330,11 +328,11 @@ def test_a_call_id_selects_the_newest_unfinished_event_and_then_the_newest(
     for name in ("oldest", "middle", "newest"):
         recorded(client, id=name, tool_call_id="call")
     transition(client, "newest", "failed")
-    # Unfinished before newer, newest among the unfinished.
+    # The newest of the unfinished events.
     for name in ("middle", "oldest"):
         answer = transition_by_call(client, "call", "succeeded", result=name).json()
         assert [(row["id"], row["result"]) for row in answer] == [(name, name)]
-    # All finished: the newest, which is final.
+    # All are finished: the newest event.
     assert [row["id"] for row in transition_by_call(client, "call", "failed").json()] == ["newest"]
     refused(
         transition_by_call(client, "call", "succeeded"),
@@ -355,8 +353,8 @@ def test_the_search_by_call_id_can_be_limited_to_a_session(client: httpx.Client)
 
 def test_a_transition_by_call_id_has_the_same_rules_as_by_id(client: httpx.Client) -> None:
     recorded(client, id="tool_1", tool_call_id="call", status="pending")
-    moved = transition_by_call(client, "call", "executing", context_events=LOOKED_AT).json()
-    assert moved[0]["context_events"] == LOOKED_AT
+    moved = transition_by_call(client, "call", "executing", context_events=CONTEXT).json()
+    assert moved[0]["context_events"] == CONTEXT
     refused(
         transition_by_call(client, "call", "pending"),
         409,
@@ -374,7 +372,7 @@ def test_a_transition_by_call_id_has_the_same_rules_as_by_id(client: httpx.Clien
     assert done == [stored(client, "tool_1")]
 
 
-# ---- What is refused
+# ---- Errors
 
 
 def test_an_unknown_id_is_refused_with_the_message_of_the_app(client: httpx.Client) -> None:
@@ -439,10 +437,10 @@ def test_a_missing_status_is_refused(client: httpx.Client, before: str) -> None:
 
 def test_an_unknown_status_is_refused_also_if_no_event_matches(client: httpx.Client) -> None:
     for answer in (
-        transition(client, "nobody", "finished"),
+        transition(client, "unknown", "finished"),
         client.post(
             "/rpc/transition_tool_event_by_call",
-            json={"tool_call_id": "nobody", "to_status": "finished"},
+            json={"tool_call_id": "unknown", "to_status": "finished"},
         ),
     ):
         assert refused(
@@ -479,7 +477,7 @@ def test_a_repeated_record_with_other_context_events_is_refused(
 
 
 MIB = 1024 * 1024
-BAD_CONTEXT: list[Any] = [{}, "text", 1, [1], [[]], [{}], [{**LOOKED_AT[0], "eventIndex": "3"}]]
+BAD_CONTEXT: list[Any] = [{}, "text", 1, [1], [[]], [{}], [{**CONTEXT[0], "eventIndex": "3"}]]
 
 
 @pytest.mark.parametrize(
@@ -547,7 +545,7 @@ def test_a_value_over_its_size_limit_is_refused_with_413(client: httpx.Client) -
         record(client, arguments=big), 413, "payload_too_large", "arguments may have 1 MiB at most"
     ) == {"field": "arguments"}
     assert refused(
-        record(client, context_events=[{**LOOKED_AT[0], "summary": big}]),
+        record(client, context_events=[{**CONTEXT[0], "summary": big}]),
         413,
         "payload_too_large",
         "context_events may have 1 MiB at most",
@@ -575,7 +573,7 @@ def test_a_value_over_its_size_limit_is_refused_with_413(client: httpx.Client) -
         {"arguments": {"a": "\x00"}},
         {"arguments": {"\x00": 1}},
         {"session_id": "a\x00b"},
-        {"context_events": [{**LOOKED_AT[0], "summary": "\x00"}]},
+        {"context_events": [{**CONTEXT[0], "summary": "\x00"}]},
     ],
 )
 def test_a_text_with_a_null_character_is_refused(
@@ -648,11 +646,11 @@ def test_only_schema_api_is_served(client: httpx.Client, table: str) -> None:
         assert answer.status_code == 406
 
 
-# ---- One row, many writers
+# ---- Concurrent calls
 
 
-def winners(answers: list[httpx.Response]) -> list[dict[str, Any]]:
-    """The answers that are 200, each as one row."""
+def rows_of(answers: list[httpx.Response]) -> list[dict[str, Any]]:
+    """Return the rows of the responses with status 200."""
     bodies = [answer.json() for answer in answers if answer.status_code == 200]
     return [body[0] if isinstance(body, list) else body for body in bodies]
 
@@ -667,7 +665,7 @@ def test_32_concurrent_finishes_of_one_event_make_one_transition(client: httpx.C
 
     answers = at_once([finish(number) for number in range(32)])
     row = stored(client, "tool_1")
-    assert winners(answers) == [row] * 32
+    assert rows_of(answers) == [row] * 32
     assert row["result"] in range(32)
     assert log_of(client, "tool_1") == [(None, "executing"), ("executing", "succeeded")]
 
@@ -685,7 +683,7 @@ def test_of_two_concurrent_outcomes_one_is_stored_and_the_other_is_refused(
 
     answers = at_once([finish(number) for number in range(32)])
     row = stored(client, "tool_1")
-    assert winners(answers) == [row] * 16
+    assert rows_of(answers) == [row] * 16
     lost = "failed" if row["status"] == "succeeded" else "succeeded"
     for answer in answers:
         if answer.status_code != 200:
@@ -703,7 +701,7 @@ def test_32_concurrent_finishes_by_one_call_id_finish_32_events(client: httpx.Cl
     for number in range(32):
         recorded(client, id=f"tool_{number}", tool_call_id="call")
     answers = at_once([lambda: transition_by_call(client, "call", "failed") for _ in range(32)])
-    assert len({row["id"] for row in winners(answers)}) == 32
+    assert len({row["id"] for row in rows_of(answers)}) == 32
     assert {row["status"] for row in listed(client)} == {"failed"}
 
 
@@ -717,7 +715,7 @@ def test_one_of_32_concurrent_transitions_with_an_expected_status_succeeds(
             for _ in range(32)
         ]
     )
-    assert len(winners(answers)) == 1
+    assert len(rows_of(answers)) == 1
     for answer in answers:
         if answer.status_code != 200:
             refused(answer, 409, "illegal_transition", "Tool event is executing, not pending")
@@ -726,7 +724,7 @@ def test_one_of_32_concurrent_transitions_with_an_expected_status_succeeds(
 
 def test_32_concurrent_records_with_one_id_store_one_event(client: httpx.Client) -> None:
     answers = at_once([lambda: record(client, id="tool_1") for _ in range(32)])
-    assert winners(answers) == [stored(client, "tool_1")] * 32
+    assert rows_of(answers) == [stored(client, "tool_1")] * 32
     assert log_of(client, "tool_1") == [(None, "executing")]
 
 
@@ -735,7 +733,7 @@ def test_one_of_32_different_concurrent_records_with_one_id_is_stored(client: ht
         return lambda: record(client, id="tool_1", arguments=number)
 
     answers = at_once([attempt(number) for number in range(32)])
-    assert winners(answers) == [stored(client, "tool_1")]
+    assert rows_of(answers) == [stored(client, "tool_1")]
     for answer in answers:
         if answer.status_code != 200:
             details = refused(
@@ -764,12 +762,12 @@ def test_a_finish_concurrent_with_the_record_succeeds_or_is_not_found(
         assert stored(client, name)["status"] == ("succeeded" if finished else "executing")
 
 
-# ---- Two profiles
+# ---- Other profiles
 
 
 @pytest.fixture
 def other(client_for: ClientFor, profile: str) -> httpx.Client:
-    """A client of another profile."""
+    """Return a client of another profile."""
     return client_for(f"{profile}-other")
 
 
@@ -792,8 +790,10 @@ def test_an_event_of_another_profile_cannot_be_read(
     assert filtered.json() == []
     counted = other.get("/tool_events", headers={"Prefer": "count=exact"})
     assert counted.headers["content-range"] == "*/0"
-    held = db.execute("select id from app.tool_events where profile_id = %s", [profile]).fetchall()
-    assert held == [("tool_1",)]
+    stored_ids = db.execute(
+        "select id from app.tool_events where profile_id = %s", [profile]
+    ).fetchall()
+    assert stored_ids == [("tool_1",)]
 
 
 def test_an_event_of_another_profile_cannot_be_changed(
@@ -823,7 +823,7 @@ def test_a_guest_is_refused(client: httpx.Client, guest: httpx.Client) -> None:
     assert listed(client) == [made]
 
 
-# ---- what PostgREST can do with the answers
+# ---- Features of PostgREST
 
 
 def test_a_response_can_be_limited_to_columns_and_to_one_object(
@@ -842,16 +842,16 @@ def test_a_response_can_be_limited_to_columns_and_to_one_object(
 
 
 def test_details_are_valid_json(client: httpx.Client) -> None:
-    awkward = 'tool_"\\\n{}'
-    answer = transition(client, awkward, "failed")
-    assert json.loads(answer.json()["details"]) == {"id": awkward}
+    special = 'tool_"\\\n{}'
+    answer = transition(client, special, "failed")
+    assert json.loads(answer.json()["details"]) == {"id": special}
 
 
 def test_concurrent_transitions_by_one_call_id_do_not_deadlock(
     client: httpx.Client,
 ) -> None:
-    # One caller has the event that another will look at next: without an order among callers by a
-    # call id, a waiter holds one event and wants a second, and two of them can want each other's.
+    # Transitions by call id lock several events, one after the other. Without a common order, two
+    # of them can each wait for an event that the other has locked.
     for number in range(6):
         recorded(client, id=f"tool_{number}", tool_call_id="c", session_id=f"s{number}")
     by_call = [lambda: transition_by_call(client, "c", "succeeded") for _ in range(12)]

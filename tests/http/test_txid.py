@@ -1,4 +1,4 @@
-"""`?select=*,txid`: the transaction of a write, as a replication stream names it, or null."""
+"""`?select=*,txid` returns the transaction id of a write, as in the replication stream."""
 
 import uuid
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ WRITES = {
     "todos": [
         Write("POST", "/todos", TODO),
         Write("PATCH", f"/todos?id=eq.{TODO['id']}", {"completed": True}),
-        # The same again: PATCH writes it all the same, which the client's retry relies on.
+        # A repeated PATCH writes too; the retries of the TypeScript client rely on it.
         Write("PATCH", f"/todos?id=eq.{TODO['id']}", {"completed": True}),
         rpc("toggle_todo", {"id": TODO["id"]}),
         rpc("delete_todo", {"id": TODO["id"]}),
@@ -87,7 +87,7 @@ REPEATS = {
 
 
 def transactions(client: httpx.Client, write: Write) -> list[str | None]:
-    """Carry out a write; give the txid of each row that it answers."""
+    """Make a request; return the txid of each row of the response."""
     answer = client.request(
         write.method, write.path, params={"select": "*,txid"}, json=write.body, headers=WHOLE
     )
@@ -99,7 +99,7 @@ def transactions(client: httpx.Client, write: Write) -> list[str | None]:
 
 @pytest.fixture
 def slot(db: psycopg.Connection[Any]) -> Iterator[str]:
-    """A replication slot that remembers what is written from now on."""
+    """Yield a replication slot that receives the writes from now on."""
     name = f"txid_{uuid.uuid4().hex}"
     db.execute("select pg_create_logical_replication_slot(%s, 'test_decoding', true)", [name])
     yield name
@@ -113,7 +113,10 @@ def test_every_table_that_can_be_replicated_has_writes_in_this_file(
         "select tablename from pg_policies where schemaname = 'app'"
         " and roles = '{sessionbase_replicator}'"
     ).fetchall()
-    assert {table for (table,) in replicated} == set(WRITES)
+    assert {table for (table,) in replicated} == set(WRITES), (
+        "add the writes of each table that has a policy for sessionbase_replicator to WRITES in "
+        "tests/http/test_txid.py, and remove other tables"
+    )
 
 
 @pytest.mark.contrib
@@ -121,15 +124,15 @@ def test_every_table_that_can_be_replicated_has_writes_in_this_file(
 def test_the_txid_of_a_write_is_the_one_in_the_replication_stream(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, slot: str, table: str
 ) -> None:
-    told = [txid for write in WRITES[table] for txid in transactions(client, write)]
-    # Other tests write at the same time: of the stream, what is this profile's.
+    found = [txid for write in WRITES[table] for txid in transactions(client, write)]
+    # Other tests write at the same time, so select the changes of this profile.
     streamed = db.execute(
         "select xid::text from pg_logical_slot_get_changes(%s, null, null)"
         " where data like %s and data like %s",
         [slot, f"table app.{table}: %", f"%'{profile}'%"],
     ).fetchall()
-    assert told == [xid for (xid,) in streamed]
-    assert len(set(told)) == len(WRITES[table])
+    assert found == [xid for (xid,) in streamed]
+    assert len(set(found)) == len(WRITES[table])
 
 
 @pytest.mark.contrib
@@ -153,10 +156,10 @@ def test_a_batch_that_changes_one_record_returns_the_txid_for_all(
     client: httpx.Client,
 ) -> None:
     transactions(client, rpc("ingest_misalignments", FOUND))
-    told = transactions(client, rpc("ingest_misalignments", MORE))
-    assert len(told) == 2
-    assert len(set(told)) == 1
-    assert None not in told
+    found = transactions(client, rpc("ingest_misalignments", MORE))
+    assert len(found) == 2
+    assert len(set(found)) == 1
+    assert None not in found
 
 
 def test_a_read_returns_no_txid(client: httpx.Client) -> None:

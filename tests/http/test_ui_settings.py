@@ -1,4 +1,4 @@
-"""UI settings over HTTP: one document a profile, which no tab writes over unseen."""
+"""UI settings over HTTP: one document per profile, with revisions against lost updates."""
 
 import json
 from functools import partial
@@ -47,7 +47,7 @@ def load(client: httpx.Client) -> list[dict[str, Any]]:
 
 
 def document_of_size(size: int) -> dict[str, str]:
-    """Make a document whose text has `size` bytes as PostgreSQL writes it."""
+    """Return a document whose text has `size` bytes in PostgreSQL."""
     frame = json.dumps({"blob": ""})
     return {"blob": "x" * (size - len(frame))}
 

@@ -1,5 +1,5 @@
--- What is true of the whole database: who may do what, and how every object is created. The tests read
--- the catalogue, and compare the rights with sql/authority.json (tests/support/authority.sql).
+-- The whole database: who can do what, and how every object is created. The tests read the catalogue
+-- and compare the rights with sql/authority.json (tests/support/authority.sql).
 begin;
 set local search_path = tap, pg_catalog;
 select no_plan();
@@ -338,7 +338,7 @@ select is(
 select authenticate_as('');
 select is(
   refusal('select app.profile_id()'), '401 no_profile The token names no profile',
-  'and so is one with an empty sub'
+  'a token with an empty sub is refused'
 );
 select is(
   refusal('select * from app.tool_events'), '401 no_profile The token names no profile',

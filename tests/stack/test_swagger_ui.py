@@ -1,4 +1,4 @@
-"""Swagger UI of `up --docs`, used in a real browser."""
+"""Swagger UI of `up --docs`, in a browser."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def data_dir() -> Iterator[Path]:
 
 
 def options(docs_port: int) -> manage.UpOptions:
-    """Ask for free ports, and for Swagger UI on this one."""
+    """Return options with free ports, and this one for Swagger UI."""
     return manage.UpOptions(free_port(), free_port(), docs_port=docs_port)
 
 
@@ -43,22 +43,22 @@ def token(data_dir: Path, profile: str) -> str:
     return sign(make_claims(profile), state.require(data_dir)[1].jwt_secret)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM HERE: Swagger UI was not tried")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: Swagger UI was not tested")
 def test_swagger_ui_authorizes_lists_the_endpoints_and_executes_calls(
     data_dir: Path, tmp_path: Path, profile: str
 ) -> None:
-    saw = use_swagger_ui(data_dir, token(data_dir, profile), tmp_path / "page.png")
-    assert saw["complaints"] == []
-    assert saw["asGuest"] == 1, "a guest may do nothing, so only the description itself is there"
-    assert {"get_todos", "patch_todos", "post_rpc_toggle_todo"} <= set(saw["offered"])
-    nobody_may = {"post_misalignments", "delete_todos", "get_rpc_toggle_todo"}
-    assert nobody_may & set(saw["offered"]) == set()
-    assert saw["added"]["status"] == "201"
-    assert saw["listed"]["status"] == "200"
-    assert '"text": "typed in Swagger UI"' in saw["listed"]["answer"]
-    assert "How many rows to give at most." in saw["listed"]["described"]
-    assert saw["called"]["status"] == "200"
-    assert '"unfinished_tool_events": []' in saw["called"]["answer"]
+    seen = use_swagger_ui(data_dir, token(data_dir, profile), tmp_path / "page.png")
+    assert seen["browserErrors"] == []
+    assert seen["asGuest"] == 1, "for a guest, only GET / must be listed"
+    assert {"get_todos", "patch_todos", "post_rpc_toggle_todo"} <= set(seen["operations"])
+    not_granted = {"post_misalignments", "delete_todos", "get_rpc_toggle_todo"}
+    assert not_granted & set(seen["operations"]) == set()
+    assert seen["added"]["status"] == "201"
+    assert seen["listed"]["status"] == "200"
+    assert '"text": "typed in Swagger UI"' in seen["listed"]["answer"]
+    assert "How many rows to give at most." in seen["listed"]["description"]
+    assert seen["called"]["status"] == "200"
+    assert '"unfinished_tool_events": []' in seen["called"]["answer"]
 
     rows = httpx.get(
         f"{manage.status(data_dir)['rest_url']}/todos?select=text",
@@ -69,7 +69,7 @@ def test_swagger_ui_authorizes_lists_the_endpoints_and_executes_calls(
 
 
 def use_swagger_ui(data_dir: Path, bearer: str, screenshot: Path) -> dict[str, Any]:
-    """Run tests/support/swagger_ui.cjs, and return what it saw."""
+    """Run tests/support/swagger_ui.cjs, and return its results."""
     script = PROJECT_DIR / "tests/support/swagger_ui.cjs"
     url = manage.status(data_dir)["docs_url"]
     done = subprocess.run(
@@ -112,7 +112,7 @@ def test_a_second_up_keeps_swagger_ui_running_and_another_port_restarts_it(data_
     other = free_port()
     assert manage.up(data_dir, manage.UpOptions(docs_port=other)).started == ["Swagger UI"]
     assert manage.status(data_dir)["docs_url"] == f"http://127.0.0.1:{other}"
-    assert manage.up(data_dir).started == [], "without --docs what runs goes on"
+    assert manage.up(data_dir).started == [], "up without --docs must keep Swagger UI running"
     assert manage.status(data_dir)["docs_url"] == f"http://127.0.0.1:{other}"
 
 
