@@ -1,4 +1,4 @@
-"""Migrations: applied once, in order, and never edited; databases that are refused."""
+"""Migrations are applied once and in order; edited files and other databases are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECOND = "alter table app.notes add column text text;\n"
 
 
 def catalogue(folder: Folder) -> list[tuple[Any, ...]]:
-    """Return every schema and relation of the folder's database, without those of PostgreSQL."""
+    """Return the schemas and relations of the database, without those of PostgreSQL."""
     return folder.fetch(
         "select nspname, relname from pg_namespace n left join pg_class c on c.relnamespace = n.oid"
         " where nspname !~ '^pg_|^information_schema$' order by 1, 2"
@@ -259,7 +259,7 @@ def test_a_lock_timeout_without_a_unit_is_refused() -> None:
 
 @pytest.fixture
 def plain_login(db: psycopg.Connection[Any], folder: Folder) -> Iterator[str]:
-    """Yield the name of a new login that is no superuser and has no role."""
+    """Yield the name of a new login that is not a superuser or a member of a role."""
     name = f"login_{uuid.uuid4().hex}"
     role = sql.Identifier(name)
     db.execute(sql.SQL("create role {} login password 'try'").format(role))
@@ -374,8 +374,8 @@ def test_roles_that_another_login_created_are_not_changed(
         folder.migrate()
 
 
-# What the old runner created in every database, with the columns that matter here.
-OLD_LEDGER = (
+# The objects that older versions created, with the columns that the runner reads.
+OLD_HISTORY = (
     "create schema ops",
     "create table ops.migrations (version integer primary key, name text not null)",
     "create table ops.api_files (file text primary key, sha256 text not null)",
@@ -391,7 +391,7 @@ def test_a_database_made_before_0_1_0_is_refused_in_one_line_and_not_changed(
 ) -> None:
     folder.write("migrations/0001_notes.sql", FIRST)
     with psycopg.connect(folder.uri) as conn:
-        for statement in OLD_LEDGER:
+        for statement in OLD_HISTORY:
             conn.execute(statement)
     before = catalogue(folder)
     done = run_command(folder, *options)

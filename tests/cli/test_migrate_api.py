@@ -1,4 +1,4 @@
-"""Schema api: it has what the files in api/ define, and nothing else."""
+"""Schema api has exactly the objects that the files in api/ define."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ create table app.notes (id int primary key, text text);
 
 @pytest.fixture
 def notes(folder: Folder) -> Folder:
-    """Return a folder, applied, with a view and a function that returns the view's rows."""
+    """Return an applied folder with a view and a function that returns rows of the view."""
     folder.write("migrations/0001_notes.sql", FIRST)
     folder.write("api/10_notes.sql", NOTES)
     folder.write("api/20_latest.sql", LATEST)
@@ -186,7 +186,7 @@ def test_a_function_with_a_renamed_parameter_is_created_again(notes: Folder) -> 
 
 
 def test_a_function_with_changed_parameters_replaces_the_old_one(notes: Folder) -> None:
-    # `comment on function api.latest` is ambiguous as long as the old one exists.
+    # `comment on function api.latest` is ambiguous while the old function exists.
     changed = LATEST.replace("number integer", "number integer, since date default null")
     notes.write("api/20_latest.sql", changed.replace("api.latest(integer)", "api.latest"))
     report = notes.migrate().repeatable
@@ -322,7 +322,7 @@ def test_a_run_that_does_not_get_the_lock_retries_and_blocks_no_client(notes: Fo
         runner.start()
         runner.join(timeout=0.6)
         assert runner.is_alive()
-        # Other clients can use the view: none waits long behind the runner.
+        # Other clients can use the view without a long wait.
         with psycopg.connect(notes.uri) as other:
             assert other.execute("select count(*) from api.notes").fetchone() == (0,)
     runner.join(timeout=60)

@@ -35,10 +35,10 @@ create policy select_own on app.notes for select to authenticated using (owner =
 WHO = """
 create or replace function app.who() returns text
 language sql stable set search_path = '' as 'select current_user::text';
-comment on function app.who() is 'Who asks.';
+comment on function app.who() is 'The current user.';
 grant execute on function app.who() to authenticated;
 """
-# Its body names a table that does not exist when the function is created.
+# Its body uses a table that does not exist when the function is created.
 GUARD = """
 create or replace function app.guard() returns trigger
 language plpgsql set search_path = '' as $$
@@ -60,7 +60,7 @@ VIEW = "create or replace view api.notes as select id, app.length(n) as length f
 
 @pytest.fixture
 def notes(folder: Folder) -> Folder:
-    """Return a folder, applied, whose second migration names functions of app/."""
+    """Return an applied folder whose second migration uses functions of app/."""
     folder.write("migrations/0001_foundation.sql", FOUNDATION)
     folder.write("migrations/0002_notes.sql", TABLE)
     folder.write("app/10_guard.sql", GUARD)
@@ -89,7 +89,9 @@ def test_a_migration_can_name_functions_that_only_app_defines(notes: Folder) -> 
     notes.execute("insert into app.notes (id) values (1)")
     assert notes.fetch("select text from app.notes") == [("sessionbase_owner 0",)]
     assert may(notes, "authenticated", "app.length(app.notes)")
-    assert notes.fetch("select obj_description('app.who()'::regprocedure)") == [("Who asks.",)]
+    assert notes.fetch("select obj_description('app.who()'::regprocedure)") == [
+        ("The current user.",)
+    ]
     assert notes.migrate().nothing_to_do
 
 
@@ -114,7 +116,7 @@ def test_a_function_has_its_grants_and_comment_while_its_migration_runs(folder: 
     )
     folder.write("app/20_who.sql", WHO)
     folder.migrate()
-    assert folder.fetch("select * from app.seen") == [(True, "Who asks.")]
+    assert folder.fetch("select * from app.seen") == [(True, "The current user.")]
 
 
 def test_a_migration_can_name_a_function_whose_body_names_the_table_of_that_migration(

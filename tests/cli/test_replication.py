@@ -343,7 +343,7 @@ def test_the_printed_lines_refuse_a_base_backup_and_allow_logical_replication(
     assert "pg_hba.conf rejects replication connection" in refused.stderr
     with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects connection"):
         psycopg.connect(make_conninfo(replicator, dbname="postgres"))
-    slot = ["-d", conn.info.dbname, "-S", "kept", "-P", "pgoutput", "--create-slot"]
+    slot = ["-d", conn.info.dbname, "-S", "consumer", "-P", "pgoutput", "--create-slot"]
     made = program("pg_recvlogical", *slot, uri=replicator)
     assert made.returncode == 0, made.stderr
     assert lint(conn) == []

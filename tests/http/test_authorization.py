@@ -151,13 +151,13 @@ def stored(db: psycopg.Connection[Any], profile: str) -> dict[str, list[Any]]:
 
 def token_of(caller: Caller, owner: str, token_for: TokenFor) -> str | None:
     """Return the token of a caller; other callers have a new profile at each call."""
-    stranger = f"p-{uuid.uuid4().hex}"
+    other = f"p-{uuid.uuid4().hex}"
     tokens: dict[Caller, Callable[[], str | None]] = {
         Caller.guest: lambda: None,
         Caller.own: lambda: token_for(owner),
-        Caller.other: lambda: token_for(stranger),
-        Caller.auditor: lambda: token_for(stranger, role="auditor"),
-        Caller.no_sub: lambda: token_for(stranger, sub=None),
+        Caller.other: lambda: token_for(other),
+        Caller.auditor: lambda: token_for(other, role="auditor"),
+        Caller.no_sub: lambda: token_for(other, sub=None),
         Caller.expired: lambda: token_for(owner, exp=int(time.time()) - 3600),
     }
     return tokens[caller]()
@@ -202,7 +202,7 @@ def test_every_call_has_the_expected_status_and_shows_no_row_of_another_profile(
     rows, text = owner
     before = stored(db, rows.profile)
     tables = AUTHORITY.tables
-    # No role has a right on a closed table: triggers alone write it.
+    # No role has a right on a closed table: only triggers write it.
     is_open = {table: table not in tables or bool(tables[table].commands) for table in before}
     assert [table for table, found in before.items() if not found and is_open[table]] == [], (
         f'the owner has no row in them: add a request to "setup" of their domain in {FILE_NAME}'

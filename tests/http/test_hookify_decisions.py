@@ -118,8 +118,8 @@ def test_only_id_and_severity_of_a_rule_are_stored(client: httpx.Client) -> None
         {"severity": "low", "id": "b", "pattern": "secret", "message": {"x": 1}},
         {"id": "a", "severity": "none"},
     ]
-    kept = [{"id": "b", "severity": "low"}, {"id": "a", "severity": "none"}]
-    assert record(client, rules=rules).json()["rules"] == kept
+    stored = [{"id": "b", "severity": "low"}, {"id": "a", "severity": "none"}]
+    assert record(client, rules=rules).json()["rules"] == stored
 
 
 @pytest.mark.parametrize(

@@ -339,17 +339,17 @@ def test_one_of_many_concurrent_dismissals_succeeds(client: httpx.Client) -> Non
 def test_the_log_numbers_every_transition_without_a_gap(client: httpx.Client) -> None:
     bring_to(client, "open")
 
-    def click(thread: int) -> int:
-        wins = 0
+    def change_status(thread: int) -> int:
+        accepted = 0
         for number in range(6):
             answer = transition(client, STATUSES[(thread + number) % 3])
             assert answer.status_code in {200, 409}
-            wins += answer.status_code == 200
-        return wins
+            accepted += answer.status_code == 200
+        return accepted
 
-    wins = sum(at_once([partial(click, thread) for thread in range(8)]))
+    accepted = sum(at_once([partial(change_status, thread) for thread in range(8)]))
     entries = log_of(client)
-    assert [number for number, _, _ in entries] == list(range(1, wins + 2))
+    assert [number for number, _, _ in entries] == list(range(1, accepted + 2))
     for (_, _, before), (_, start, to) in itertools.pairwise(entries):
         assert start == before
         assert (start, to) in LEGAL
@@ -371,12 +371,12 @@ def test_concurrent_batches_and_transitions_do_not_deadlock(
             for run in range(4)
         ]
 
-    def click(thread: int) -> list[int]:
+    def change_status(thread: int) -> list[int]:
         return [transition(client, "dismissed", rule=rule).status_code for rule in rules[thread::4]]
 
     codes = at_once(
         [partial(detect, thread) for thread in range(4)]
-        + [partial(click, thread) for thread in range(4)]
+        + [partial(change_status, thread) for thread in range(4)]
     )
     assert {code for of_thread in codes for code in of_thread} == {200}
     rows = listed(client)

@@ -74,14 +74,14 @@ def test_the_text_is_stored_unchanged(client: httpx.Client, text: str) -> None:
     "text", ["", *JAVASCRIPT_WHITE_SPACE, "".join(JAVASCRIPT_WHITE_SPACE)], ids=ascii
 )
 def test_a_blank_text_is_refused(client: httpx.Client, text: str) -> None:
-    kept = added(client)
+    stored = added(client)
     for answer in (
         add(client, text),
-        client.patch(f"/todos?id=eq.{kept['id']}", json={"text": text}),
+        client.patch(f"/todos?id=eq.{stored['id']}", json={"text": text}),
     ):
         details = refused(answer, 400, "invalid_argument", "text must not be blank")
         assert details == {"field": "text"}
-    assert listed(client) == [kept]
+    assert listed(client) == [stored]
 
 
 def test_a_text_over_64_kib_is_refused(client: httpx.Client) -> None:

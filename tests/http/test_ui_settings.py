@@ -188,12 +188,12 @@ def test_one_of_many_concurrent_writes_with_one_revision_succeeds(
     answers = at_once(
         [partial(write, client, {"tab": tab}, expected_revision=revision) for tab in range(16)]
     )
-    won = [tab for tab, answer in enumerate(answers) if answer.status_code == 200]
-    assert len(won) == 1
+    succeeded = [tab for tab, answer in enumerate(answers) if answer.status_code == 200]
+    assert len(succeeded) == 1
     for tab, answer in enumerate(answers):
-        if tab not in won:
-            assert_stale(answer, revision + 1, {"tab": won[0]})
-    assert load(client)[0]["settings"] == {"tab": won[0]}
+        if tab not in succeeded:
+            assert_stale(answer, revision + 1, {"tab": succeeded[0]})
+    assert load(client)[0]["settings"] == {"tab": succeeded[0]}
 
 
 def test_200_concurrent_patches_of_8_clients_are_all_stored(

@@ -1,4 +1,4 @@
-"""The exporter: its file is the app's own form, and importing it again finds nothing new."""
+"""The exporter writes the format of the app, and importing its file changes nothing."""
 
 import json
 import stat
@@ -44,8 +44,8 @@ def command(stack: Any, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def assert_all_there(stack: Any, file: Path, profile: str, records: int) -> None:
-    """Assert that to import the file changes and loses nothing."""
+def assert_all_stored(stack: Any, file: Path, profile: str, records: int) -> None:
+    """Assert that every record of the file is already stored."""
     report = load(stack.db_uri, file, profile)
     assert (report.records, report.already_there, report.moved_on) == (records, records, 0)
     assert report.ok
@@ -61,19 +61,19 @@ def test_the_sample_is_exported_in_the_format_of_the_app(
     exported = json.loads(data)
     assert exported == records
     assert [list(record) for record in exported] == [list(record) for record in records]
-    # Indented as JSON.stringify(events, null, 2) does it.
+    # With the indentation of JSON.stringify(events, null, 2).
     assert data.decode() == json.dumps(exported, indent=2, ensure_ascii=False) + "\n"
-    assert_all_there(stack, tmp_path / "out.json", profile, len(records))
+    assert_all_stored(stack, tmp_path / "out.json", profile, len(records))
 
 
-ODD = {
+RECORDS = {
     "null arguments": event(arguments=None),
     "null inside": event(arguments={"a": None, "b": [None]}),
     "scalar arguments": event(arguments="text"),
     "empty containers": event(arguments={"a": {}, "b": [], "c": [[], {}], "": ""}),
     "brackets in texts": event(arguments={"{": "[", "x": "{\n    }\n  [\n]"}, toolName="{\n}"),
     "unicode": event(arguments='😀\u2028\u007f\u0001\t"\\/é', sessionId="ß/😀 \n"),
-    "only what must be there": event(threadId=..., toolCallId=...),
+    "only required fields": event(threadId=..., toolCallId=...),
     "pending": event(status="pending"),
     "microseconds": finished(
         startedAt="2025-12-18T23:50:36.922001Z",
@@ -93,13 +93,13 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("record", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS.keys())
 def test_importing_an_exported_file_changes_nothing(
     stack: Stack, profile: str, tmp_path: Path, record: dict[str, Any]
 ) -> None:
     load(stack.db_uri, write(tmp_path, record), profile)
     [exported] = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
-    assert_all_there(stack, tmp_path / "out.json", profile, 1)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 1)
     times = {"startedAt", "completedAt", "latencyMs"}
     assert {name: exported[name] for name in exported if name not in times} == {
         name: record[name] for name in record if name not in times
@@ -114,7 +114,7 @@ def test_numbers_are_exported_with_every_digit(stack: Stack, profile: str, tmp_p
     data = export(stack.db_uri, profile, tmp_path / "out.json")
     [exported] = json.loads(data, parse_float=str, parse_int=str)
     assert exported["arguments"]["eventNumber"] == numbers
-    assert_all_there(stack, tmp_path / "out.json", profile, 1)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 1)
 
 
 def test_times_are_exported_with_milliseconds_or_if_needed_microseconds(
@@ -153,7 +153,7 @@ def test_a_long_value_is_exported_on_one_line(stack: Stack, profile: str, tmp_pa
     data = export(stack.db_uri, profile, tmp_path / "out.json")
     assert len(data) < 2 * PRETTY_LIMIT
     assert json.loads(data)[0]["result"] == deep
-    assert_all_there(stack, tmp_path / "out.json", profile, 1)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 1)
 
 
 def test_events_recorded_over_http_are_exported(
@@ -170,11 +170,11 @@ def test_events_recorded_over_http_are_exported(
         ("a", "failed"),
         ("b", "executing"),
     ]
-    assert_all_there(stack, tmp_path / "out.json", profile, 2)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 2)
 
 
 def exactly(data: bytes) -> Any:
-    """Decode JSON with numbers as they are written, not as the nearest float."""
+    """Decode JSON with exact numbers, not with the nearest float."""
     return json.loads(data, parse_float=Decimal, parse_int=Decimal)
 
 
@@ -212,7 +212,7 @@ def test_any_json_is_exported_and_imported_unchanged(
     load(stack.db_uri, file, profile)
     data = export(stack.db_uri, profile, tmp_path / "out.json")
     assert exactly(data) == exactly(file.read_bytes())
-    assert_all_there(stack, tmp_path / "out.json", profile, len(records))
+    assert_all_stored(stack, tmp_path / "out.json", profile, len(records))
     load(stack.db_uri, tmp_path / "out.json", copy)
     assert export(stack.db_uri, copy, tmp_path / "copy.json") == data
 
@@ -221,7 +221,7 @@ def test_a_profile_without_events_is_exported_as_an_empty_array(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     assert export(stack.db_uri, profile, tmp_path / "out.json") == b"[]\n"
-    assert_all_there(stack, tmp_path / "out.json", profile, 0)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 0)
 
 
 def test_events_of_other_profiles_are_not_exported(
@@ -256,13 +256,13 @@ def test_an_existing_file_is_replaced_only_with_force(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "out.json"
-    file.write_text("precious")
+    file.write_text("old")
     refused = command(stack, "--profile", profile, "--output", file)
     assert refused.returncode == 1
     assert refused.stderr == (
         f"Error: {file} exists, and stays as it is (--force replaces it, or name another)\n"
     )
-    assert file.read_text() == "precious"
+    assert file.read_text() == "old"
     forced = command(stack, "--profile", profile, "--output", file, "--force", "--json")
     assert json.loads(forced.stdout) == {"file": str(file), "profile": profile, "records": 0}
     assert file.read_text() == "[]\n"
@@ -273,8 +273,8 @@ def test_a_file_created_during_the_export_is_not_replaced(tmp_path: Path) -> Non
     file = tmp_path / "out.json"
     with pytest.raises(SessionbaseError, match="exists"), new_file(file, overwrite=False) as stream:
         stream.write(b"[]")
-        file.write_text("precious")
-    assert file.read_text() == "precious"
+        file.write_text("old")
+    assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -282,7 +282,7 @@ def test_a_failed_export_leaves_no_new_file_and_keeps_the_old_one(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     load(stack.db_uri, write(tmp_path, event("a"), name="in.json"), profile)
-    # No client can store such a time; a DBA could.
+    # Only a DBA can store such a time.
     db.execute(
         "insert into app.tool_events (profile_id, id, session_id, tool_name, arguments, started_at)"
         " values (%s, 'endless', 's', 't', '{}', 'infinity')",
@@ -295,9 +295,9 @@ def test_a_failed_export_leaves_no_new_file_and_keeps_the_old_one(
     assert done.returncode == 1
     assert done.stderr.startswith("Error: event endless has a time outside the years 1 to 9999")
     assert list(folder.iterdir()) == []
-    file.write_text("precious")
+    file.write_text("old")
     assert command(stack, "--profile", profile, "--output", file, "--force").returncode == 1
-    assert (file.read_text(), list(folder.iterdir())) == ("precious", [file])
+    assert (file.read_text(), list(folder.iterdir())) == ("old", [file])
 
 
 def test_a_folder_is_refused_as_output_even_with_force(

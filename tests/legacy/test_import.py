@@ -1,4 +1,4 @@
-"""The importer: what becomes of each kind of record, and that nothing is lost on the way."""
+"""The importer: the result for each kind of record, and that no value is changed."""
 
 import json
 from datetime import datetime
@@ -41,8 +41,8 @@ def test_the_sample_is_imported_and_listed_in_the_order_of_the_app(
         assert row["result"] == record.get("result")
         assert row["context_events"] == record.get("contextEvents")
         assert row["latency_ms"] == record.get("latencyMs")
-        kept = datetime.fromisoformat(row["started_at"])
-        assert kept == datetime.fromisoformat(record["startedAt"])
+        started_at = datetime.fromisoformat(row["started_at"])
+        assert started_at == datetime.fromisoformat(record["startedAt"])
 
 
 def test_the_log_marks_events_as_imported(
@@ -83,7 +83,7 @@ def test_an_event_finished_after_the_import_keeps_its_result_at_a_second_import(
     load(stack.db_uri, file, profile)
     answer = client.post(
         "/rpc/transition_tool_event",
-        json={"id": "a", "to_status": "succeeded", "result": {"kept": 1}},
+        json={"id": "a", "to_status": "succeeded", "result": {"n": 1}},
     )
     assert answer.status_code == 200
     report = load(stack.db_uri, file, profile)
@@ -91,7 +91,7 @@ def test_an_event_finished_after_the_import_keeps_its_result_at_a_second_import(
     assert report.parity is not None and report.parity.agrees
     lines = {s.status: (s.file, s.database) for s in report.parity.by_status}
     assert lines == {"executing": (2, 1), "succeeded": (0, 1)}
-    assert stored(db, profile)["a"]["result"] == {"kept": 1}
+    assert stored(db, profile)["a"]["result"] == {"n": 1}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_finished_record_conflicts_with_an_unfinished_stored_event(
     assert (report.conflicts, report.refused) == (1, True)
 
 
-REJECTS: list[tuple[Any, str]] = [
+INVALID: list[tuple[Any, str]] = [
     (3, "it is a number, not an object"),
     (None, "it is null, not an object"),
     ([], "it is an array, not an object"),
@@ -211,7 +211,7 @@ REJECTS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("record", "reason"), REJECTS, ids=[reason for _, reason in REJECTS])
+@pytest.mark.parametrize(("record", "reason"), INVALID, ids=[reason for _, reason in INVALID])
 def test_an_invalid_record_is_rejected_with_its_reason_and_position(
     stack: Stack,
     db: psycopg.Connection[Any],
@@ -241,7 +241,7 @@ def test_an_invalid_record_is_rejected_with_its_reason_and_position(
     assert json.loads(json.dumps(json.JSONDecoder().raw_decode(raw)[0])) == line["record"]
 
 
-TAKEN: list[tuple[dict[str, Any], str, Any]] = [
+VALID: list[tuple[dict[str, Any], str, Any]] = [
     (event(threadId=None, toolCallId=None), "thread_id", None),
     (event(threadId=..., toolCallId=...), "tool_call_id", None),
     (event(status="pending"), "status", "pending"),
@@ -269,7 +269,7 @@ TAKEN: list[tuple[dict[str, Any], str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("record", "column", "value"), TAKEN)
+@pytest.mark.parametrize(("record", "column", "value"), VALID)
 def test_a_valid_record_is_imported_unchanged(
     stack: Stack,
     db: psycopg.Connection[Any],
@@ -307,11 +307,11 @@ def test_a_time_is_stored_exactly(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path, written: str, utc: str
 ) -> None:
     load(stack.db_uri, write(tmp_path, event("a", startedAt=written)), profile)
-    kept = db.execute(
+    stored_time = db.execute(
         "select (started_at at time zone 'UTC')::text from app.tool_events where profile_id = %s",
         (profile,),
     ).fetchone()
-    assert kept == (utc,)
+    assert stored_time == (utc,)
 
 
 def test_numbers_are_stored_with_every_digit(

@@ -1,4 +1,4 @@
-"""Files that are not one whole JSON array, and what the reader makes of odd JSON."""
+"""Files that are not a complete JSON array, and the reader of JSON arrays."""
 
 import io
 import json

@@ -195,7 +195,7 @@ from unnest(array[
   $$ alter table app.hookify_decisions disable trigger append_only $$
 ]) as statement;
 
-select authenticate_as('somebody', 'auditor');
+select authenticate_as('carol', 'auditor');
 select set_has(
   'select profile_id, id from api.hookify_decisions', $$ values ('alice', 'd'), ('bob', 'd') $$,
   'an auditor can read the decisions of every profile'
@@ -224,7 +224,7 @@ from unnest(array[
   $$ delete from app.hookify_decisions $$
 ]) as statement;
 
-select authenticate_as('somebody', 'anon');
+select authenticate_as('carol', 'anon');
 select throws_ok(statement, '42501', null, 'a guest may not: ' || statement)
 from unnest(array[
   $$ select * from api.hookify_decisions $$,

@@ -218,7 +218,7 @@ from unnest(array[
   $$ select app.log_misalignment_transition() $$
 ]) as statement;
 
-select authenticate_as('somebody', 'auditor');
+select authenticate_as('carol', 'auditor');
 select set_has(
   $$ select profile_id, misalignment_id from api.misalignment_transitions $$,
   $$ values ('alice', 'mis-s-r'), ('bob', 'mis-s-r') $$,
@@ -231,7 +231,7 @@ from unnest(array[
   $$ select api.transition_misalignment('s', 'mis-s-r', 'dismissed') $$
 ]) as statement;
 
-select authenticate_as('somebody', 'anon');
+select authenticate_as('carol', 'anon');
 select throws_ok(statement, '42501', null, 'a guest may not: ' || statement)
 from unnest(array[
   $$ select * from api.misalignments $$,

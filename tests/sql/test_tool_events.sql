@@ -383,7 +383,7 @@ from unnest(array[
   $$ create function api.mine() returns int language sql as 'select 1' $$
 ]) as statement;
 
-select authenticate_as('somebody', 'auditor');
+select authenticate_as('carol', 'auditor');
 select set_has(
   $$ select profile_id, tool_event_id from api.tool_event_transitions $$,
   $$ values ('alice', 'shared'), ('alice', 'alices-own'), ('bob', 'shared') $$,
@@ -399,7 +399,7 @@ from unnest(array[
   $$ insert into app.tool_event_transitions (profile_id, tool_event_id, to_status) values ('bob', 'shared', 'failed') $$
 ]) as statement;
 
-select authenticate_as('somebody', 'anon');
+select authenticate_as('carol', 'anon');
 select throws_ok(statement, '42501', null, 'a guest may not: ' || statement)
 from unnest(array[
   $$ select * from api.tool_events $$,
@@ -410,7 +410,7 @@ from unnest(array[
   $$ select app.profile_id() $$
 ]) as statement;
 
-select authenticate_as('somebody', 'sessionbase_replicator');
+select authenticate_as('carol', 'sessionbase_replicator');
 select throws_ok(statement, '42501', null, 'the replicator may not, unless enabled: ' || statement)
 from unnest(array[
   $$ select * from app.tool_events $$,

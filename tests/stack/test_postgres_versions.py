@@ -1,4 +1,4 @@
-"""The server programs of the embedded stack: which are used, and which are refused."""
+"""The server programs of the embedded stack: choice and required versions."""
 
 import os
 import shutil

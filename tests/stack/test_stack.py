@@ -1,4 +1,4 @@
-"""The embedded stack's life, each test with a throwaway data directory of its own."""
+"""Starting, stopping and deleting the embedded stack, each test in its own data directory."""
 
 import os
 import shlex
@@ -27,16 +27,16 @@ def pids(data_dir: Path) -> list[int]:
     return [found["postgresql"], found["postgrest"]]
 
 
-def keep_a_row(data_dir: Path) -> None:
-    """Commit a row that must not be lost."""
+def store_a_row(data_dir: Path) -> None:
+    """Commit a row."""
     with psycopg.connect(state.read_db_uri(data_dir)) as connection:
-        connection.execute("create table public.kept as select 1 as number")
+        connection.execute("create table public.stored as select 1 as number")
 
 
-def kept_rows(data_dir: Path) -> list[tuple[int]]:
-    """Return what `keep_a_row` committed."""
+def stored_rows(data_dir: Path) -> list[tuple[int]]:
+    """Return the row that `store_a_row` committed."""
     with psycopg.connect(state.read_db_uri(data_dir)) as connection:
-        return connection.execute("select number from public.kept").fetchall()
+        return connection.execute("select number from public.stored").fetchall()
 
 
 def test_a_second_up_starts_nothing_and_changes_nothing(data_dir: Path) -> None:
@@ -64,11 +64,11 @@ def test_one_of_two_concurrent_ups_starts_the_servers(data_dir: Path) -> None:
 
 def test_killed_servers_are_started_again_with_every_committed_row(data_dir: Path) -> None:
     bring_up(data_dir)
-    keep_a_row(data_dir)
+    store_a_row(data_dir)
     for pid in pids(data_dir):
         psutil.Process(pid).kill()
     assert manage.up(data_dir).started == ["PostgreSQL", "PostgREST"]
-    assert kept_rows(data_dir) == [(1,)]
+    assert stored_rows(data_dir) == [(1,)]
     assert manage.status(data_dir)["running"]
 
 
@@ -91,7 +91,7 @@ def test_a_stale_lock_file_with_the_pid_of_another_process_is_ignored(data_dir: 
 
 def test_down_stops_both_servers_and_keeps_the_data_and_the_ports(data_dir: Path) -> None:
     stack_config = bring_up(data_dir).stack_config
-    keep_a_row(data_dir)
+    store_a_row(data_dir)
     assert manage.down(data_dir) == ["PostgREST", "PostgreSQL"]
     assert manage.down(data_dir) == []
     assert not (stack_config.cluster / "postmaster.pid").exists()
@@ -99,16 +99,16 @@ def test_down_stops_both_servers_and_keeps_the_data_and_the_ports(data_dir: Path
     assert stopped.returncode == 1
     assert '"running": false' in stopped.stdout
     assert manage.up(data_dir).stack_config == stack_config
-    assert kept_rows(data_dir) == [(1,)]
+    assert stored_rows(data_dir) == [(1,)]
 
 
 def test_deleting_the_data_needs_a_confirmation(data_dir: Path) -> None:
     stack_config = bring_up(data_dir).stack_config
-    keep_a_row(data_dir)
+    store_a_row(data_dir)
     refused = sessionbase("down", "--delete-data", "--data-dir", data_dir, stdin="n\n")
     assert refused.returncode == 1
     assert "nothing was deleted" in refused.stderr
-    assert kept_rows(data_dir) == [(1,)]
+    assert stored_rows(data_dir) == [(1,)]
     done = sessionbase("down", "--delete-data", "--data-dir", data_dir, stdin="y\n")
     assert done.returncode == 0
     assert not any(path.exists() for path in [data_dir, stack_config.home, stack_config.socket_dir])
@@ -116,9 +116,9 @@ def test_deleting_the_data_needs_a_confirmation(data_dir: Path) -> None:
 
 def test_missing_secrets_are_not_generated_again_and_can_be_restored(data_dir: Path) -> None:
     bring_up(data_dir)
-    keep_a_row(data_dir)
+    store_a_row(data_dir)
     file = data_dir / "secrets.json"
-    kept = file.read_bytes()
+    before = file.read_bytes()
     file.unlink()
     for command in ("up", "status"):
         refused = sessionbase(command, "--data-dir", data_dir)
@@ -131,9 +131,9 @@ def test_missing_secrets_are_not_generated_again_and_can_be_restored(data_dir: P
     with pytest.raises(SessionbaseError, match="is damaged: it has no superuser_password"):
         manage.up(data_dir)
     assert file.read_bytes() == b"{}"
-    file.write_bytes(kept)
+    file.write_bytes(before)
     manage.up(data_dir)
-    assert kept_rows(data_dir) == [(1,)]
+    assert stored_rows(data_dir) == [(1,)]
 
 
 def test_a_stack_without_its_secrets_can_be_deleted(data_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the runner: a new database for each test, and a folder of SQL files."""
+"""Fixtures with new databases and folders of SQL files, for tests of migrations."""
 
 import shutil
 import uuid
@@ -18,7 +18,7 @@ from sessionbase.paths import resource_path
 
 
 class Folder:
-    """A folder of SQL files, at first without app/, and a database to apply it to."""
+    """A folder of SQL files, without app/ at first, and the database that they are applied to."""
 
     def __init__(self, path: Path, uri: str) -> None:
         self.path = path
@@ -43,7 +43,7 @@ class Folder:
             return conn.execute(query.encode()).fetchall()
 
     def execute(self, *statements: str) -> None:
-        """Run statements as sessionbase_owner, as a DBA would by hand."""
+        """Run statements as sessionbase_owner, like a DBA."""
         with psycopg.connect(self.uri) as conn:
             conn.execute("set role sessionbase_owner")
             for statement in statements:
