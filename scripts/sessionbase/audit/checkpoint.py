@@ -18,6 +18,7 @@ from typing import Any
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.exporter import new_file
+from sessionbase.paths import command
 
 FORMAT = "sessionbase-audit-checkpoint"
 VERSION = 1
@@ -65,7 +66,7 @@ def read_key(path: Path) -> bytes:
     if len(key) < MIN_KEY_BYTES:
         raise SessionbaseError(
             f"the key in {path} has {len(key)} bytes; at least {MIN_KEY_BYTES} are required",
-            "sessionbase audit key FILE creates a key",
+            f"{command()} audit key FILE creates a key",
         )
     return key
 
