@@ -122,14 +122,6 @@ begin
         violation.column_name = column_name;
       perform app.refuse_row(violation);
     when unique_violation then
-      get stacked diagnostics violation.constraint_name = constraint_name;
-      if violation.constraint_name = 'position_unique' then
-        perform app.raise_error(
-          500, 'chain_broken',
-          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
-          null, 'Tell the operator of the database; verify_hookify_decisions shows where it is broken'
-        );
-      end if;
       perform app.mark_unchanged();
       -- The exception has rolled back the trigger's change of the chain's head. ON CONFLICT DO NOTHING
       -- would have kept it, and the head would be ahead of the rows.
@@ -148,9 +140,18 @@ begin
             then 'annotations'
         end
       ], null)
-      into strict differing
+      into differing
       from app.hookify_decisions as stored
       where stored.profile_id = me and stored.id = decision_id;
+      -- Not the id but the position is taken. Decided by the rows and not by the name of the
+      -- constraint: a repeated call can violate both, and PostgreSQL names only one.
+      if not found then
+        perform app.raise_error(
+          500, 'chain_broken',
+          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
+          null, 'Tell the operator of the database; verify_hookify_decisions shows where it is broken'
+        );
+      end if;
       if pg_catalog.cardinality(differing) > 0 then
         perform app.raise_error(
           409, 'id_taken',
