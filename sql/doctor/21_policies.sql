@@ -64,8 +64,11 @@ select
   end as what,
   case
     when actual.table_name is null then pg_catalog.format(
-      'run the statement "create policy %s on %s for %s to %s …" of sql/migrations again',
-      expected.policy_name, expected.table_name, expected.command, expected.role
+      'run the statement "create policy %s on %s%s for %s to %s …" of sql/migrations again',
+      expected.policy_name, expected.table_name,
+      -- Without these words the policy would show the rows of every profile.
+      case when expected.restrictive then ' as restrictive' else '' end,
+      expected.command, expected.role
     )
     else pg_catalog.format('drop policy %I on %s', actual.policy_name, actual.table_name)
   end as remediation

@@ -375,6 +375,20 @@ CASES = [
         runs=False,
     ),
     Case(
+        "roles",
+        "warning",
+        "alter role authenticated reset enable_seqscan",
+        "role authenticated",
+        "has no setting enable_seqscan",
+    ),
+    Case(
+        "roles",
+        "warning",
+        "alter role auditor reset all",
+        "role auditor",
+        "has no setting statement_timeout",
+    ),
+    Case(
         "ownership",
         "error",
         "alter view api.todos owner to postgres",
@@ -614,6 +628,21 @@ def test_a_broken_object_is_found_and_the_remediation_repairs_it(
         for finding in found:
             transaction.execute(finding.remediation.encode())
         assert matching(case, transaction) == []
+
+
+def test_a_setting_of_a_role_that_a_dba_changed_is_left_alone(doomed: Database) -> None:
+    doomed.execute("alter role authenticated set enable_seqscan = on")
+    assert not [finding for finding in run(doomed).findings if "setting" in finding.what]
+
+
+def test_the_statement_for_a_missing_restrictive_policy_makes_it_restrictive(
+    doomed: Database,
+) -> None:
+    doomed.execute("drop policy no_estimates on app.todos")
+    found = [finding for finding in run(doomed).findings if finding.lint == "policies"]
+    assert [
+        "on app.todos as restrictive for select" in finding.remediation for finding in found
+    ] == [True]
 
 
 def test_every_level_of_every_lint_has_a_case() -> None:
