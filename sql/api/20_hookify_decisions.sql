@@ -123,14 +123,6 @@ begin
         violation.column_name = column_name;
       perform app.refuse_row(violation);
     when unique_violation then
-      get stacked diagnostics violation.constraint_name = constraint_name;
-      if violation.constraint_name = 'position_unique' then
-        perform app.raise_error(
-          500, 'chain_broken',
-          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
-          null, 'Report it to the operator of the database; verify_hookify_decisions returns the position'
-        );
-      end if;
       perform app.mark_unchanged();
       -- The exception has rolled back the trigger's change of the chain's head. ON CONFLICT DO NOTHING
       -- would not undo it, and the head would be ahead of the rows.
@@ -149,9 +141,17 @@ begin
             then 'annotations'
         end
       ], null)
-      into strict differing
+      into differing
       from app.hookify_decisions as stored
       where stored.profile_id = me and stored.id = decision_id;
+      if not found then
+        -- No row has the id, so it is the position that is taken.
+        perform app.raise_error(
+          500, 'chain_broken',
+          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
+          null, 'Report it to the operator of the database; verify_hookify_decisions returns the position'
+        );
+      end if;
       if pg_catalog.cardinality(differing) > 0 then
         perform app.raise_error(
           409, 'id_taken',
@@ -239,31 +239,49 @@ begin
   end if;
 
   loop
-    -- The next profile that has a head or a decision; both, so that a missing head is reported.
-    select pg_catalog.min(found.profile_id) into current_profile
-    from (
-      (
-        select head.profile_id
-        from app.hookify_chains as head
-        where head.profile_id > current_profile and (wanted is null or head.profile_id = wanted)
-        order by head.profile_id
-        limit 1
-      )
-      union all
-      (
-        select decision.profile_id
-        from app.hookify_decisions as decision
-        where decision.profile_id > current_profile
-          and (wanted is null or decision.profile_id = wanted)
-        order by decision.profile_id
-        limit 1
-      )
-    ) as found;
+    -- A head or a decision makes a profile known; both are read, so that a missing head is reported.
+    if wanted is null then
+      select pg_catalog.min(found.profile_id) into current_profile
+      from (
+        (
+          select head.profile_id
+          from app.hookify_chains as head
+          where head.profile_id > current_profile
+          order by head.profile_id
+          limit 1
+        )
+        union all
+        (
+          select decision.profile_id
+          from app.hookify_decisions as decision
+          where decision.profile_id > current_profile
+          order by decision.profile_id
+          limit 1
+        )
+      ) as found;
+    else
+      -- One query for both cases would read the rows of all profiles: its generic plan can't use
+      -- an index for "wanted is null or profile_id = wanted".
+      exit when is_known;
+      current_profile := case
+        when exists (
+          select from app.hookify_chains as head where head.profile_id = wanted
+        ) or exists (
+          select from app.hookify_decisions as decision where decision.profile_id = wanted
+        ) then wanted
+      end;
+    end if;
     exit when current_profile is null;
     is_known := true;
 
     select * into result
     from app.verify_hookify_chain(current_profile, start_position, remaining);
+    if start_position > greatest(result.length, 1) and result.checked = 0 and result.valid then
+      perform app.raise_error(
+        400, 'invalid_argument', 'from_position is after the last decision; nothing was verified',
+        pg_catalog.jsonb_build_object('field', 'from_position')
+      );
+    end if;
     remaining := remaining - result.checked;
     profile_id := result.profile_id;
     valid := result.valid;

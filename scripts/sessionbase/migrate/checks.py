@@ -13,12 +13,12 @@ from sessionbase.migrate.files import SqlFile, SqlFolder, Statement
 
 ParsedFile = tuple[SqlFile, list[Statement]]
 
-_ROUTINES = {
+ROUTINE_TYPES = {
     ObjectType.OBJECT_FUNCTION,
     ObjectType.OBJECT_PROCEDURE,
     ObjectType.OBJECT_ROUTINE,
 }
-_OUTPUTS = {FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE}
+OUTPUT_MODES = {FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def created_routine(tree: ast.Node) -> Routine | None:
     if not isinstance(tree, ast.CreateFunctionStmt):
         return None
     name = _split_name(tree.funcname)
-    inputs = [p.argType for p in tree.parameters or () if p.mode not in _OUTPUTS]
+    inputs = [p.argType for p in tree.parameters or () if p.mode not in OUTPUT_MODES]
     return name and Routine(*name, tuple(_type(item) for item in inputs))
 
 
@@ -96,11 +96,11 @@ def annotated_routines(tree: ast.Node) -> list[Routine] | None:
 
     None for another statement, or if it names anything but functions with their schema.
     """
-    if isinstance(tree, ast.CommentStmt) and tree.objtype in _ROUTINES:
+    if isinstance(tree, ast.CommentStmt) and tree.objtype in ROUTINE_TYPES:
         objects: tuple[ast.Node | None, ...] = (tree.object,)
     elif (
         isinstance(tree, ast.GrantStmt)
-        and tree.objtype in _ROUTINES
+        and tree.objtype in ROUTINE_TYPES
         and tree.targtype == GrantTargetType.ACL_TARGET_OBJECT
     ):
         objects = tree.objects or ()
@@ -213,13 +213,13 @@ def _functions_of_migrations(folder: SqlFolder) -> dict[str, str]:
         for statement in migration.file.statements():
             tree = statement.tree
             routine = created_routine(tree)
-            if isinstance(tree, ast.RenameStmt) and tree.renameType in _ROUTINES:
+            if isinstance(tree, ast.RenameStmt) and tree.renameType in ROUTINE_TYPES:
                 old = _named(tree.object)
                 routine = old and Routine(old.schema, str(tree.newname), old.inputs)
             if routine and routine.schema == "app":
                 counts[routine.name] += 1
                 labels[routine.name] = migration.file.label
-            elif isinstance(tree, ast.DropStmt) and tree.removeType in _ROUTINES:
+            elif isinstance(tree, ast.DropStmt) and tree.removeType in ROUTINE_TYPES:
                 gone = [item for item in map(_named, tree.objects or ()) if item]
                 counts.subtract(item.name for item in gone if item.schema == "app")
     return {name: labels[name] for name, count in counts.items() if count > 0}

@@ -95,6 +95,20 @@ select hit.classid, hit.objid, coalesce(o.schema, c.relnamespace::regnamespace::
   left join pg_class c on c.oid = t.tgrelid
 """
 
+# Functions whose bodies call a function of schema app that does not exist any more. PostgreSQL
+# records no dependency for a call in a body.
+_CALLERS = """
+select caller.oid::regprocedure::text, dropped.name
+  from unnest(%s::text[]) dropped (name)
+  join pg_proc caller on caller.pronamespace in (to_regnamespace('app'), to_regnamespace('api'))
+   and caller.prosrc ~ ('\\mapp\\.' || dropped.name || '\\s*\\(')
+ where not exists (
+   select from pg_proc f
+    where f.pronamespace = to_regnamespace('app') and f.proname = dropped.name
+ )
+ order by 1, 2
+"""
+
 _GRANTS = """
 select distinct 'table' as kind, c.oid::regclass::text as identity, a.grantee
   from pg_class c cross join lateral aclexplode(c.relacl) a
@@ -286,6 +300,20 @@ def _drop_stale_in_app(conn: Connection, files: RepeatableFiles, *, before: bool
             )
 
 
+def _require_no_callers(conn: Connection, dropped: list[str]) -> None:
+    """Raise a SessionbaseError where a body still calls a function of schema app that was dropped.
+
+    `dropped` are identities, as PostgreSQL writes them.
+    """
+    names = [name.removeprefix("app.").split("(")[0] for name in dropped if name.startswith("app.")]
+    row = conn.execute(_CALLERS, (names,)).fetchone()
+    if row:
+        raise SessionbaseError(
+            f"no file in app/ defines app.{row[1]}, and the body of {row[0]} calls it",
+            "remove that call, or keep the function in its file",
+        )
+
+
 def _drop_blocking(conn: Connection, files: RepeatableFiles, failure: StatementFailed) -> None:
     """Drop the object that `failure` says can't be replaced in place.
 
@@ -338,12 +366,14 @@ def _apply(conn: Connection, files: RepeatableFiles, created: frozenset[int]) ->
     _drop_stale_in_api(conn, files.api, before=False)
     _drop_stale_in_app(conn, files, before=False)
     new = {item.identity: item.oid for item in _all_objects(conn, files)}
+    dropped = sorted(old.keys() - new.keys())
+    _require_no_callers(conn, dropped)
     conn.execute("select pg_notify('pgrst', 'reload schema')")
     return RepeatableReport(
         files=[file.label for file, _ in files.app + files.api],
         created=sorted(new.keys() - old.keys()),
         recreated=sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
-        dropped=sorted(old.keys() - new.keys()),
+        dropped=dropped,
     )
 
 
