@@ -1,4 +1,4 @@
--- Domain 4: how a todo is added.
+-- Domain 4: adding a todo.
 
 create or replace function app.insert_todo() returns trigger
 language plpgsql

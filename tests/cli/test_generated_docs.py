@@ -83,7 +83,7 @@ def test_a_comment_on_an_unknown_parameter_is_refused(live: Live, empty_database
         connection.execute("create schema api")
         connection.execute("create function api.f(a text) returns text return a")
         connection.execute("comment on function api.f is E'Echo\\n\\n- b: What to say'")
-    with pytest.raises(SessionbaseError, match=r"api\.f tells of parameters it lacks: b"):
+    with pytest.raises(SessionbaseError, match=r"api\.f describes unknown parameters: b"):
         api_functions.read_functions(replace(live, db_uri=empty_database))
 
 
@@ -120,7 +120,7 @@ def test_the_lines_of_foreign_keys_in_the_diagram_do_not_cross(live: Live) -> No
 
 
 def test_the_state_machines_are_those_that_the_guards_enforce(live: Live) -> None:
-    assert set(states.moves(live, "tool_events", "is_legal_tool_event_transition")) == {
+    assert set(states.transitions(live, "tool_events", "is_legal_tool_event_transition")) == {
         (None, "pending"),
         (None, "executing"),
         ("pending", "executing"),
@@ -130,7 +130,7 @@ def test_the_state_machines_are_those_that_the_guards_enforce(live: Live) -> Non
         ("executing", "failed"),
     }
     three = ["open", "acknowledged", "dismissed"]
-    assert set(states.moves(live, "misalignments", "is_legal_misalignment_transition")) == {
+    assert set(states.transitions(live, "misalignments", "is_legal_misalignment_transition")) == {
         *((None, status) for status in three),
         *((one, other) for one in three for other in three if one != other),
     }

@@ -277,6 +277,29 @@ def test_a_function_used_by_a_default_and_a_policy_is_never_dropped(notes: Folde
     assert may(notes, "authenticated", "app.who()")
 
 
+def test_a_function_that_the_body_of_another_one_calls_is_never_dropped(notes: Folder) -> None:
+    called = "create or replace function app.f() returns int language sql return 1;\n"
+    caller = (
+        "create or replace function api.g() returns int language plpgsql"
+        " as $$ begin return app.f(); end $$;\n"
+    )
+    notes.write("app/40_more.sql", called)
+    notes.write("api/40_more.sql", caller)
+    notes.migrate()
+    before = functions(notes)
+    notes.remove("app/40_more.sql")
+    with pytest.raises(SessionbaseError) as refusal:
+        notes.migrate()
+    assert refusal.value.message == (
+        "no file in app/ defines app.f, and the body of api.g() calls it"
+    )
+    assert functions(notes) == before
+    notes.write("api/40_more.sql", caller.replace("app.f()", "1"))
+    report = notes.migrate().repeatable
+    assert report is not None
+    assert report.dropped == ["app.f()"]
+
+
 def test_a_view_of_api_can_stop_using_a_function_in_the_run_that_drops_it(notes: Folder) -> None:
     notes.remove("app/30_length.sql")
     with pytest.raises(SessionbaseError, match=r"and view api\.notes depends on it"):

@@ -463,6 +463,24 @@ def test_a_row_inserted_without_triggers_is_reported(
 
 
 @pytest.mark.usefixtures("chain_of_five")
+@pytest.mark.parametrize("position", [0, -7])
+def test_a_row_added_before_the_first_position_is_reported(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str, position: int
+) -> None:
+    tamper(
+        db,
+        "insert into app.hookify_decisions select (jsonb_populate_record(d,"
+        " jsonb_build_object('id', 'hook_forged', 'position', %(position)s))).*"
+        " from app.hookify_decisions as d where profile_id = %(me)s and position = 1",
+        me=profile,
+        position=position,
+    )
+    found = verify(client)
+    assert (found["valid"], found["first_bad_position"]) == (False, position)
+    assert found["first_bad_id"] == "hook_forged"
+
+
+@pytest.mark.usefixtures("chain_of_five")
 def test_a_deleted_head_of_a_chain_is_reported(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
@@ -520,13 +538,52 @@ def test_a_chain_can_be_verified_in_ranges(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("from_position", "0"), ("max_decisions", "0"), ("max_decisions", "1000001")],
+    [
+        ("from_position", "0"),
+        # After the last decision nothing is verified, so that the answer must not be "valid".
+        ("from_position", "6"),
+        ("from_position", "9223372036854775807"),
+        ("max_decisions", "0"),
+        ("max_decisions", "1000001"),
+    ],
 )
 @pytest.mark.usefixtures("chain_of_five")
 def test_an_invalid_range_is_refused(client: httpx.Client, field: str, value: str) -> None:
     answer = client.get("/rpc/verify_hookify_decisions", params={field: value})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument"), answer.text
     assert json.loads(answer.json()["details"]) == {"field": field}
+
+
+def test_verifying_one_profile_does_not_read_the_rows_of_others(
+    client_for: ClientFor, db: psycopg.Connection[Any], profile: str
+) -> None:
+    others = 40
+    db.execute(
+        "insert into app.hookify_decisions"
+        " (profile_id, session_id, source, content_hash, severity, blocked, rules)"
+        " select %s || n, 's', 'manual', repeat('a', 64), 'low', false, '[]'"
+        " from generate_series(1, %s) as n",
+        [f"{profile}-", others],
+    )
+    record(client_for(profile))
+    # The rows that this transaction reads from the two tables, by scans of them and of indexes.
+    rows_read = (
+        "select sum(pg_stat_get_xact_tuples_returned(oid)) from pg_class"
+        " where oid in ('app.hookify_chains'::regclass, 'app.hookify_decisions'::regclass)"
+        " or oid in (select indexrelid from pg_index where indrelid in"
+        " ('app.hookify_chains'::regclass, 'app.hookify_decisions'::regclass))"
+    )
+    with db.transaction():
+        # A connection of PostgREST's pool comes to the generic plan after five calls.
+        db.execute("set local plan_cache_mode = force_generic_plan")
+        db.execute("set local enable_seqscan = off")
+        db.execute("set local enable_bitmapscan = off")
+        before = db.execute(rows_read).fetchone()
+        db.execute("select api.verify_hookify_decisions(%s)", [profile])
+        after = db.execute(rows_read).fetchone()
+    assert before
+    assert after
+    assert after[0] - before[0] < others, "a query in verify_hookify_decisions uses no index"
 
 
 def test_an_auditor_without_an_argument_verifies_every_profile(

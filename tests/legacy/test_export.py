@@ -260,7 +260,7 @@ def test_an_existing_file_is_replaced_only_with_force(
     refused = command(stack, "--profile", profile, "--output", file)
     assert refused.returncode == 1
     assert refused.stderr == (
-        f"Error: {file} exists, and stays as it is (--force replaces it, or name another)\n"
+        f"Error: {file} exists, and was not changed (--force replaces it, or name another)\n"
     )
     assert file.read_text() == "old"
     forced = command(stack, "--profile", profile, "--output", file, "--force", "--json")

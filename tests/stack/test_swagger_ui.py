@@ -56,7 +56,7 @@ def test_swagger_ui_authorizes_lists_the_endpoints_and_executes_calls(
     assert seen["added"]["status"] == "201"
     assert seen["listed"]["status"] == "200"
     assert '"text": "typed in Swagger UI"' in seen["listed"]["answer"]
-    assert "How many rows to give at most." in seen["listed"]["description"]
+    assert "The maximum number of rows to return." in seen["listed"]["description"]
     assert seen["called"]["status"] == "200"
     assert '"unfinished_tool_events": []' in seen["called"]["answer"]
 

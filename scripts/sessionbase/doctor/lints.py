@@ -91,7 +91,7 @@ def set_expectations(conn: psycopg.Connection[Any]) -> None:
 
     The search_path becomes empty. The setting sessionbase.authority holds sql/authority.json as
     lists of rows, and sessionbase.functions the functions that the shipped SQL files create.
-    Raises SessionbaseError where one of those files has a mistake.
+    Raises SessionbaseError if one of those files has a mistake.
     """
     conn.execute("set local search_path = ''")
     functions = expected_functions(conn, read_functions(resource_path("sql")))
@@ -123,7 +123,7 @@ def examine(db_uri: str) -> Report:
     """Run every lint on the database, in one read-only snapshot.
 
     Any login that can connect is enough: the lints read only the system catalogue. Raises
-    SessionbaseError where the connection fails, or where the database has no schemas app and api.
+    SessionbaseError if the connection fails, or if the database has no schemas app and api.
     """
     with connect(db_uri) as conn:
         conn.execute("set default_transaction_read_only = on")

@@ -11,7 +11,7 @@ export type Database = {
           annotations: string | null;
           /** Whether the content was blocked */
           blocked: boolean | null;
-          /** SHA-256 (hex) of the content as UTF-8; the content itself is not kept */
+          /** SHA-256 (hex) of the content as UTF-8; the content itself is not stored */
           content_hash: string | null;
           /** When the decision was recorded */
           created_at: string | null;
@@ -21,11 +21,11 @@ export type Database = {
           message: string | null;
           /** 1, 2, 3 … in the order made, over all the profile's sessions */
           position: number | null;
-          /** row_hash of the profile's decision before; 64 zeros for the first */
+          /** row_hash of the profile's previous decision; 64 zeros for the first */
           previous_hash: string | null;
           /** The profile that the decision belongs to */
           profile_id: string | null;
-          /** SHA-256 (hex) over the decision and previous_hash: a link of the chain */
+          /** SHA-256 (hex) over the decision and previous_hash */
           row_hash: string | null;
           /** The rules that matched: an array of {id, severity} */
           rules: unknown;
@@ -259,7 +259,7 @@ export type Database = {
       /** The tool runs of the profile's chats */
       tool_events: {
         Row: {
-          /** What the tool was called with: any JSON */
+          /** The arguments of the call: any JSON */
           arguments: unknown;
           /** When it succeeded or failed; null before */
           completed_at: string | null;
@@ -283,7 +283,7 @@ export type Database = {
           thread_id: string | null;
           /** The model provider's id of the call, or null; not unique across sessions */
           tool_call_id: string | null;
-          /** Which tool ran, for example get_timeline_event */
+          /** The name of the tool, for example get_timeline_event */
           tool_name: string | null;
         };
         Insert: {
@@ -321,9 +321,9 @@ export type Database = {
       /** The profile's UI settings: one row, or none before the first save */
       ui_settings: {
         Row: {
-          /** 1, 2, 3 …: incremented at every change; send it as expected_revision to save only over what you read */
+          /** 1, 2, 3 …: incremented at every change; send it as expected_revision to detect concurrent changes */
           revision: number | null;
-          /** The document as the app saved it; keys that sessionbase does not know are kept */
+          /** The document as the app saved it; unknown keys are stored too */
           settings: unknown;
           /** When the settings last changed */
           updated_at: string | null;
@@ -357,7 +357,7 @@ export type Database = {
         };
         Returns: unknown;
       };
-      /** Store what a detector found in a session: all of it, or nothing */
+      /** Store what a detector found in a session: all candidates or none */
       ingest_misalignments: {
         Args: {
           candidates: unknown;
@@ -427,7 +427,7 @@ export type Database = {
         };
         Returns: unknown;
       };
-      /** Turn a todo from open to done, or back */
+      /** Change a todo from open to done, or from done to open */
       toggle_todo: {
         Args: {
           id: string | null;
@@ -444,7 +444,7 @@ export type Database = {
         };
         Returns: unknown;
       };
-      /** Move a tool event to another status, by its id */
+      /** Change the status of a tool event, by its id */
       transition_tool_event: {
         Args: {
           context_events?: unknown;
@@ -456,7 +456,7 @@ export type Database = {
         };
         Returns: unknown;
       };
-      /** Move a tool event to another status, by the model provider's id of the call */
+      /** Change the status of a tool event, by the model provider's id of the call */
       transition_tool_event_by_call: {
         Args: {
           context_events?: unknown;
