@@ -2057,31 +2057,49 @@ begin
   end if;
 
   loop
-    -- The next profile that has a head or a decision; both, so that a missing head is reported.
-    select pg_catalog.min(found.profile_id) into current_profile
-    from (
-      (
-        select head.profile_id
-        from app.hookify_chains as head
-        where head.profile_id > current_profile and (wanted is null or head.profile_id = wanted)
-        order by head.profile_id
-        limit 1
-      )
-      union all
-      (
-        select decision.profile_id
-        from app.hookify_decisions as decision
-        where decision.profile_id > current_profile
-          and (wanted is null or decision.profile_id = wanted)
-        order by decision.profile_id
-        limit 1
-      )
-    ) as found;
+    -- A head or a decision makes a profile known; both are read, so that a missing head is reported.
+    if wanted is null then
+      select pg_catalog.min(found.profile_id) into current_profile
+      from (
+        (
+          select head.profile_id
+          from app.hookify_chains as head
+          where head.profile_id > current_profile
+          order by head.profile_id
+          limit 1
+        )
+        union all
+        (
+          select decision.profile_id
+          from app.hookify_decisions as decision
+          where decision.profile_id > current_profile
+          order by decision.profile_id
+          limit 1
+        )
+      ) as found;
+    else
+      -- One query for both cases would read the rows of all profiles: its generic plan can't use
+      -- an index for "wanted is null or profile_id = wanted".
+      exit when is_known;
+      current_profile := case
+        when exists (
+          select from app.hookify_chains as head where head.profile_id = wanted
+        ) or exists (
+          select from app.hookify_decisions as decision where decision.profile_id = wanted
+        ) then wanted
+      end;
+    end if;
     exit when current_profile is null;
     is_known := true;
 
     select * into result
     from app.verify_hookify_chain(current_profile, start_position, remaining);
+    if start_position > greatest(result.length, 1) and result.checked = 0 and result.valid then
+      perform app.raise_error(
+        400, 'invalid_argument', 'from_position is after the last decision; nothing was verified',
+        pg_catalog.jsonb_build_object('field', 'from_position')
+      );
+    end if;
     remaining := remaining - result.checked;
     profile_id := result.profile_id;
     valid := result.valid;
@@ -3057,7 +3075,11 @@ begin
   where head.profile_id = verify_hookify_chain.profile_id;
   length := coalesce(chain.length, 0);
   head_hash := coalesce(chain.head_hash, pg_catalog.repeat('0', 64));
-  last_position := verify_hookify_chain.from_position + verify_hookify_chain.max_decisions - 1;
+  -- least: the sum must not be larger than the largest bigint.
+  last_position := least(
+    verify_hookify_chain.from_position,
+    9223372036854775807 - verify_hookify_chain.max_decisions
+  ) + verify_hookify_chain.max_decisions - 1;
 
   -- row_hash of the decision before the range.
   if verify_hookify_chain.from_position > 1 then
@@ -3128,6 +3150,20 @@ begin
     problem := pg_catalog.format(
       'the chain has more than the %s decisions that were recorded', chain.length
     );
+  elsif exists (
+    select
+    from app.hookify_decisions as decision
+    where decision.profile_id = verify_hookify_chain.profile_id
+      and decision.position < 1
+  ) then
+    select decision.position, decision.id
+    into strict first_bad_position, first_bad_id
+    from app.hookify_decisions as decision
+    where decision.profile_id = verify_hookify_chain.profile_id
+      and decision.position < 1
+    order by decision.position
+    limit 1;
+    problem := 'the row was added outside the chain, which starts at position 1';
   elsif chain.length between 1 and last_position and chain.head_hash is distinct from (
     select decision.row_hash
     from app.hookify_decisions as decision

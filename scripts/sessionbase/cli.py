@@ -63,7 +63,7 @@ def root(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """The system of record behind an AI-session viewer: PostgreSQL, served by PostgREST.
+    """The database and HTTP API of an AI-session viewer: PostgreSQL, served by PostgREST.
 
     Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage, 130
     interrupted by Ctrl-C.
