@@ -18,7 +18,7 @@ from conftest import Stack, free_port
 from sessionbase import __version__
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.state import Secrets
-from support.command import sessionbase
+from support.command import run_main, sessionbase
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
 COMMANDS += ["import", "import tool-events", "export", "export tool-events", "doctor"]
@@ -26,7 +26,7 @@ COMMANDS += ["import", "import tool-events", "export", "export tool-events", "do
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_each_command_has_an_example(command: str) -> None:
-    done = sessionbase(*command.split(), "--help")
+    done = run_main(*command.split(), "--help")
     assert done.returncode == 0
     assert "Example: " in done.stdout
 
@@ -86,7 +86,7 @@ def test_a_damaged_stack_json_is_refused_with_its_path(
     file = tmp_path / "stack.json"
     file.write_text(content)
     (tmp_path / "secrets.json").write_text(json.dumps(asdict(Secrets.generate(None))))
-    done = sessionbase(command, "--data-dir", tmp_path)
+    done = run_main(command, "--data-dir", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: {file} is damaged: {why}")
     assert len(done.stderr.splitlines()) == 1
@@ -97,14 +97,14 @@ def test_a_path_that_cannot_be_a_data_directory_is_refused_in_one_line(tmp_path:
     file = tmp_path / "file"
     file.touch()
     for folder in (file, file / "inside", "/proc/nothing"):
-        done = sessionbase("up", "--data-dir", folder)
+        done = run_main("up", "--data-dir", folder)
         assert done.returncode == 1
         assert done.stderr.startswith(f"Error: {folder} can't be the data directory: ")
         assert len(done.stderr.splitlines()) == 1
 
 
 def test_status_json_has_addresses_versions_and_pids_but_no_jwt_secret(stack: Stack) -> None:
-    done = sessionbase("status", "--json", "--data-dir", stack.data_dir)
+    done = run_main("status", "--json", "--data-dir", stack.data_dir)
     assert done.returncode == 0
     stack_config = json.loads(done.stdout)
     assert stack_config["running"] is True
@@ -122,7 +122,7 @@ def test_status_json_has_addresses_versions_and_pids_but_no_jwt_secret(stack: St
 
 
 def test_status_prints_the_url_but_no_jwt_secret(stack: Stack) -> None:
-    done = sessionbase("status", "--data-dir", stack.data_dir)
+    done = run_main("status", "--data-dir", stack.data_dir)
     assert done.returncode == 0
     assert stack.rest_url in done.stdout
     assert stack.jwt_secret not in done.stdout
@@ -147,7 +147,7 @@ def test_a_token_has_the_requested_lifetime_and_role(
     stack: Stack, profile: str, ttl: str, seconds: int
 ) -> None:
     options = ["--role", "auditor", "--ttl", ttl, "--data-dir", stack.data_dir]
-    done = sessionbase("token", "--profile", profile, *options)
+    done = run_main("token", "--profile", profile, *options)
     claims = jwt.decode(done.stdout.strip(), stack.jwt_secret, algorithms=["HS256"])
     assert claims["role"] == "auditor"
     assert claims["exp"] - claims["iat"] == seconds
@@ -164,7 +164,7 @@ def test_a_token_has_the_requested_lifetime_and_role(
     ],
 )
 def test_invalid_options_of_token_are_refused(stack: Stack, options: list[str]) -> None:
-    done = sessionbase("token", *options, "--data-dir", stack.data_dir)
+    done = run_main("token", *options, "--data-dir", stack.data_dir)
     assert (done.returncode, done.stdout) == (2, "")
 
 
@@ -173,7 +173,7 @@ def test_an_invalid_option_value_is_wrong_usage() -> None:
         ["--db-uri", "postgresql://host/name?no_such_setting=1"],
         ["--lock-timeout", "5", "--db-uri", "postgresql://host/name"],
     ):
-        done = sessionbase("migrate", *options)
+        done = run_main("migrate", *options)
         assert (done.returncode, done.stdout) == (2, "")
         assert options[0] in done.stderr
 
@@ -181,7 +181,7 @@ def test_an_invalid_option_value_is_wrong_usage() -> None:
 def test_an_empty_profile_is_wrong_usage(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "events.json").write_text("[]")
     for command in (["import", "tool-events", tmp_path / "events.json"], ["export", "tool-events"]):
-        done = sessionbase(*command, "--profile", "", "--data-dir", stack.data_dir)
+        done = run_main(*command, "--profile", "", "--data-dir", stack.data_dir)
         assert (done.returncode, done.stdout) == (2, "")
         assert "1 to 200 bytes" in done.stderr
 
@@ -195,14 +195,14 @@ def test_a_failed_connection_is_reported_with_a_hint_for_its_cause(
         (make_conninfo(stack.db_uri, password="wrong"), "the login and the password"),
         (make_conninfo(stack.db_uri, dbname="nowhere"), "the database's name"),
     ):
-        done = sessionbase("migrate", "--db-uri", uri)
+        done = run_main("migrate", "--db-uri", uri)
         assert done.returncode == 1
         assert hint in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_dry_run_on_a_current_database_reports_nothing_to_do(stack: Stack) -> None:
-    done = sessionbase("migrate", "--dry-run", "--data-dir", stack.data_dir)
+    done = run_main("migrate", "--dry-run", "--data-dir", stack.data_dir)
     assert done.returncode == 0
     assert "nothing to do: the database is up to date" in done.stdout
     assert "to apply" not in done.stdout
@@ -219,23 +219,18 @@ def test_the_help_of_a_script_needs_no_installation(script: str) -> None:
 
 
 def test_help_and_errors_spell_the_command_as_it_works_in_the_current_folder(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = PROJECT_DIR / ".venv/bin/sessionbase"
     for folder, spelled in ((PROJECT_DIR, ".venv/bin/sessionbase"), (tmp_path, str(program))):
         missing: list[str | Path] = [program, "status", "--data-dir", tmp_path / "none"]
         done = subprocess.run(missing, capture_output=True, text=True, check=False, cwd=folder)
         assert f"({spelled} up creates one" in done.stderr
-        wide = {**os.environ, "COLUMNS": "300"}
+        subprocess.run([spelled, "--version"], capture_output=True, check=True, cwd=folder)
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("COLUMNS", "300")
         for command in ([], *(command.split() for command in COMMANDS)):
-            done = subprocess.run(
-                [spelled, *command, "--help"],
-                capture_output=True,
-                text=True,
-                check=True,
-                cwd=folder,
-                env=wide,
-            )
+            done = run_main(*command, "--help")
             assert f"Usage: {spelled} " in done.stdout
             assert f"{spelled} " in done.stdout.split("Example: ")[1].splitlines()[0]
             # Other occurrences are part of a name (sessionbase_owner) or of a path.

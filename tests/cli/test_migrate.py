@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.runner import parse_lock_timeout, pending, status
+from support.command import run_main
 
 if TYPE_CHECKING:
     from support.sql_folder import Folder
@@ -305,9 +305,8 @@ def test_the_hint_for_an_owner_without_create_on_the_database_is_the_grant(
 
 
 def run_command(folder: Folder, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sessionbase", "migrate", *arguments]
-    command += ["--db-uri", folder.uri, "--sql-dir", str(folder.path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    """Run `sessionbase migrate` on the folder, in this process."""
+    return run_main("migrate", *arguments, "--db-uri", folder.uri, "--sql-dir", folder.path)
 
 
 def test_the_command_prints_the_error_in_one_line(folder: Folder) -> None:

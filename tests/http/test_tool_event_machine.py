@@ -108,9 +108,10 @@ class ToolEventMachine(RuleBasedStateMachine):
         try:
             with self.db.transaction():
                 self.db.execute(
-                    "select set_config('request.jwt.claims', %s, true)", [json.dumps(claims)]
+                    "select set_config('request.jwt.claims', %s, true),"
+                    " set_config('role', 'authenticated', true)",
+                    [json.dumps(claims)],
                 )
-                self.db.execute("set local role authenticated")
                 rows = self.db.execute(f"select to_jsonb(r) from {query} as r", values).fetchall()
         except psycopg.Error as error:
             assert error.sqlstate == "PGRST", error

@@ -3,7 +3,6 @@
 import json
 import stat
 import subprocess
-import sys
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +19,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.exporter import export_tool_events, new_file
 from sessionbase.legacy.fields import PRETTY_LIMIT
 from sessionbase.paths import PROJECT_DIR
+from support.command import run_main
 from support.import_files import event, finished, load, write
 
 SAMPLE = PROJECT_DIR / "docs/sample/chat-tool-events.json"
@@ -37,11 +37,8 @@ def export(uri: str, profile: str, file: Path) -> bytes:
 
 
 def command(stack: Any, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run `sessionbase export tool-events` as a user does."""
-    parts = ["-m", "sessionbase", "export", "tool-events", "--db-uri", stack.db_uri]
-    return subprocess.run(
-        [sys.executable, *parts, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    """Run `sessionbase export tool-events` in this process."""
+    return run_main("export", "tool-events", "--db-uri", stack.db_uri, *arguments)
 
 
 def assert_all_stored(stack: Any, file: Path, profile: str, records: int) -> None:

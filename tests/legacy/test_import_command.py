@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from conftest import Stack
 from sessionbase.legacy.report import ImportReport
+from support.command import run_main
 from support.concurrency import at_once, wait_until_blocked_by
 from support.import_files import event, finished, load, write
 
@@ -25,8 +26,9 @@ COMMAND = [sys.executable, "-m", "sessionbase", "import", "tool-events"]
 
 
 def run(stack: Any, file: Path, profile: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, str(file), "--profile", profile, "--db-uri", stack.db_uri, *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    """Run `sessionbase import tool-events` in this process."""
+    arguments = [str(file), "--profile", profile, "--db-uri", stack.db_uri, *options]
+    return run_main("import", "tool-events", *arguments)
 
 
 def test_an_interrupted_import_prints_one_line_and_loads_nothing(

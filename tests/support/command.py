@@ -22,7 +22,8 @@ def run_main(*arguments: object) -> subprocess.CompletedProcess[str]:
     stderr of the whole process, so it must not be called from several threads.
     """
     command = ["sessionbase", *map(str, arguments)]
-    out, err = io.StringIO(), io.StringIO()
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    err = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
     code: object = 0
     with patch.object(sys, "argv", command), redirect_stdout(out), redirect_stderr(err):
         try:
@@ -30,4 +31,5 @@ def run_main(*arguments: object) -> subprocess.CompletedProcess[str]:
         except SystemExit as end:
             code = end.code or 0
     assert isinstance(code, int), f"{command} exited with {code!r}, which is not an exit code"
-    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+    texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return subprocess.CompletedProcess(command, code, *texts)

@@ -35,35 +35,41 @@ describe('the exports', () => {
         .filter(([, value]) => typeof value === 'object')
         .map(([name, module]) => [name, publicNames(module)]),
     );
-    expect(names).toEqual({
-      toolEvents: [
-        'getChatToolEventRepository',
-        'insertChatToolEvent',
-        'listChatToolEvents',
-        'updateChatToolEventStatus',
-      ],
-      guestSettings: ['loadGuestSettings', 'saveGuestSettings'],
-      hookifyDecisions: ['clearHookifyDecisions', 'listHookifyDecisions', 'recordHookifyDecision'],
-      misalignments: [
-        'ingestMisalignmentCandidates',
-        'listMisalignments',
-        'updateMisalignmentStatus',
-        'upsertMisalignment',
-      ],
-      sessionRepoBindings: [
-        'clearSessionRepoBinding',
-        'getSessionRepoBinding',
-        'listSessionRepoBindings',
-        'setSessionRepoBinding',
-      ],
-      todos: ['addTodo', 'deleteTodoRecord', 'listTodos', 'toggleTodoRecord'],
-      uiSettings: [
-        'loadUiSettings',
-        'loadUiSettingsWithRevision',
-        'patchUiSettings',
-        'saveUiSettings',
-      ],
-    });
+    expect(names, 'Add a new function to this list, and remove one that no longer exists.').toEqual(
+      {
+        toolEvents: [
+          'getChatToolEventRepository',
+          'insertChatToolEvent',
+          'listChatToolEvents',
+          'updateChatToolEventStatus',
+        ],
+        guestSettings: ['loadGuestSettings', 'saveGuestSettings'],
+        hookifyDecisions: [
+          'clearHookifyDecisions',
+          'listHookifyDecisions',
+          'recordHookifyDecision',
+        ],
+        misalignments: [
+          'ingestMisalignmentCandidates',
+          'listMisalignments',
+          'updateMisalignmentStatus',
+          'upsertMisalignment',
+        ],
+        sessionRepoBindings: [
+          'clearSessionRepoBinding',
+          'getSessionRepoBinding',
+          'listSessionRepoBindings',
+          'setSessionRepoBinding',
+        ],
+        todos: ['addTodo', 'deleteTodoRecord', 'listTodos', 'toggleTodoRecord'],
+        uiSettings: [
+          'loadUiSettings',
+          'loadUiSettingsWithRevision',
+          'patchUiSettings',
+          'saveUiSettings',
+        ],
+      },
+    );
   });
 
   test('are also returned by forProfile, with additional functions', async () => {
@@ -82,6 +88,7 @@ describe('the exports', () => {
     const { sessionContext: context, ...own } = ownModules();
     expect(
       Object.fromEntries(Object.entries(own).map(([name, m]) => [name, publicNames(m)])),
+      'Return the function from the bind function of its module, or correct `additional`.',
     ).toEqual(
       Object.fromEntries(
         Object.entries(modules).map(([name, m]) => [
