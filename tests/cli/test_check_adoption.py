@@ -199,7 +199,7 @@ def test_the_page_and_the_script_contain_every_function_of_the_package() -> None
     additional = {"patchUiSettings", "loadUiSettingsWithRevision"}  # the app has no such function
     modules = "toolEvents hookifyDecisions misalignments todos sessionRepoBindings uiSettings"
     for module in modules.split():
-        source = PROJECT_DIR / f"clients/typescript/src/{module}.ts"
+        source = PROJECT_DIR / f"clients/typescript/src/domains/{module}.ts"
         functions = re.findall(
             r"(?<!@internal \*/\n)^export (?:async )?function (\w+)",
             source.read_text(encoding="utf-8"),
