@@ -182,7 +182,8 @@ def test_the_matrix_names_every_endpoint_there_is_and_no_other(
     ).fetchall()
     functions = db.execute(
         "select '/rpc/' || proname, 'record'::regtype = any(proargtypes::oid[]) from pg_proc"
-        " where pronamespace = 'api'::regnamespace"
+        # PostgREST does not offer the functions of triggers.
+        " where pronamespace = 'api'::regnamespace and prorettype <> 'trigger'::regtype"
     ).fetchall()
     # A function that takes a row is a computed column: OpenAPI lists it, but it can't be called.
     computed = {path for path, takes_a_row in functions if takes_a_row}
