@@ -4,8 +4,8 @@ grant usage on schema api to anon, authenticated, auditor;
 
 comment on schema api is
 'sessionbase
-The records of an AI-session viewer: tool events, decisions, misalignments, todos, repo bindings and
-UI settings. Send a JWT whose claims are "role" and "sub" (the profile) as "Authorization: Bearer".';
+The records of an AI-session viewer, each of one profile. Send a JWT whose claims are "role" and
+"sub" (the profile) as "Authorization: Bearer".';
 
 -- One function for the rows of all views: PostgREST 12 selects the column from a CTE, whose row type
 -- is record. With one function per view PostgreSQL could not resolve the call.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sessionbase.paths import PROJECT_DIR
+from support.domains import DomainFiles
 
 SCRIPT = PROJECT_DIR / "scripts/check-adoption"
 
@@ -197,18 +198,13 @@ def test_the_page_and_the_script_contain_every_function_of_the_package() -> None
     page = (PROJECT_DIR / "docs/adopting.md").read_text(encoding="utf-8")
     script = SCRIPT.read_text(encoding="utf-8")
     additional = {"patchUiSettings", "loadUiSettingsWithRevision"}  # the app has no such function
-    modules = "toolEvents hookifyDecisions misalignments todos sessionRepoBindings uiSettings"
-    for module in modules.split():
-        source = PROJECT_DIR / f"clients/typescript/src/{module}.ts"
-        functions = re.findall(
-            r"(?<!@internal \*/\n)^export (?:async )?function (\w+)",
-            source.read_text(encoding="utf-8"),
-            re.MULTILINE,
-        )
-        assert functions, f"no exported function found in {source}"
-        for name in functions:
+    names = "tool_events hookify_decisions misalignments todos session_repo_bindings ui_settings"
+    for domain in map(DomainFiles, names.split()):
+        for name in domain.exported_functions():
             assert f"`{name}(" in page, f"add {name} to the tables of docs/adopting.md"
             assert name in additional or re.search(rf"\b{name}\b", script), (
                 f"add {name} to REPLACED_MODULES in scripts/check-adoption"
             )
-        assert f"from 'sessionbase/{module}'" in page, f"add {module} to docs/adopting.md"
+        assert f"from 'sessionbase/{domain.module}'" in page, (
+            f"add {domain.module} to docs/adopting.md"
+        )

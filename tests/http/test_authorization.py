@@ -182,7 +182,8 @@ def test_the_authority_list_has_exactly_the_existing_endpoints(
     ).fetchall()
     functions = db.execute(
         "select '/rpc/' || proname, 'record'::regtype = any(proargtypes::oid[]) from pg_proc"
-        " where pronamespace = 'api'::regnamespace"
+        # PostgREST does not offer the functions of triggers.
+        " where pronamespace = 'api'::regnamespace and prorettype <> 'trigger'::regtype"
     ).fetchall()
     # A function that takes a row is a computed column: OpenAPI lists it, but it can't be called.
     computed = {path for path, takes_a_row in functions if takes_a_row}

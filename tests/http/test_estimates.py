@@ -7,9 +7,14 @@ import psycopg
 import pytest
 
 from conftest import ClientFor
-from sessionbase.doctor.authority import read_authority
+from generate.authorization import AUTHORITY
 
-VIEWS = [name for domain in read_authority().domains.values() for name in domain.views]
+
+def readable(role: str) -> list[str]:
+    """Return the views that a role can read."""
+    return [name for name, view in AUTHORITY.views.items() if "GET" in view.verbs.get(role, [])]
+
+
 # PostgREST reads all Prefer headers. The setting request.headers has only the last one.
 PREFER = [
     ["return=minimal, count={}"],
@@ -21,7 +26,7 @@ PREFER = [
 
 
 @pytest.mark.parametrize("count", ["planned", "estimated"])
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", readable("authenticated"))
 @pytest.mark.parametrize("prefer", PREFER, ids=" | ".join)
 def test_a_planned_or_estimated_count_is_refused(
     client: httpx.Client, view: str, prefer: list[str], count: str
@@ -29,14 +34,18 @@ def test_a_planned_or_estimated_count_is_refused(
     headers = [("Prefer", value.format(count)) for value in prefer]
     for query in ("", "?limit=0", "?offset=99999999"):
         answer = client.get(f"/{view}{query}", headers=headers)
-        assert answer.status_code == 400, f"{view}{query}: {answer.text}"
+        assert answer.status_code == 400, (
+            f"{view}{query}: {answer.text}\ncreate the policy no_estimates on app.{view} in its "
+            "migration"
+        )
         assert answer.json()["code"] == "invalid_argument"
         assert answer.json()["hint"] == "Use Prefer: count=exact"
 
 
 def test_a_planned_count_is_refused_for_an_auditor(client_for: ClientFor, profile: str) -> None:
     auditor = client_for(profile, role="auditor")
-    for view in ("hookify_decisions", "tool_event_transitions", "misalignment_transitions"):
+    assert len(readable("auditor")) >= 3
+    for view in readable("auditor"):
         answer = auditor.get(
             f"/{view}", headers=[("Prefer", "count=planned"), ("Prefer", "return=minimal")]
         )

@@ -2,7 +2,7 @@
 //   SESSIONBASE_TOKEN=$(sessionbase token --profile p) npm run generate
 // SESSIONBASE_REST_URL is the URL of PostgREST (default: http://127.0.0.1:3000). With `--print` the
 // types are printed instead. The document contains neither which columns of a view can be null nor what
-// a function returns; src/rows.ts adds both.
+// a function returns; the files in src/domains add both.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 

@@ -1,7 +1,7 @@
 // Also runs in a browser, so it must not import a module that uses the secret.
 import type { QueryClient } from '@tanstack/query-core';
 import { queryCollectionOptions } from '@tanstack/query-db-collection';
-import type { Todo, TodosSource } from './todos.js';
+import type { Todo, TodosSource } from './domains/todos.js';
 
 /** See todosCollection.ts; here `source` is required. */
 export function todosCollectionOptions(queryClient: QueryClient, source: TodosSource) {

@@ -1,9 +1,9 @@
 import type { QueryClient } from '@tanstack/query-core';
 import { sharedConnection } from './connection.js';
-import { bindTodos, type TodosSource } from './todos.js';
+import { bindTodos, type TodosSource } from './domains/todos.js';
 import { todosCollectionOptions as browserOptions } from './todosCollection.browser.js';
 
-export type { Todo, TodoChanges, TodoDraft, TodosSource } from './todos.js';
+export type { Todo, TodoChanges, TodoDraft, TodosSource } from './domains/todos.js';
 
 /**
  * Create the options of a TanStack DB query collection of todos. The row that the server returns for a

@@ -105,7 +105,7 @@ describe('src/generated/database.ts', () => {
       ['sessionRepoBindings', 'root_dir'],
       ['uiSettings', 'expected_revision'],
     ]) {
-      expect(errors).toMatch(new RegExp(`src/${file}.*${name}`));
+      expect(errors).toMatch(new RegExp(`src/domains/${file}.*${name}`));
     }
   });
 });

@@ -4,15 +4,15 @@ import type {
   ChatToolEventInput,
   ChatToolEventStatus,
   ChatToolEventUpdates,
-} from '../../src/toolEvents.js';
-import type { HookifyDecision, HookifyDecisionInput } from '../../src/hookifyDecisions.js';
+} from '../../src/domains/toolEvents.js';
+import type { HookifyDecision, HookifyDecisionInput } from '../../src/domains/hookifyDecisions.js';
 import type {
   MisalignmentCandidate,
   MisalignmentRecord,
   MisalignmentStatus,
-} from '../../src/misalignments.js';
-import type { SessionRepoBinding } from '../../src/sessionRepoBindings.js';
-import type { Todo } from '../../src/todos.js';
+} from '../../src/domains/misalignments.js';
+import type { SessionRepoBinding } from '../../src/domains/sessionRepoBindings.js';
+import type { Todo } from '../../src/domains/todos.js';
 
 /** The modules of the app before it uses sessionbase. They keep the records in memory, and can lose changes. */
 export function inMemoryModules() {

@@ -1,8 +1,19 @@
-import { ALL_WITH_TXID, type Connection, sharedConnection } from './connection.js';
-import { SessionbaseError } from './errors.js';
-import { type MisalignmentRow, omitNullish, type RowWithOptionalTxid, toIsoTime } from './rows.js';
-import { assertStorable } from './validation.js';
-import { toWithTxid, type WithTxid } from './withTxid.js';
+import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
+import { SessionbaseError } from '../errors.js';
+import { omitNullish, type Row, type RowWithOptionalTxid, toIsoTime } from '../rows.js';
+import { assertStorable } from '../validation.js';
+import { toWithTxid, type WithTxid } from '../withTxid.js';
+
+/** @internal */
+export type MisalignmentRow = Row<'misalignments', 'previous_status'>;
+
+/** @internal */
+declare module '../rows.js' {
+  interface FunctionReturns {
+    ingest_misalignments: RowWithOptionalTxid<MisalignmentRow>[];
+    transition_misalignment: RowWithOptionalTxid<MisalignmentRow>;
+  }
+}
 
 export type MisalignmentSeverity = 'info' | 'low' | 'medium' | 'high' | 'critical';
 export type MisalignmentStatus = 'open' | 'acknowledged' | 'dismissed';

@@ -1,9 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { ALL_WITH_TXID, type Connection, sharedConnection } from './connection.js';
-import { SessionbaseError } from './errors.js';
-import { type HookifyDecisionRow, omitNullish, toIsoTime } from './rows.js';
-import { assertStorable } from './validation.js';
-import { toWithTxid, type WithTxid } from './withTxid.js';
+import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
+import { SessionbaseError } from '../errors.js';
+import { omitNullish, type Row, type RowWithOptionalTxid, toIsoTime } from '../rows.js';
+import { assertStorable } from '../validation.js';
+import { toWithTxid, type WithTxid } from '../withTxid.js';
+
+type HookifyDecisionRow = Row<'hookify_decisions', 'message' | 'annotations'>;
+
+/** @internal */
+declare module '../rows.js' {
+  interface FunctionReturns {
+    record_hookify_decision: RowWithOptionalTxid<HookifyDecisionRow>;
+  }
+}
 
 export type HookifySource = 'timeline' | 'session' | 'manual';
 export type HookifySeverity = 'none' | 'info' | 'low' | 'medium' | 'high' | 'critical';

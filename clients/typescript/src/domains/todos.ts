@@ -1,9 +1,20 @@
 import { randomUUID } from 'node:crypto';
-import { ALL_WITH_TXID, type Connection, sharedConnection } from './connection.js';
-import { SessionbaseError } from './errors.js';
-import { type RowWithTxid, type TodoRow, toIsoTime } from './rows.js';
-import { assertStorable } from './validation.js';
-import { toWithTxid, type WithTxid } from './withTxid.js';
+import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
+import { SessionbaseError } from '../errors.js';
+import { type Row, type RowWithOptionalTxid, type RowWithTxid, toIsoTime } from '../rows.js';
+import { assertStorable } from '../validation.js';
+import { toWithTxid, type WithTxid } from '../withTxid.js';
+
+type TodoRow = Row<'todos'>;
+
+/** @internal */
+declare module '../rows.js' {
+  interface FunctionReturns {
+    add_todo: RowWithOptionalTxid<TodoRow>;
+    toggle_todo: RowWithTxid<TodoRow>;
+    delete_todo: RowWithTxid<TodoRow>;
+  }
+}
 
 export interface Todo {
   id: string;

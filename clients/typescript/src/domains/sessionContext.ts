@@ -1,12 +1,41 @@
-import { type Connection, sharedConnection } from './connection.js';
+import { type Connection, sharedConnection } from '../connection.js';
 import {
   type MisalignmentRecord,
+  type MisalignmentRow,
   type MisalignmentStatus,
   toMisalignment,
 } from './misalignments.js';
-import { type SessionRepoBinding, toSessionRepoBinding } from './sessionRepoBindings.js';
-import { type ChatToolEvent, type ChatToolEventStatus, toToolEvent } from './toolEvents.js';
-import { assertStorable } from './validation.js';
+import {
+  type SessionRepoBinding,
+  type SessionRepoBindingRow,
+  toSessionRepoBinding,
+} from './sessionRepoBindings.js';
+import {
+  type ChatToolEvent,
+  type ChatToolEventStatus,
+  type ToolEventRow,
+  toToolEvent,
+} from './toolEvents.js';
+import { assertStorable } from '../validation.js';
+
+interface SessionContextRow {
+  session_id: string;
+  binding: SessionRepoBindingRow | null;
+  misalignments: MisalignmentRow[];
+  unfinished_tool_events: ToolEventRow[];
+  counts: {
+    tool_events: Record<'pending' | 'executing' | 'succeeded' | 'failed', number>;
+    misalignments: Record<'open' | 'acknowledged' | 'dismissed', number>;
+    hookify_decisions: Record<'blocked' | 'allowed', number>;
+  };
+}
+
+/** @internal */
+declare module '../rows.js' {
+  interface FunctionReturns {
+    session_context: SessionContextRow;
+  }
+}
 
 /** What the chat prompt needs to know about a session, read in one snapshot. */
 export interface SessionContext {

@@ -1,7 +1,17 @@
-import { ALL_WITH_TXID, type Connection, sharedConnection } from './connection.js';
-import { toIsoTime, type UiSettingsRow } from './rows.js';
-import { assertStorable } from './validation.js';
-import { toWithTxid, type WithTxid } from './withTxid.js';
+import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
+import { type Row, type RowWithTxid, toIsoTime } from '../rows.js';
+import { assertStorable } from '../validation.js';
+import { toWithTxid, type WithTxid } from '../withTxid.js';
+
+type UiSettingsRow = Row<'ui_settings'>;
+
+/** @internal */
+declare module '../rows.js' {
+  interface FunctionReturns {
+    save_ui_settings: RowWithTxid<UiSettingsRow>;
+    patch_ui_settings: RowWithTxid<UiSettingsRow>;
+  }
+}
 
 /** The settings document. An app passes its own type as `Settings`. */
 export type UiSettings = Record<string, unknown>;

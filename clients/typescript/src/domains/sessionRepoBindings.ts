@@ -1,7 +1,17 @@
-import { ALL_WITH_TXID, type Connection, sharedConnection } from './connection.js';
-import type { RowWithTxid, SessionRepoBindingRow } from './rows.js';
-import { assertStorable } from './validation.js';
-import { toWithTxid, type WithTxid } from './withTxid.js';
+import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
+import type { Row, RowWithTxid } from '../rows.js';
+import { assertStorable } from '../validation.js';
+import { toWithTxid, type WithTxid } from '../withTxid.js';
+
+/** @internal */
+export type SessionRepoBindingRow = Row<'session_repo_bindings'>;
+
+/** @internal */
+declare module '../rows.js' {
+  interface FunctionReturns {
+    set_session_repo_binding: RowWithTxid<SessionRepoBindingRow>;
+  }
+}
 
 /** The repository that a session works on. */
 export interface SessionRepoBinding {

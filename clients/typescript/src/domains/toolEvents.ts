@@ -1,8 +1,23 @@
 import { randomUUID } from 'node:crypto';
-import { ALL_WITH_TXID, type Connection, sharedConnection } from './connection.js';
-import { omitNullish, toIsoTime, type ToolEventRow } from './rows.js';
-import { assertStorable } from './validation.js';
-import { toWithTxid, type WithTxid } from './withTxid.js';
+import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
+import { omitNullish, type Row, type RowWithOptionalTxid, toIsoTime } from '../rows.js';
+import { assertStorable } from '../validation.js';
+import { toWithTxid, type WithTxid } from '../withTxid.js';
+
+/** @internal */
+export type ToolEventRow = Row<
+  'tool_events',
+  'thread_id' | 'tool_call_id' | 'error' | 'completed_at' | 'latency_ms'
+>;
+
+/** @internal */
+declare module '../rows.js' {
+  interface FunctionReturns {
+    record_tool_event: RowWithOptionalTxid<ToolEventRow>;
+    transition_tool_event: RowWithOptionalTxid<ToolEventRow>;
+    transition_tool_event_by_call: RowWithOptionalTxid<ToolEventRow>[];
+  }
+}
 
 export type ChatToolEventStatus = 'pending' | 'executing' | 'succeeded' | 'failed';
 
