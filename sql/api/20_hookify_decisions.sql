@@ -145,7 +145,7 @@ begin
       from app.hookify_decisions as stored
       where stored.profile_id = me and stored.id = decision_id;
       if not found then
-        -- No row has the id, so it is the position that is taken.
+        -- No row has the id, so another row has the position.
         perform app.raise_error(
           500, 'chain_broken',
           'The profile''s chain of decisions was changed outside the API; nothing was recorded',
@@ -239,7 +239,7 @@ begin
   end if;
 
   loop
-    -- A head or a decision makes a profile known; both are read, so that a missing head is reported.
+    -- A profile is known if it has a head or a decision. Both are read to report a missing head.
     if wanted is null then
       select pg_catalog.min(found.profile_id) into current_profile
       from (

@@ -301,7 +301,7 @@ def _drop_stale_in_app(conn: Connection, files: RepeatableFiles, *, before: bool
 
 
 def _require_no_callers(conn: Connection, dropped: list[str]) -> None:
-    """Raise a SessionbaseError where a body still calls a function of schema app that was dropped.
+    """Raise a SessionbaseError if a body still calls a function of schema app that was dropped.
 
     `dropped` are identities, as PostgreSQL writes them.
     """
