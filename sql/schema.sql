@@ -10,8 +10,8 @@ ALTER SCHEMA api OWNER TO sessionbase_owner;
 -- Name: SCHEMA api; Type: COMMENT; Schema: -; Owner: sessionbase_owner
 
 COMMENT ON SCHEMA api IS 'sessionbase
-The records of an AI-session viewer: tool events, decisions, misalignments, todos, repo bindings and
-UI settings. Send a JWT whose claims are "role" and "sub" (the profile) as "Authorization: Bearer".';
+The records of an AI-session viewer, each of one profile. Send a JWT whose claims are "role" and
+"sub" (the profile) as "Authorization: Bearer".';
 
 -- Name: app; Type: SCHEMA; Schema: -; Owner: sessionbase_owner
 
@@ -646,6 +646,60 @@ batch; details name its index and field. Returns the stored records.
 
 - session_id: Required. The session
 - candidates: Required. The array described above';
+
+-- Name: insert_todo(); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
+
+CREATE FUNCTION api.insert_todo() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  stored app.todos;
+begin
+  loop
+    insert into app.todos (id, text, completed)
+    values (coalesce(new.id, app.uuidv7()), new.text, coalesce(new.completed, false))
+    on conflict (profile_id, id) do nothing
+    returning * into stored;
+    if found then
+      perform app.mark_changed();
+      exit;
+    end if;
+
+    select * into stored
+    from app.todos as todo
+    where todo.profile_id = (select app.profile_id()) and todo.id = new.id;
+    if found then
+      -- completed is not compared: it can have been toggled since.
+      if stored.text <> new.text then
+        perform app.raise_error(
+          409, 'id_taken',
+          pg_catalog.format('Todo %s is already stored with another text', new.id),
+          pg_catalog.jsonb_build_object('id', new.id, 'differs', array['text']),
+          'Use another id, or omit it: then one is generated'
+        );
+      end if;
+      perform app.mark_unchanged();
+      exit;
+    end if;
+    -- It was deleted between the two statements: insert again.
+  end loop;
+
+  new.id := stored.id;
+  new.text := stored.text;
+  new.completed := stored.completed;
+  new.created_at := stored.created_at;
+  return new;
+end
+$$;
+
+ALTER FUNCTION api.insert_todo() OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION insert_todo(); Type: COMMENT; Schema: api; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION api.insert_todo() IS 'Trigger of the view todos: a repeated insert with the same id and text returns the stored todo,
+another text under the same id is refused with 409 id_taken.';
 
 -- Name: ui_settings; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
@@ -2380,60 +2434,6 @@ ALTER FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) OWNER T
 COMMENT ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) IS 'SHA-256 (hex) over the columns of a decision and the hash of the previous one.
 The columns are written as one JSON array, so that two different rows never have the same text.';
 
--- Name: insert_todo(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
-
-CREATE FUNCTION app.insert_todo() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_generic_plan'
-    AS $$
-declare
-  stored app.todos;
-begin
-  loop
-    insert into app.todos (id, text, completed)
-    values (coalesce(new.id, app.uuidv7()), new.text, coalesce(new.completed, false))
-    on conflict (profile_id, id) do nothing
-    returning * into stored;
-    if found then
-      perform app.mark_changed();
-      exit;
-    end if;
-
-    select * into stored
-    from app.todos as todo
-    where todo.profile_id = (select app.profile_id()) and todo.id = new.id;
-    if found then
-      -- completed is not compared: it can have been toggled since.
-      if stored.text <> new.text then
-        perform app.raise_error(
-          409, 'id_taken',
-          pg_catalog.format('Todo %s is already stored with another text', new.id),
-          pg_catalog.jsonb_build_object('id', new.id, 'differs', array['text']),
-          'Use another id, or omit it: then one is generated'
-        );
-      end if;
-      perform app.mark_unchanged();
-      exit;
-    end if;
-    -- It was deleted between the two statements: insert again.
-  end loop;
-
-  new.id := stored.id;
-  new.text := stored.text;
-  new.completed := stored.completed;
-  new.created_at := stored.created_at;
-  return new;
-end
-$$;
-
-ALTER FUNCTION app.insert_todo() OWNER TO sessionbase_owner;
-
--- Name: FUNCTION insert_todo(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
-
-COMMENT ON FUNCTION app.insert_todo() IS 'Trigger of the view api.todos: a repeated insert with the same id and text returns the stored todo,
-another text under the same id is refused with 409 id_taken.';
-
 -- Name: is_legal_misalignment_transition(text, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.is_legal_misalignment_transition(from_status text, to_status text) RETURNS boolean
@@ -3649,7 +3649,7 @@ CREATE INDEX tool_events_by_tool_call ON app.tool_events USING btree (profile_id
 
 -- Name: todos insert_todo; Type: TRIGGER; Schema: api; Owner: sessionbase_owner
 
-CREATE TRIGGER insert_todo INSTEAD OF INSERT ON api.todos FOR EACH ROW EXECUTE FUNCTION app.insert_todo();
+CREATE TRIGGER insert_todo INSTEAD OF INSERT ON api.todos FOR EACH ROW EXECUTE FUNCTION api.insert_todo();
 
 -- Name: hookify_chains append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
@@ -4077,6 +4077,10 @@ GRANT SELECT ON TABLE api.misalignments TO authenticated;
 REVOKE ALL ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) TO authenticated;
 
+-- Name: FUNCTION insert_todo(); Type: ACL; Schema: api; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION api.insert_todo() FROM PUBLIC;
+
 -- Name: TABLE ui_settings; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE app.ui_settings TO authenticated;
@@ -4296,10 +4300,6 @@ REVOKE ALL ON FUNCTION app.guard_tool_event() FROM PUBLIC;
 REVOKE ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) TO authenticated;
 GRANT ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) TO auditor;
-
--- Name: FUNCTION insert_todo(); Type: ACL; Schema: app; Owner: sessionbase_owner
-
-REVOKE ALL ON FUNCTION app.insert_todo() FROM PUBLIC;
 
 -- Name: FUNCTION is_legal_misalignment_transition(from_status text, to_status text); Type: ACL; Schema: app; Owner: sessionbase_owner
 

@@ -20,7 +20,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.runner import parse_lock_timeout, pending, status
-from support.command import run_main
+from support.command import run_main, sessionbase
 
 if TYPE_CHECKING:
     from support.sql_folder import Folder
@@ -399,6 +399,8 @@ def test_a_database_made_before_0_1_0_is_refused_in_one_line_and_not_changed(
     assert "made by a version before 0.1.0" in line
     assert "pg_dump --data-only --schema=app --disable-triggers" in line
     assert "docs/upgrading.md" in line
+    doctor = sessionbase("doctor", "--db-uri", folder.uri)
+    assert (doctor.returncode, doctor.stderr) == (1, done.stderr)
     assert catalogue(folder) == before
 
 

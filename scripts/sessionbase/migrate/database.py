@@ -26,6 +26,16 @@ def check_server_version(version: int) -> None:
         )
 
 
+def refuse_old_database(conn: Connection) -> None:
+    """Raise a SessionbaseError if the database was made by a version before 0.1.0. Reads only."""
+    if tables_in_ops(conn) >= {"migrations", "api_files"}:
+        raise SessionbaseError(
+            "this database was made by a version before 0.1.0 and can't be migrated",
+            "dump its data (pg_dump --data-only --schema=app --disable-triggers), create a new "
+            "database, run migrate there and load the dump; the commands are in docs/upgrading.md",
+        )
+
+
 def check_database(conn: Connection) -> None:
     """Raise a SessionbaseError if the runner must not work on this database.
 
@@ -35,12 +45,7 @@ def check_database(conn: Connection) -> None:
     check_server_version(conn.info.server_version)
     if ledger_exists(conn):
         return
-    if tables_in_ops(conn) >= {"migrations", "api_files"}:
-        raise SessionbaseError(
-            "this database was made by a version before 0.1.0 and can't be migrated",
-            "dump its data (pg_dump --data-only --schema=app --disable-triggers), create a new "
-            "database, run migrate there and load the dump; the commands are in docs/upgrading.md",
-        )
+    refuse_old_database(conn)
     found = [str(row[0]) for row in conn.execute(_SCHEMAS, (OWNER,)).fetchall()]
     if found:
         raise SessionbaseError(
