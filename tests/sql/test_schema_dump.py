@@ -14,7 +14,7 @@ def test_the_committed_schema_is_what_the_sql_files_make(empty_database: str) ->
     migrate(empty_database)
     committed = (resource_path("sql") / "schema.sql").read_text()
     assert dump_schema(empty_database) == committed, (
-        "run: sessionbase migrate dump > sql/schema.sql"
+        "sql/schema.sql is out of date: run scripts/generate-docs schema"
     )
 
 
