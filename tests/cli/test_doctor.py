@@ -45,8 +45,8 @@ class Case:
 
 AS_OWNER = "set local role sessionbase_owner;"
 REPAIR_SHIPPED = (
-    "doctor has findings in what the shipped files make: correct the files in sql/, or list what is "
-    "new in sql/authority.json"
+    "doctor has findings in what the shipped files make: correct the files in sql/, or list the"
+    " new objects and rights in sql/authority.json"
 )
 NEW_TABLE = "create table app.made_by_hand (profile_id text primary key, body text);"
 NEW_FUNCTION = (
