@@ -20,7 +20,8 @@ CHROMIUM = next(
 SCRIPTS = json.loads((CLIENT / "package.json").read_text(encoding="utf-8"))["scripts"]
 CHECK_STEPS = [step.removeprefix("npm run ") for step in SCRIPTS["check"].split(" && ")]
 HINTS = {
-    "typecheck": "If the SQL has changed, run scripts/generate-docs types. Fix the type errors",
+    "typecheck": "Run scripts/generate-docs types if the SQL has changed, list a new domain in "
+    "src/index.ts, and fix the type errors",
     "lint": "Fix the problems; `npx eslint --fix .` fixes some of them",
     "format:check": "Run `npm run format` there",
     "unused": "Delete what is unused, or add an entry file to `knip` in package.json",
