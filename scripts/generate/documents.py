@@ -5,7 +5,7 @@ To add a file: write `generate(live) -> {path relative to the project: text}`, a
 
 from collections.abc import Callable
 
-from generate import api_reference, authorization, doctor, states, tables
+from generate import api_reference, authorization, doctor, states, tables, typescript
 from generate.live import Live
 from sessionbase.migrate.dump import dump_schema
 
@@ -17,4 +17,5 @@ GENERATORS: dict[str, Callable[[Live], dict[str, str]]] = {
     "states": states.generate,
     "doctor": doctor.generate,
     "authorization": authorization.generate,
+    "types": typescript.generate,
 }

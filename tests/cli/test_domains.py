@@ -33,8 +33,10 @@ def test_the_readme_links_the_page_of_each_kind_of_records() -> None:
 def test_the_page_of_a_domain_lists_the_functions_of_its_typescript_module(
     domain: DomainFiles,
 ) -> None:
+    assert domain.source.exists(), f"create {domain.source.relative_to(PROJECT_DIR)}"
+    assert domain.page.exists(), f"create docs/{domain.page.name}"
     functions = domain.exported_functions()
-    assert functions, f"{domain.source.name} exports no function"
+    assert functions, f"export the functions of the domain from {domain.source.name}"
     page = domain.page.read_text(encoding="utf-8")
     for name in [f"sessionbase/{domain.module}", *functions]:
         assert f"`{name}`" in page, f"add `{name}` to docs/{domain.page.name}, under 'TypeScript'"

@@ -20,7 +20,8 @@ CHROMIUM = next(
 SCRIPTS = json.loads((CLIENT / "package.json").read_text(encoding="utf-8"))["scripts"]
 CHECK_STEPS = [step.removeprefix("npm run ") for step in SCRIPTS["check"].split(" && ")]
 HINTS = {
-    "typecheck": "Fix the type errors",
+    "typecheck": "Run scripts/generate-docs types if the SQL has changed, list a new domain in "
+    "src/index.ts, and fix the type errors",
     "lint": "Fix the problems; `npx eslint --fix .` fixes some of them",
     "format:check": "Run `npm run format` there",
     "unused": "Delete what is unused, or add an entry file to `knip` in package.json",
@@ -71,7 +72,7 @@ def built_client(stack: Stack) -> dict[str, str]:
     with (CLIENT / "node_modules/.build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not is_built():
-            run("npm", "run", "--silent", "build", hint="Fix the type errors")
+            run("npm", "run", "--silent", "build", hint=HINTS["typecheck"])
     return {
         "SESSIONBASE_REST_URL": stack.rest_url,
         "SESSIONBASE_JWT_SECRET": stack.jwt_secret,

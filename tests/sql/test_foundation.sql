@@ -125,6 +125,15 @@ select is_empty(
   'every index starts with profile_id, except for …_of_all of a table that the auditor reads'
 );
 select is_empty(
+  $$ select key.indrelid::regclass, other.indexrelid::regclass
+     from pg_index as key
+     join pg_index as other on other.indrelid = key.indrelid and other.indexrelid > key.indexrelid
+     join our_relations as relation on relation.oid = key.indrelid
+     where key.indisprimary and relation.schema = 'app' $$,
+  'the primary key is the newest index of its table: create it after the others, by alter table … add '
+  'primary key (docs/conventions.md)'
+);
+select is_empty(
   $$ select conrelid::regclass, conname from pg_constraint
      where contype in ('c', 'f') and connamespace = 'app'::regnamespace
        and obj_description(oid, 'pg_constraint') is null
@@ -317,6 +326,15 @@ select is_empty(
          select object from authority_grants where privilege = 'execute'
        ) $$,
   'each function of schema api but those of triggers is in sql/authority.json ("functions" of its domain)'
+);
+
+select is_empty(
+  $$ select oid::regprocedure from pg_proc
+     where pronamespace = 'api'::regnamespace and pronargs <> pronargdefaults
+       -- A computed column, which takes a row.
+       and not 'record'::regtype = any (proargtypes::oid[]) $$,
+  'every parameter of a function in api has a default, and a required one is checked with '
+  'app.require_argument or by a constraint (docs/conventions.md)'
 );
 
 set local role sessionbase_owner;
