@@ -3140,27 +3140,30 @@ begin
       'the chain ends after %s decisions, but %s were recorded',
       first_bad_position - 1, chain.length
     );
-  elsif exists (
-    select
+  -- The last and the first row by the index, because a search for rows out of the range could read
+  -- the whole table when there are none.
+  elsif (
+    select decision.position
     from app.hookify_decisions as decision
     where decision.profile_id = verify_hookify_chain.profile_id
-      and decision.position > chain.length
-  ) then
+    order by decision.position desc
+    limit 1
+  ) > chain.length then
     first_bad_position := chain.length + 1;
     problem := pg_catalog.format(
       'the chain has more than the %s decisions that were recorded', chain.length
     );
-  elsif exists (
-    select
+  elsif (
+    select decision.position
     from app.hookify_decisions as decision
     where decision.profile_id = verify_hookify_chain.profile_id
-      and decision.position < 1
-  ) then
+    order by decision.position
+    limit 1
+  ) < 1 then
     select decision.position, decision.id
     into strict first_bad_position, first_bad_id
     from app.hookify_decisions as decision
     where decision.profile_id = verify_hookify_chain.profile_id
-      and decision.position < 1
     order by decision.position
     limit 1;
     problem := 'the row was added outside the chain, which starts at position 1';

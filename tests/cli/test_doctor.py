@@ -810,6 +810,7 @@ def test_a_policy_with_the_profile_in_a_subselect_is_not_reported(transaction: D
     assert [f for f in run(transaction).findings if f.lint == "policy_per_row"] == []
 
 
+@pytest.mark.contrib
 def test_objects_of_an_extension_in_public_are_not_reported(transaction: Database) -> None:
     transaction.execute("create extension citext schema public")
     assert run(transaction).findings == [], REPAIR_SHIPPED
