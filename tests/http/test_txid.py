@@ -111,7 +111,9 @@ def test_every_table_that_can_be_replicated_is_tried_here(db: psycopg.Connection
         "select tablename from pg_policies where schemaname = 'app'"
         " and roles = '{sessionbase_replicator}'"
     ).fetchall()
-    assert {table for (table,) in replicated} == set(WRITES)
+    assert {table for (table,) in replicated} == set(WRITES), (
+        "list the writes of each table with a policy for sessionbase_replicator in WRITES"
+    )
 
 
 @pytest.mark.contrib
