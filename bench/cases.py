@@ -76,7 +76,7 @@ class Case:
     baseline: Side
     aim: float
     profile_each: bool = False
-    """Whether each client uses a profile of its own. Decisions of one profile are written one after
+    """Whether each client uses its own profile. Decisions of one profile are written one after
     the other, because each contains the hash of the one before."""
 
 

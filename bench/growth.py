@@ -53,7 +53,7 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured: rows of the large profile, rows without statistics, rounds, calls."""
+    """Numbers: rows of the large profile, rows without statistics, rounds, calls."""
 
     events: int = 2_000_000
     unanalysed: int = 100_000
@@ -307,14 +307,14 @@ def measure_reads(
 
 
 def switch_autovacuum_off(uri: str) -> None:
-    """Keep the statistics of all tables as they are."""
+    """Switch autovacuum off, so that the statistics of the tables do not change."""
     with psycopg.connect(uri, autocommit=True) as connection:
         for table in TABLES:
             connection.execute(f"alter table app.{table} set (autovacuum_enabled = false)")
 
 
 def vacuum_analyze(uri: str) -> None:
-    """Vacuum and analyse all tables, and write what is dirty to disk."""
+    """Vacuum and analyse all tables, and write all dirty pages to disk."""
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute("vacuum analyze")
         connection.execute("checkpoint")
@@ -322,17 +322,19 @@ def vacuum_analyze(uri: str) -> None:
 
 @dataclass(frozen=True)
 class Imports:
-    """Seconds of an import of few and of many records, each without the start of the program."""
+    """Seconds of an import of n and of 8 n records, without the start of the program."""
 
     records: int
     few: float
     many: float
-    start: float
+    ratio: float
+    """The median of the rounds."""
+    least_ratio: float
 
     @property
-    def ratio(self) -> float:
-        """How many times as long the larger file takes."""
-        return self.many / self.few
+    def too_high(self) -> bool:
+        """Whether the ratio is above the limit in every round; noise makes it high in some."""
+        return self.least_ratio > MAX_IMPORT_RATIO
 
 
 def measure_imports(
@@ -341,27 +343,39 @@ def measure_imports(
     """Import files of n and of 8 n records by the command, next to a profile of 8 n records.
 
     `uri_of` returns the superuser's URI of a database by its name, `migrate` applies the SQL to a
-    URI. Each import runs in a new copy of one database, whose tables are analysed. The shortest
-    time of each is taken, because other work on the machine can only add time. The time of an
-    import without records is subtracted.
+    URI. Each import runs in a new copy of one database, whose tables are analysed. In each round
+    eight imports of n records surround one of 8 n records: other work on the machine then affects
+    both sizes for about the same time. The time of an import without records is subtracted.
     """
     base, copy = "bench_import", "bench_import_copy"
-    with psycopg.connect(uri_of("postgres"), autocommit=True) as dba:
+    few, many = sizes.records, 8 * sizes.records
+    order = [0, few, few, few, few, many, few, few, few, few, 0]
+    rounds: list[tuple[float, float]] = []
+    with (
+        psycopg.connect(uri_of("postgres"), autocommit=True) as dba,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        files = {}
+        for number, records in enumerate((0, few, many)):
+            files[records] = Path(folder) / f"{records}.json"
+            write_legacy_file(files[records], make_rows(number, records))
         dba.execute(f"create database {base}")
         migrate(uri_of(base))
         switch_autovacuum_off(uri_of(base))
-        with tempfile.TemporaryDirectory() as folder:
-            files = {}
-            for number, records in enumerate((0, sizes.records, 8 * sizes.records)):
-                files[records] = Path(folder) / f"{records}.json"
-                write_legacy_file(files[records], make_rows(number, records))
-            run_import(uri_of(base), files[8 * sizes.records], LARGE)
-            vacuum_analyze(uri_of(base))
+        run_import(uri_of(base), files[many], LARGE)
+        vacuum_analyze(uri_of(base))
+        for _ in range(sizes.imports):
             times: dict[int, list[float]] = {records: [] for records in files}
-            for _ in range(sizes.imports):
-                for records, file in files.items():
-                    dba.execute(f"create database {copy} template {base}")
-                    times[records].append(run_import(uri_of(copy), file, NEW))
-                    dba.execute(f"drop database {copy} with (force)")
-    start, few, many = (min(taken) for taken in times.values())
-    return Imports(sizes.records, few - start, many - start, start)
+            for records in order:
+                dba.execute(f"create database {copy} template {base}")
+                times[records].append(run_import(uri_of(copy), files[records], NEW))
+                dba.execute(f"drop database {copy} with (force)")
+            start, short, long = (statistics.mean(taken) for taken in times.values())
+            rounds.append((short - start, long - start))
+    return Imports(
+        few,
+        statistics.median(short for short, _ in rounds),
+        statistics.median(long for _, long in rounds),
+        statistics.median(long / short for short, long in rounds),
+        min(long / short for short, long in rounds),
+    )

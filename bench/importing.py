@@ -1,7 +1,7 @@
 """The importer and COPY of the same rows, into the real table and into the baseline table.
 
-The importer is run as a command. The time that the command takes for a file without records is its
-start, and is subtracted.
+The importer is run as a command. Its time for a file without records is the time to start, and is
+subtracted.
 """
 
 import json

@@ -7,7 +7,8 @@ select %(profile)s, 'l' || n, 'list', n::text, 'get_timeline_event', 'succeeded'
 now() + n * interval '1.1 s' from generate_series(1, %(rows)s) as n;
 
 insert into api.baseline_tool_events select id, session_id, thread_id, tool_call_id, tool_name,
-status, arguments, result, error, context_events, started_at, completed_at, latency_ms
+status, arguments, result, error, context_events, started_at, completed_at,
+  round(extract(epoch from completed_at - started_at) * 1000)
 from app.tool_events where profile_id = %(profile)s;
 
 insert into app.hookify_decisions (profile_id, id, session_id, source, content_hash, severity,

@@ -87,7 +87,7 @@ def _client(
             answer = _read(connection)
             latencies.append(time.perf_counter() - began)
             if not answer.startswith(b"HTTP/1.1 2"):
-                results.put(f"{data[:200]!r} was answered {answer[:600]!r}")
+                results.put(f"{data[:200]!r} got the response {answer[:600]!r}")
                 return
     results.put(latencies)
 

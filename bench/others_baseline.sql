@@ -4,7 +4,8 @@
 insert into api.baseline_tool_events
 select
   id, session_id, thread_id, tool_call_id, tool_name, status, arguments, result, error,
-  context_events, started_at, completed_at, latency_ms
+  context_events, started_at, completed_at,
+  round(extract(epoch from completed_at - started_at) * 1000)
 from app.tool_events
 where profile_id like 'other-%%';
 

@@ -27,7 +27,7 @@ begin
       begin
         execute pg_catalog.format('create role %I %s', wanted.name, wanted.attributes);
         execute pg_catalog.format('comment on role %I is %L', wanted.name, wanted.purpose);
-        -- These settings are made once, at creation: what a DBA changes later stays.
+        -- These settings are set only at creation, so that changes by a DBA are not overwritten.
         -- A client can neither use a connection of the pool for long nor leave it in a
         -- transaction.
         if wanted.name in ('anon', 'authenticated', 'auditor') then
@@ -45,7 +45,7 @@ begin
           alter role authenticator set idle_in_transaction_session_timeout = '30s';
         end if;
       exception
-        -- Another database of this cluster was set up at the same time and made the role.
+        -- Another database of this cluster was set up at the same time and created the role.
         when duplicate_object or unique_violation then null;
       end;
     end if;

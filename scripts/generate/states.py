@@ -1,4 +1,4 @@
-"""Pictures of the state machines, found by asking the database about every pair of statuses."""
+"""Diagrams of the state machines. The database is queried for every pair of statuses."""
 
 import re
 from itertools import pairwise, product
@@ -9,12 +9,12 @@ from generate import graphviz
 from generate.live import Live
 from sessionbase.errors import SessionbaseError
 
-Move = tuple[str | None, str]
-"""From (None: recorded with) and to."""
+Transition = tuple[str | None, str]
+"""The status before (None for a new row) and the status after."""
 
 
 def statuses(live: Live, table: str) -> list[str]:
-    """Return what the table's constraint status_known allows, in its order."""
+    """Return the statuses in the table's constraint status_known, in its order."""
     with live.catalogue() as catalogue:
         catalogue.execute(
             "select pg_get_constraintdef(oid) from pg_constraint"
@@ -27,10 +27,10 @@ def statuses(live: Live, table: str) -> list[str]:
     return re.findall(r"'([^']+)'::text", found[0])
 
 
-def moves(live: Live, table: str, predicate: str) -> list[Move]:
-    """Return the moves that the function `predicate` of schema app calls legal."""
+def transitions(live: Live, table: str, predicate: str) -> list[Transition]:
+    """Return the transitions for which the function `predicate` of schema app returns true."""
     known = statuses(live, table)
-    pairs: list[Move] = list(product([None, *known], known))
+    pairs: list[Transition] = list(product([None, *known], known))
     function = sql.Identifier("app", predicate)
     legal = []
     with live.catalogue() as catalogue:
@@ -42,9 +42,9 @@ def moves(live: Live, table: str, predicate: str) -> list[Move]:
     return legal
 
 
-def picture(live: Live, table: str, predicate: str) -> str:
+def diagram(live: Live, table: str, predicate: str) -> str:
     """Return the state machine of `table` as SVG."""
-    known, legal = statuses(live, table), moves(live, table, predicate)
+    known, legal = statuses(live, table), transitions(live, table, predicate)
     final = [status for status in known if not any(source == status for source, _ in legal)]
     lines = [
         "digraph {",
@@ -67,7 +67,7 @@ def picture(live: Live, table: str, predicate: str) -> str:
             lines.append(f"{graphviz.quoted(source)} -> {graphviz.quoted(target)}")
         elif known.index(source) < known.index(target):
             lines.append(f"{graphviz.quoted(source)} -> {graphviz.quoted(target)} [dir=both]")
-    # Final statuses stand behind one another: side by side, the moves to them would cross.
+    # Invisible edges put the final statuses below each other, so that no edges cross.
     lines += [
         f"{graphviz.quoted(one)} -> {graphviz.quoted(next_one)} [style=invis]"
         for one, next_one in pairwise(final)
@@ -76,12 +76,12 @@ def picture(live: Live, table: str, predicate: str) -> str:
 
 
 def generate(live: Live) -> dict[str, str]:
-    """Return the pictures of both state machines."""
+    """Return the diagrams of both state machines."""
     return {
-        "docs/img/tool-event-states.svg": picture(
+        "docs/img/tool-event-states.svg": diagram(
             live, "tool_events", "is_legal_tool_event_transition"
         ),
-        "docs/img/misalignment-states.svg": picture(
+        "docs/img/misalignment-states.svg": diagram(
             live, "misalignments", "is_legal_misalignment_transition"
         ),
     }

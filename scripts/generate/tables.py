@@ -1,4 +1,4 @@
-"""A picture of the tables of schema app: columns, types, keys, from the catalogue."""
+"""A diagram of the tables of schema app, with columns, types and keys, from the catalogue."""
 
 from dataclasses import dataclass
 from html import escape
@@ -6,7 +6,7 @@ from html import escape
 from generate import graphviz
 from generate.live import Live
 
-# Points. Wide enough for fonts that run wider than the Helvetica that Graphviz reckons with.
+# In points. Wide enough for fonts that are wider than Helvetica, which Graphviz assumes.
 ROW, HEADER = 19, 26
 KEYS_WIDTH, NAME_WIDTH, TYPE_WIDTH = 38, 112, 82
 WIDTH = KEYS_WIDTH + NAME_WIDTH + TYPE_WIDTH
@@ -28,7 +28,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, and the tables that its foreign keys name."""
+    """A table, and the tables that its foreign keys reference."""
 
     name: str
     columns: list[Column]
@@ -36,7 +36,7 @@ class Table:
 
     @property
     def height(self) -> int:
-        """How tall its box is, in points."""
+        """The height of its box, in points."""
         return HEADER + ROW * len(self.columns)
 
 
@@ -87,10 +87,10 @@ order by tables.relname
 
 
 def stacks(tables: list[Table]) -> list[list[Table]]:
-    """Return the tables as the picture's columns.
+    """Return the tables as the columns of the diagram.
 
-    A table stands under the one that it references or shares its first word with; tables that are
-    alone share a column. So foreign keys run straight up, and none crosses another.
+    A table is below the one that it references, or whose first word it has. The tables without
+    such a relation share one column. The edges of foreign keys are then vertical and do not cross.
     """
     by_name = {table.name: table for table in tables}
     groups: dict[str, list[Table]] = {}
@@ -103,7 +103,7 @@ def stacks(tables: list[Table]) -> list[list[Table]]:
 
 
 def generate(live: Live) -> dict[str, str]:
-    """Return the picture of the tables."""
+    """Return the diagram of the tables."""
     tables = read_tables(live)
     lines = [
         "digraph {",
@@ -155,7 +155,7 @@ def _box(table: Table) -> str:
 
 
 def _small(text: str, size: int) -> str:
-    """Return `text` in muted ink; Graphviz takes an empty cell, but no empty font."""
+    """Return `text` in the muted colour. Graphviz rejects an empty font element."""
     if not text:
         return ""
     return f'<font point-size="{size}" color="{graphviz.MUTED}">{escape(text)}</font>'

@@ -1,4 +1,4 @@
-"""sessionbase: the system of record behind an AI-session viewer."""
+"""sessionbase: the database and HTTP API of an AI-session viewer."""
 
 from importlib.metadata import version
 

@@ -21,7 +21,7 @@ from sessionbase.stack import cli as stack_cli
 
 
 class _Commands(TyperGroup):
-    """Turns Ctrl-C in any subcommand into an InterruptError, which is printed as one line."""
+    """Converts Ctrl-C in any subcommand to an InterruptError, which is printed as one line."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
@@ -57,13 +57,13 @@ def _print_version(wanted: bool) -> None:
 def root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of a failure.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """The system of record behind an AI-session viewer: PostgreSQL, served by PostgREST.
+    """The database and HTTP API of an AI-session viewer: PostgreSQL, served by PostgREST.
 
     Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage, 130
     interrupted by Ctrl-C.
@@ -73,7 +73,7 @@ def root(
 
 
 def main() -> None:
-    """Run the command. A failure becomes one line on stderr and an exit code."""
+    """Run the command. An error is printed as one line to stderr and sets the exit code."""
     debug = "--debug" in sys.argv[1:]
     program = typer.main.get_command(app)
     _write_examples(program)

@@ -33,7 +33,7 @@ def connect(uri: str) -> psycopg.Connection[tuple[object, ...]]:
 
 
 def _connection_hint(problem: str) -> str | None:
-    """Return what may help. libpq has no error codes for failed connections, only texts."""
+    """Return a hint. libpq has only texts, not codes, for failed connections."""
     if "Connection refused" in problem or "No such file or directory" in problem:
         return f"is it running? {command()} up starts the embedded one"
     if "password" in problem or "authentication failed" in problem:

@@ -23,14 +23,14 @@ DbUri = Annotated[
     typer.Option(
         "--db-uri",
         envvar="SESSIONBASE_DB_URI",
-        help="A PostgreSQL connection URI. Without it: the embedded stack of --data-dir.",
+        help="A PostgreSQL connection URI. Default: the embedded stack of --data-dir.",
         show_default=False,
     ),
 ]
 
 
 def resolve_db_uri(db_uri: str | None, data_dir: Path) -> str:
-    """Return `db_uri`, or without it the URI of the embedded stack's database.
+    """Return `db_uri`, or if it is None the URI of the embedded stack's database.
 
     Raises SessionbaseError if there is neither.
     """

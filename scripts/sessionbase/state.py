@@ -28,11 +28,11 @@ class Secrets:
     authenticator_password: str
     jwt_secret: str
     postgres_uri: str | None = None
-    """The DBA's URI of a server that is not ours (`up --postgres`); None: the embedded one."""
+    """The DBA's URI of another server (`up --postgres`); None: the embedded one."""
 
     @classmethod
     def generate(cls, postgres_uri: str | None) -> "Secrets":
-        """Make fresh secrets, 256 random bits each."""
+        """Return new secrets of 256 random bits each."""
         return cls(
             superuser_password=secrets.token_urlsafe(32),
             authenticator_password=secrets.token_urlsafe(32),
@@ -43,7 +43,7 @@ class Secrets:
 
 @dataclass(frozen=True)
 class StackConfig:
-    """Where a stack's cluster, socket and ports are (stack.json)."""
+    """The configuration of a stack: its folders and ports (stack.json)."""
 
     home: Path
     """The folder of the cluster: the data directory, or one that the service user can reach."""
@@ -60,12 +60,12 @@ class StackConfig:
 
     @property
     def rest_url(self) -> str:
-        """Where clients find PostgREST."""
+        """The URL of PostgREST."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def admin_url(self) -> str:
-        """Where PostgREST answers `/live` and `/ready`."""
+        """The URL of PostgREST's admin server, which has `/live` and `/ready`."""
         return f"http://127.0.0.1:{self.admin_port}"
 
 
@@ -121,7 +121,7 @@ def require_stack_config(data_dir: Path) -> StackConfig:
 
 
 def lost_secrets(data_dir: Path) -> SessionbaseError:
-    """Return the error for a stack without secrets.json. New secrets would not open its cluster."""
+    """Return the error for a stack without secrets.json. New secrets would not fit its cluster."""
     return SessionbaseError(
         f"{data_dir / 'secrets.json'} is missing, but there is a stack",
         f"restore it from a backup, or delete all data with {command()} down --delete-data",

@@ -1,4 +1,4 @@
--- The grants on the schema, its description in OpenAPI, and what all domains share.
+-- The grants on the schema, its description in OpenAPI, and objects that all domains use.
 
 grant usage on schema api to anon, authenticated, auditor;
 
@@ -16,7 +16,7 @@ security invoker
 set search_path = ''
 as $$
 begin
-  -- A repeated call can have a transaction id for its locks, but no stream ever contains it.
+  -- A repeated call can have a transaction id because of its locks, but no stream contains it.
   if pg_catalog.current_setting('sessionbase.unchanged', true) = 'true' then
     return null;
   end if;
@@ -24,7 +24,7 @@ begin
 end
 $$;
 comment on function api.txid(record) is
-'The transaction of the request, as a replication stream names it; null where nothing was written
-A computed column of every row that a write returns: ask for it with ?select=*,txid. A repeated call
-that changed nothing has no transaction to wait for.';
+'The transaction id of the request, as in the replication stream; null if nothing was written
+A computed column of the rows that a write returns: select it with ?select=*,txid. After a repeated
+call that changed nothing there is no transaction to wait for.';
 grant execute on function api.txid(record) to authenticated;

@@ -27,10 +27,10 @@ comment on column api.tool_events.session_id is 'The session that the chat belon
 comment on column api.tool_events.thread_id is 'The chat thread, or null';
 comment on column api.tool_events.tool_call_id is
 'The model provider''s id of the call, or null; not unique across sessions';
-comment on column api.tool_events.tool_name is 'Which tool ran, for example get_timeline_event';
+comment on column api.tool_events.tool_name is 'The name of the tool, for example get_timeline_event';
 comment on column api.tool_events.status is
 'pending, executing, succeeded or failed; the last two are final';
-comment on column api.tool_events.arguments is 'What the tool was called with: any JSON';
+comment on column api.tool_events.arguments is 'The arguments of the call: any JSON';
 comment on column api.tool_events.result is 'The result of the tool: any JSON; null until finished';
 comment on column api.tool_events.error is 'The error message; null unless failed';
 comment on column api.tool_events.context_events is
@@ -86,7 +86,7 @@ declare
   me constant text := app.profile_id();
   event_id constant text := coalesce(record_tool_event.id, 'tool_' || app.uuidv7());
   starting_status constant text := coalesce(record_tool_event.status, 'executing');
-  -- JSON null is a value like any other; PostgREST passes it as SQL null.
+  -- JSON null is a value; PostgREST passes it as SQL null.
   given_arguments constant jsonb := coalesce(record_tool_event.arguments, 'null');
   inserted integer;
   stored app.tool_events;
@@ -173,8 +173,8 @@ $$;
 comment on function
 api.record_tool_event(text, text, jsonb, text, text, text, text, jsonb) is
 'Record that a tool run has started
-Returns the stored event. A repeated call with the same id and content returns it again; other content
-under the same id is refused with 409 id_taken.
+Returns the stored event. A repeated call with the same id and content returns it again;
+other content under the same id is refused with 409 id_taken.
 
 - session_id: Required. The session that the chat belongs to
 - tool_name: Required. The name of the tool
@@ -251,7 +251,7 @@ begin
       exit;
     end if;
     -- A concurrent call has finished it with the other status: the UPDATE, now with the row locked,
-    -- answers already_finished as it does without concurrency.
+    -- raises already_finished, as without concurrency.
     continue when finished;
     if stored_status <> transition_tool_event.expected_status then
       perform app.raise_error(
@@ -276,7 +276,7 @@ begin
 end
 $$;
 comment on function api.transition_tool_event(text, text, jsonb, text, jsonb, text) is
-'Move a tool event to another status, by its id
+'Change the status of a tool event, by its id
 Legal: pending to executing, succeeded, failed; executing to succeeded, failed. A repeated call with
 the status that a finished event already has changes nothing and returns the stored event; the other
 final status is refused with 409 already_finished. With expected_status, only if the stored status is
@@ -284,7 +284,7 @@ that one. Context events replace the stored ones; if omitted, the stored ones st
 
 - id: Required. The event
 - to_status: Required. The status to enter: executing, succeeded or failed
-- expected_status: Move only if the stored status is this one; null: whatever it is';
+- expected_status: Change only if the stored status is this one; null: any status';
 grant execute on function
 api.transition_tool_event(text, text, jsonb, text, jsonb, text) to authenticated;
 
@@ -320,8 +320,8 @@ begin
   perform pg_catalog.pg_advisory_xact_lock(
     app.lock_key('tool_call', me, transition_tool_event_by_call.tool_call_id)
   );
-  -- The newest unfinished event, else the newest. The transaction that held the row lock can have
-  -- finished the event that was picked: then look again, because another unfinished one goes first.
+  -- The newest unfinished event, else the newest one. The transaction that held the row lock can have
+  -- finished the selected event: then select again, because there can be another unfinished one.
   loop
     select event.id, event.completed_at is null into picked, unfinished
     from app.tool_events as event
@@ -353,14 +353,14 @@ end
 $$;
 comment on function
 api.transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text) is
-'Move a tool event to another status, by the model provider''s id of the call
-Takes the newest unfinished event with that call id, else the newest; session_id narrows the search.
-Returns an array of the stored event, or an empty one if there is none. The rules are those of
+'Change the status of a tool event, by the model provider''s id of the call
+Selects the newest unfinished event with that call id, else the newest one. Returns an array with the
+stored event, or an empty array if there is none. The rules are those of
 transition_tool_event.
 
 - tool_call_id: Required. The id of the call
 - to_status: Required. The status to enter: executing, succeeded or failed
 - session_id: Search in this session only; null: in all of them
-- expected_status: Move only if the stored status is this one; null: whatever it is';
+- expected_status: Change only if the stored status is this one; null: any status';
 grant execute on function
 api.transition_tool_event_by_call(text, text, text, jsonb, text, jsonb, text) to authenticated;

@@ -31,7 +31,7 @@ comment on column api.hookify_decisions.session_id is 'The session that the cont
 comment on column api.hookify_decisions.source is
 'Where the content came from: timeline, session or manual';
 comment on column api.hookify_decisions.content_hash is
-'SHA-256 (hex) of the content as UTF-8; the content itself is not kept';
+'SHA-256 (hex) of the content as UTF-8; the content itself is not stored';
 comment on column api.hookify_decisions.severity is
 'The highest severity that was found: none, info, low, medium, high or critical';
 comment on column api.hookify_decisions.blocked is 'Whether the content was blocked';
@@ -40,9 +40,9 @@ comment on column api.hookify_decisions.message is 'The message that the user sa
 comment on column api.hookify_decisions.annotations is 'Notes in Markdown, or null';
 comment on column api.hookify_decisions.created_at is 'When the decision was recorded';
 comment on column api.hookify_decisions.previous_hash is
-'row_hash of the profile''s decision before; 64 zeros for the first';
+'row_hash of the profile''s previous decision; 64 zeros for the first';
 comment on column api.hookify_decisions.row_hash is
-'SHA-256 (hex) over the decision and previous_hash: a link of the chain';
+'SHA-256 (hex) over the decision and previous_hash';
 grant select on api.hookify_decisions to authenticated, auditor;
 
 create or replace function api.record_hookify_decision(
@@ -77,7 +77,7 @@ begin
     perform app.raise_error(
       400, 'invalid_argument', 'Give either content or content_hash',
       pg_catalog.jsonb_build_object('field', 'content'),
-      'content is hashed and not kept; content_hash is its SHA-256 in lowercase hexadecimal'
+      'content is hashed and not stored; content_hash is its SHA-256 in lowercase hexadecimal'
     );
   end if;
   given_hash := coalesce(
@@ -86,7 +86,8 @@ begin
       pg_catalog.sha256(pg_catalog.convert_to(record_hookify_decision.content, 'UTF8')), 'hex'
     )
   );
-  -- Of each rule only these two keys are kept. An element that is no object stays: a CHECK refuses it.
+  -- Only these two keys of each rule are stored. An element that is not an object is left unchanged: a
+  -- CHECK refuses it.
   if pg_catalog.jsonb_typeof(kept_rules) = 'array' then
     select coalesce(
       pg_catalog.jsonb_agg(
@@ -122,17 +123,9 @@ begin
         violation.column_name = column_name;
       perform app.refuse_row(violation);
     when unique_violation then
-      get stacked diagnostics violation.constraint_name = constraint_name;
-      if violation.constraint_name = 'position_unique' then
-        perform app.raise_error(
-          500, 'chain_broken',
-          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
-          null, 'Tell the operator of the database; verify_hookify_decisions shows where it is broken'
-        );
-      end if;
       perform app.mark_unchanged();
       -- The exception has rolled back the trigger's change of the chain's head. ON CONFLICT DO NOTHING
-      -- would have kept it, and the head would be ahead of the rows.
+      -- would not undo it, and the head would be ahead of the rows.
       select pg_catalog.array_remove(array[
         case when stored.session_id <> record_hookify_decision.session_id then 'session_id' end,
         case when stored.source <> record_hookify_decision.source then 'source' end,
@@ -148,9 +141,17 @@ begin
             then 'annotations'
         end
       ], null)
-      into strict differing
+      into differing
       from app.hookify_decisions as stored
       where stored.profile_id = me and stored.id = decision_id;
+      if not found then
+        -- No row has the id, so another row has the position.
+        perform app.raise_error(
+          500, 'chain_broken',
+          'The profile''s chain of decisions was changed outside the API; nothing was recorded',
+          null, 'Report it to the operator of the database; verify_hookify_decisions returns the position'
+        );
+      end if;
       if pg_catalog.cardinality(differing) > 0 then
         perform app.raise_error(
           409, 'id_taken',
@@ -173,8 +174,8 @@ comment on function api.record_hookify_decision(
   text, text, text, boolean, jsonb, text, text, text, text, text
 ) is
 'Record a decision of hookify about a piece of content
-Send the content, which is hashed and not kept, or its content_hash. Of each rule only id and severity
-are kept. A repeated call with the same id and content returns the stored decision; other content
+Send the content, which is hashed and not stored, or its content_hash. Only id and severity of each
+rule are stored. A repeated call with the same id and content returns the stored decision; other content
 under the same id is refused with 409 id_taken.
 
 - session_id: Required. The session that the content belongs to
@@ -182,7 +183,7 @@ under the same id is refused with 409 id_taken.
 - severity: Required. none, info, low, medium, high or critical
 - blocked: Required. Whether the content was blocked
 - rules: Required. The rules that matched: an array of {id, severity}
-- content: The content that was checked; hashed, not kept. Send it or content_hash';
+- content: The content that was checked; hashed, not stored. Send it or content_hash';
 grant execute on function api.record_hookify_decision(
   text, text, text, boolean, jsonb, text, text, text, text, text
 ) to authenticated;
@@ -238,31 +239,49 @@ begin
   end if;
 
   loop
-    -- The next profile that has a head or a decision; both, so that a missing head is reported.
-    select pg_catalog.min(found.profile_id) into current_profile
-    from (
-      (
-        select head.profile_id
-        from app.hookify_chains as head
-        where head.profile_id > current_profile and (wanted is null or head.profile_id = wanted)
-        order by head.profile_id
-        limit 1
-      )
-      union all
-      (
-        select decision.profile_id
-        from app.hookify_decisions as decision
-        where decision.profile_id > current_profile
-          and (wanted is null or decision.profile_id = wanted)
-        order by decision.profile_id
-        limit 1
-      )
-    ) as found;
+    -- A profile is known if it has a head or a decision. Both are read to report a missing head.
+    if wanted is null then
+      select pg_catalog.min(found.profile_id) into current_profile
+      from (
+        (
+          select head.profile_id
+          from app.hookify_chains as head
+          where head.profile_id > current_profile
+          order by head.profile_id
+          limit 1
+        )
+        union all
+        (
+          select decision.profile_id
+          from app.hookify_decisions as decision
+          where decision.profile_id > current_profile
+          order by decision.profile_id
+          limit 1
+        )
+      ) as found;
+    else
+      -- One query for both cases would read the rows of all profiles: its generic plan can't use
+      -- an index for "wanted is null or profile_id = wanted".
+      exit when is_known;
+      current_profile := case
+        when exists (
+          select from app.hookify_chains as head where head.profile_id = wanted
+        ) or exists (
+          select from app.hookify_decisions as decision where decision.profile_id = wanted
+        ) then wanted
+      end;
+    end if;
     exit when current_profile is null;
     is_known := true;
 
     select * into result
     from app.verify_hookify_chain(current_profile, start_position, remaining);
+    if start_position > greatest(result.length, 1) and result.checked = 0 and result.valid then
+      perform app.raise_error(
+        400, 'invalid_argument', 'from_position is after the last decision; nothing was verified',
+        pg_catalog.jsonb_build_object('field', 'from_position')
+      );
+    end if;
     remaining := remaining - result.checked;
     profile_id := result.profile_id;
     valid := result.valid;
@@ -288,19 +307,19 @@ $$;
 comment on function api.verify_hookify_decisions(text, bigint, bigint) is
 'Verify that no decision of a profile was changed, deleted or moved
 Returns an array of one object per profile: of the token''s profile, or for an auditor without
-profile_id of every profile. A call verifies max_decisions decisions at most. Where a chain is longer,
-valid is null and next_position says where to continue. An unknown profile is refused with 404.
+profile_id of every profile. A call verifies max_decisions decisions at most. If a chain is longer,
+valid is null and next_position is the position to continue at. An unknown profile is refused with 404.
 
-- profile_id: Whose decisions; null: those of the token''s profile, for an auditor those of all
+- profile_id: The profile to verify; null: the profile of the token, for an auditor all profiles
 - from_position: The position to start at; for one profile only
-- max_decisions: How many decisions to verify at most, up to 1000000
-- valid: Whether all decisions from from_position on are as recorded; null: not known yet
-- checked: How many decisions were verified
-- length: How many decisions were recorded
+- max_decisions: The maximum number of decisions to verify, up to 1000000
+- valid: Whether all decisions from from_position on are as recorded; null: the end was not reached
+- checked: The number of decisions that were verified
+- length: The number of decisions that were recorded
 - head_hash: row_hash of the decision that was recorded last
-- next_position: Where to continue; null if the end of the chain was reached
+- next_position: The position to continue at; null if the end of the chain was reached
 - first_bad_position: The position of the first decision that does not fit; null if all fit
 - first_bad_id: Its id; null if all fit, or if it is missing at the end
-- problem: What is wrong with it; null if all fit';
+- problem: A description of the problem; null if all fit';
 grant execute on function api.verify_hookify_decisions(text, bigint, bigint)
 to authenticated, auditor;

@@ -194,7 +194,7 @@ begin
 end
 $$;
 comment on function api.ingest_misalignments(text, jsonb) is
-'Store what a detector found in a session: all of it, or nothing
+'Store what a detector found in a session: all candidates or none
 candidates is an array of up to 500 {id?, rule_id, title, summary, severity?, status?, event_range?,
 evidence?}. New ones are inserted, with their status; of known ones title, summary, severity,
 event_range and evidence are updated, and never the status. An invalid candidate refuses the whole
@@ -292,5 +292,5 @@ status is that one. previous_status of the result is the status before.
 - session_id: Required. The session
 - id: Required. The misalignment
 - to_status: Required. The status to enter: open, acknowledged or dismissed
-- expected_status: Move only if the stored status is this one; null: whatever it is';
+- expected_status: Change only if the stored status is this one; null: any status';
 grant execute on function api.transition_misalignment(text, text, text, text) to authenticated;

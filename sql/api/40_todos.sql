@@ -128,8 +128,8 @@ begin
 end
 $$;
 comment on function api.toggle_todo(uuid) is
-'Turn a todo from open to done, or back
-Returns the todo as it is then. Two concurrent toggles both count.
+'Change a todo from open to done, or from done to open
+Returns the todo after the change. Two concurrent toggles both take effect.
 
 - id: Required. The todo';
 grant execute on function api.toggle_todo(uuid) to authenticated;
@@ -164,7 +164,7 @@ end
 $$;
 comment on function api.delete_todo(uuid) is
 'Delete a todo
-Returns the todo as it was.
+Returns the deleted todo.
 
 - id: Required. The todo';
 grant execute on function api.delete_todo(uuid) to authenticated;

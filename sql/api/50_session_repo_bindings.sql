@@ -57,7 +57,7 @@ end
 $$;
 comment on function api.set_session_repo_binding(text, text, text) is
 'Set the repository that a session works on
-Replaces the binding of the session. updated_at moves forward at each call.
+Replaces the binding of the session. updated_at becomes later at each call.
 
 - session_id: Required. The session
 - asset_path: Required. The session''s asset

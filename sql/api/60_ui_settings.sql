@@ -12,9 +12,9 @@ comment on view api.ui_settings is
 'The profile''s UI settings: one row, or none before the first save
 A guest (no token) gets 403 guest_not_stored: guest settings stay on the device.';
 comment on column api.ui_settings.settings is
-'The document as the app saved it; keys that sessionbase does not know are kept';
+'The document as the app saved it; unknown keys are stored too';
 comment on column api.ui_settings.revision is
-'1, 2, 3 …: incremented at every change; send it as expected_revision to save only over what you read';
+'1, 2, 3 …: incremented at every change; send it as expected_revision to detect concurrent changes';
 comment on column api.ui_settings.updated_at is 'When the settings last changed';
 grant select on api.ui_settings to authenticated;
 
@@ -44,7 +44,7 @@ stale_revision, with the stored revision and settings in details.
 
 - settings: Required. The whole document
 - expected_revision: Save only if the stored revision is this one, 0 if nothing is
-  stored; null: whatever it is';
+  stored; null: any revision';
 grant execute on function api.save_ui_settings(jsonb, bigint) to authenticated;
 
 create or replace function api.patch_ui_settings(
@@ -59,7 +59,7 @@ as $$
 declare
   result api.ui_settings;
 begin
-  -- A patch that is no object would replace the whole document (RFC 7396).
+  -- A patch that is not an object would replace the whole document (RFC 7396).
   if pg_catalog.jsonb_typeof(patch_ui_settings.patch) is distinct from 'object' then
     perform app.refuse_row(('ui_settings', 'settings_is_object', 'patch'));
   end if;
@@ -76,5 +76,5 @@ Two callers that patch different parts at the same time lose nothing. null remov
 replaces the stored one. expected_revision works as in save_ui_settings.
 
 - patch: Required. The parts to change, in the shape of the settings; null removes a key
-- expected_revision: Change only if the stored revision is this one; null: whatever it is';
+- expected_revision: Change only if the stored revision is this one; null: any revision';
 grant execute on function api.patch_ui_settings(jsonb, bigint) to authenticated;

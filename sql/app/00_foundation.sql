@@ -1,4 +1,4 @@
--- Identity, errors and what the triggers of every table share.
+-- Identity, errors, and functions that the triggers of several tables use.
 
 create or replace function app.raise_error(
   status integer, code text, message text, details jsonb default null, hint text default null
@@ -85,7 +85,7 @@ as $$
 $$;
 comment on function app.actor() is
 'Who makes a change, for the logs: the profile of the token; without a token the setting
-sessionbase.actor (the importer sets it to ''import''), else the login.';
+sessionbase.actor (the importer sets it to ''import'') or, if it is not set, the login.';
 
 create or replace function app.check_request() returns void
 language plpgsql
@@ -113,7 +113,7 @@ grant execute on function app.check_request() to anon, authenticated, auditor;
 
 create or replace function app.refuse_explain() returns boolean
 language plpgsql
-immutable -- So that PostgreSQL evaluates it while it plans a statement, an EXPLAIN included.
+immutable -- So that PostgreSQL evaluates it while it plans a statement, also an EXPLAIN.
 security invoker
 parallel safe
 set search_path = ''
@@ -226,7 +226,7 @@ as $$
   )
 $$;
 comment on function app.lock_key(text, text[]) is
-'The key of an advisory lock on what the parts name. They are hashed as a JSON array, so that
+'The key of an advisory lock on the object that the parts identify. They are hashed as a JSON array, so that
 (''a/b'', ''c'') and (''a'', ''b/c'') have different keys.';
 grant execute on function app.lock_key(text, text[]) to authenticated;
 
@@ -267,7 +267,7 @@ begin
 end
 $$;
 comment on function app.refuse_row(app.violation, jsonb) is
-'Refuse a row with the comment on the constraint that it violates, or as lacking a required column.
+'Refuse a row with the comment on the constraint that it violates, or because a column is required.
 A constraint whose name ends in _size gives 413 payload_too_large, any other 400 invalid_argument.';
 grant execute on function app.refuse_row(app.violation, jsonb) to authenticated;
 
@@ -307,7 +307,7 @@ end
 $$;
 comment on function app.require_argument(text, boolean) is
 'Refuse a call without a required argument. The parameters of the functions in schema api all have a
-default, because PostgREST answers a missing one with 404 as if there were no such function.';
+default, because PostgREST returns 404 (unknown function) for a missing one.';
 grant execute on function app.require_argument(text, boolean) to authenticated, auditor;
 
 create or replace function app.mark_unchanged() returns void
@@ -323,7 +323,7 @@ as $$
   )
 $$;
 comment on function app.mark_unchanged() is
-'Note for api.txid that a repeated call has changed no row, unless the transaction has changed another.';
+'Record for api.txid that a repeated call changed no row, unless the transaction has changed another.';
 grant execute on function app.mark_unchanged() to authenticated;
 
 create or replace function app.mark_changed() returns void
@@ -335,7 +335,7 @@ as $$
   select pg_catalog.set_config('sessionbase.unchanged', 'false', true)
 $$;
 comment on function app.mark_changed() is
-'Note for api.txid that this transaction has changed a row, whatever mark_unchanged says of others.';
+'Record for api.txid that this transaction has changed a row. It overrides mark_unchanged.';
 grant execute on function app.mark_changed() to authenticated;
 
 create or replace function app.refuse_change() returns trigger

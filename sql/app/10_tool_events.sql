@@ -43,7 +43,7 @@ begin
 end
 $$;
 comment on function app.require_tool_event_status(text, text) is
-'Refuse a text that is no status of a tool event; `field` is the argument or column that it is in.';
+'Refuse a text that is not a status of a tool event. `field` is the argument or column with the text.';
 grant execute on function app.require_tool_event_status(text, text) to authenticated;
 
 create or replace function app.guard_tool_event() returns trigger

@@ -66,9 +66,13 @@ begin
   where head.profile_id = verify_hookify_chain.profile_id;
   length := coalesce(chain.length, 0);
   head_hash := coalesce(chain.head_hash, pg_catalog.repeat('0', 64));
-  last_position := verify_hookify_chain.from_position + verify_hookify_chain.max_decisions - 1;
+  -- least: the sum must not be larger than the largest bigint.
+  last_position := least(
+    verify_hookify_chain.from_position,
+    9223372036854775807 - verify_hookify_chain.max_decisions
+  ) + verify_hookify_chain.max_decisions - 1;
 
-  -- The link into the range: row_hash of the decision before it.
+  -- row_hash of the decision before the range.
   if verify_hookify_chain.from_position > 1 then
     select decision.row_hash into before_range
     from app.hookify_decisions as decision
@@ -137,6 +141,20 @@ begin
     problem := pg_catalog.format(
       'the chain has more than the %s decisions that were recorded', chain.length
     );
+  elsif exists (
+    select
+    from app.hookify_decisions as decision
+    where decision.profile_id = verify_hookify_chain.profile_id
+      and decision.position < 1
+  ) then
+    select decision.position, decision.id
+    into strict first_bad_position, first_bad_id
+    from app.hookify_decisions as decision
+    where decision.profile_id = verify_hookify_chain.profile_id
+      and decision.position < 1
+    order by decision.position
+    limit 1;
+    problem := 'the row was added outside the chain, which starts at position 1';
   elsif chain.length between 1 and last_position and chain.head_hash is distinct from (
     select decision.row_hash
     from app.hookify_decisions as decision
@@ -156,5 +174,5 @@ end
 $$;
 comment on function app.verify_hookify_chain(text, bigint, bigint) is
 'Verify at most max_decisions decisions of one profile, from a position on. valid is null if no error
-was found but the chain goes on at next_position.';
+was found and the chain continues at next_position.';
 grant execute on function app.verify_hookify_chain(text, bigint, bigint) to authenticated, auditor;

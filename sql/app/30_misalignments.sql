@@ -33,7 +33,7 @@ begin
   if app.is_legal_misalignment_transition(old.status, new.status) then
     new.previous_status := old.status;
   elsif new.status <> old.status
-    -- An unknown status is left to the constraint status_known and its message.
+    -- The constraint status_known refuses an unknown status, with its own message.
     and app.is_legal_misalignment_transition(null, new.status) then
     perform app.raise_error(
       409, 'illegal_transition',

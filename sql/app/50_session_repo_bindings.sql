@@ -1,4 +1,4 @@
--- Domain 5: updated_at of a binding never goes backwards, not over clear and set either.
+-- Domain 5: updated_at of a binding never becomes earlier, also if it is cleared and set again.
 
 create or replace function app.touch_session_repo_binding() returns trigger
 language plpgsql
@@ -12,7 +12,7 @@ begin
 end
 $$;
 comment on function app.touch_session_repo_binding() is
-'Trigger: updated_at moves forward at each set, even if nothing else changes.';
+'Trigger: updated_at becomes later at each set, even if nothing else changes.';
 
 create or replace function app.keep_session_repo_binding_time() returns trigger
 language plpgsql
@@ -29,7 +29,7 @@ begin
 end
 $$;
 comment on function app.keep_session_repo_binding_time() is
-'Trigger: keeps the last updated_at of a cleared binding.
+'Trigger: stores the last updated_at of a cleared binding.
 SECURITY DEFINER so that no client role may write these times.';
 
 create or replace function app.continue_session_repo_binding_time() returns trigger
@@ -39,7 +39,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  -- After the insert, which waits for a concurrent clear: only now its time is visible.
+  -- After the insert, which waits for a concurrent clear: its time is visible only now.
   update app.session_repo_bindings as binding
   set updated_at = cleared.updated_at
   from app.cleared_session_repo_bindings as cleared

@@ -1,4 +1,4 @@
--- Domain 6: how UI settings are stored.
+-- Domain 6: storing UI settings.
 
 create or replace function app.json_merge_patch(target jsonb, patch jsonb) returns jsonb
 language plpgsql
@@ -131,5 +131,5 @@ end
 $$;
 comment on function app.store_ui_settings(jsonb, boolean, bigint) is
 'Replace the profile''s settings, or merge a patch into them, if the stored revision is the expected
-one. Null: whatever it is. 0: nothing is stored.';
+one. Null: any revision. 0: nothing is stored.';
 grant execute on function app.store_ui_settings(jsonb, boolean, bigint) to authenticated;

@@ -1,7 +1,7 @@
--- A right that a client role has or lacks against sql/authority.json
--- sql/authority.json lists who may read, write (column by column) and call what. A right that is not
--- on the list is an error. A right that is on the list and missing is a warning: the app's calls
--- that need it fail.
+-- A right of a client role that differs from sql/authority.json
+-- sql/authority.json lists which role may read, write (column by column) and call which object. A
+-- right that is not on the list is an error. A right on the list that the role lacks is a warning:
+-- the app's calls that need it fail.
 with expected as (
   select listed.grantee, listed.privilege, listed.object, listed.column_name, listed.optional
   from pg_catalog.jsonb_to_recordset(

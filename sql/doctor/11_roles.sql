@@ -2,7 +2,8 @@
 -- A role with SUPERUSER or BYPASSRLS reads and writes the rows of every profile. Only authenticator
 -- logs in for PostgREST: it inherits no rights, and becomes anon, authenticated or auditor for each
 -- request. Any other role that it may become is a warning, because a token that names that role
--- gets its rights.
+-- gets its rights. A client role without the settings of sql/roles.sql is a warning: that file makes
+-- them when it creates the role, and not where the role existed before.
 with ours as (
   select listed.name, listed.may_log_in, listed.may_replicate, listed.member_of, listed.is_owner
   from pg_catalog.jsonb_to_recordset(
@@ -84,4 +85,25 @@ from ours
 inner join membership on membership.member = ours.name
 left join ours as owner on owner.name = membership.parent and owner.is_owner
 where not ours.member_of ? membership.parent::text
+union all
+select
+  'warning',
+  pg_catalog.format('role %I', client.name),
+  pg_catalog.format('has no setting %s', client.setting),
+  pg_catalog.format('alter role %I set %s = %s', client.name, client.setting, client.shipped)
+from (
+  values
+    ('anon', 'statement_timeout', '''15s'''),
+    ('auditor', 'statement_timeout', '''15s'''),
+    ('authenticated', 'statement_timeout', '''15s'''),
+    ('authenticated', 'enable_seqscan', 'off'),
+    ('authenticated', 'max_parallel_workers_per_gather', '0')
+) as client (name, setting, shipped)
+inner join pg_catalog.pg_roles as role on role.rolname = client.name
+-- Any value will do: a DBA may have changed it.
+where not exists (
+  select
+  from pg_catalog.unnest(role.rolconfig) as config (text)
+  where config.text like pg_catalog.replace(client.setting, '_', '\_') || '=%'
+)
 order by object, what

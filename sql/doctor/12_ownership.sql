@@ -1,7 +1,7 @@
 -- An object that belongs to the wrong role
 -- Row-level security does not apply to the owner of a table, and a SECURITY DEFINER function runs as
 -- its owner. So everything in app, api and ops belongs to sessionbase_owner, which has no login, and
--- the client roles own nothing in the database.
+-- the client roles own no object in the database.
 with owned as (
   select 'pg_catalog.pg_class'::regclass as classid, class.oid, class.relowner as owner
   from pg_catalog.pg_class as class

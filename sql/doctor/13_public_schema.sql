@@ -1,6 +1,6 @@
 -- An object in schema public, or a client role that may create one
--- sessionbase has no object in public. What is there belongs to another application, or somebody
--- tried something out and did not drop it. Members of extensions are not reported. A client role
+-- sessionbase has no object in public. An object there belongs to another application, or was
+-- created by hand and not dropped. Members of extensions are not reported. A client role
 -- that may create objects in public could create one that other sessions find in their search_path.
 with member (classid, oid) as (
   select depend.classid, depend.objid

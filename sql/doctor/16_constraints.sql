@@ -18,7 +18,7 @@ select
   pg_catalog.format('constraint %I on %s', rule.conname, rule.conrelid::regclass) as object,
   case
     when rule.is_enforced then 'is NOT VALID: older rows were never checked'
-    else 'is NOT ENFORCED: nothing checks it'
+    else 'is NOT ENFORCED: no row is checked'
   end as what,
   pg_catalog.format(
     case

@@ -1,17 +1,17 @@
--- Replication that is half on, or that gives too much
+-- Replication that is incomplete, or a replication role that may do too much
 -- A replication client such as Electric needs whole old rows, so each table of the publication
 -- sessionbase has a full replica identity; on any other table that identity only costs WAL. A table
 -- with such an identity and a generated column refuses every UPDATE while a publication that it is
 -- in leaves generated columns out. And a login with REPLICATION can copy the whole cluster with
 -- pg_basebackup, unless pg_hba.conf keeps it to logical replication of this database.
 with
--- Only some logins may read pg_hba_file_rules. A query that names it fails for the others before
--- it starts, so the query is a text that runs only where it may: ts_stat runs one, on every server
--- (query_to_xml needs a server with libxml). A rule lets the role in if it has another method than
--- reject, can match the role, and can match a physical replication connection ("replication") or a
--- connection to another database ("all"). It does no harm after a rule that rejects all of that
--- from every address: the first rule that matches decides. Before 16 the rules have no number, and
--- their order is that of the lines.
+-- Only some logins may read pg_hba_file_rules. For the others, a query that names it fails before it
+-- starts. So the query is a text that is executed only if the login may read the view: ts_stat can
+-- execute a text on every server (query_to_xml needs a server with libxml). A rule admits the role
+-- if its method is not reject, and it can match the role and a physical replication connection
+-- ("replication") or a connection to another database ("all"). It is not reported after a rule that
+-- rejects all of that from every address, because the first matching rule decides. Before 16 the
+-- rules have no number, and their order is that of the lines.
 pg_hba (is_readable, lets_in) as (
   select
     readable.is_readable,
@@ -90,7 +90,7 @@ select
   'warning',
   pg_catalog.format('table %s', class.oid::regclass),
   'has a full replica identity, and no publication has the table: '
-  || 'each update and delete writes the whole old row to the WAL for nobody',
+  || 'each update and delete writes the whole old row to the WAL, and no client reads it',
   pg_catalog.format('alter table %s replica identity default', class.oid::regclass)
 from pg_catalog.pg_class as class
 where class.relnamespace::regnamespace::text in ('app', 'api', 'ops')

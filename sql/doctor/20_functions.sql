@@ -1,4 +1,4 @@
--- A function that is not as the shipped files have it
+-- A function that differs from the shipped files
 -- Each function of app and api is compared with the statement in sql/migrations, sql/app or sql/api
 -- that creates it: body, parameters, result, language, volatility, security, parallel safety, SET
 -- clauses. A difference means that somebody replaced or dropped the function by hand, or that the

@@ -1,4 +1,4 @@
--- A policy that is missing, or that sql/authority.json does not ask for
+-- A policy that is missing, or that sql/authority.json does not list
 -- Each right in sql/authority.json on a table of app has one permissive policy, for the same role and
 -- command, and each table the restrictive policies of that file. Another policy is an error: permissive
 -- policies are combined with OR, so it may show more rows. A missing permissive policy is a warning:
@@ -57,15 +57,18 @@ select
     when actual.table_name is null
       then pg_catalog.format('is missing: for %s to %s', expected.command, expected.role)
     else pg_catalog.format(
-      'is %s for %s to %s, and sql/authority.json does not ask for that',
+      'is %s for %s to %s, and sql/authority.json does not list it',
       case when actual.restrictive then 'restrictive' else 'permissive' end,
       actual.command, actual.role
     )
   end as what,
   case
     when actual.table_name is null then pg_catalog.format(
-      'run the statement "create policy %s on %s for %s to %s …" of sql/migrations again',
-      expected.policy_name, expected.table_name, expected.command, expected.role
+      'run the statement "create policy %s on %s%s for %s to %s …" of sql/migrations again',
+      expected.policy_name, expected.table_name,
+      -- Without these words the policy would show the rows of every profile.
+      case when expected.restrictive then ' as restrictive' else '' end,
+      expected.command, expected.role
     )
     else pg_catalog.format('drop policy %I on %s', actual.policy_name, actual.table_name)
   end as remediation

@@ -1,4 +1,4 @@
--- The schema of the tables, and what every table shares. The functions that tables, triggers and
+-- The schema of the tables, and a type that all domains use. The functions that tables, triggers and
 -- policies name are in sql/app: the runner creates them before the migration that needs them.
 
 -- Without this statement PUBLIC could execute every new function. It must be the global form: the

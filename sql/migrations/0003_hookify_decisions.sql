@@ -65,7 +65,7 @@ comment on column app.hookify_decisions.id is 'hook_<uuid>, given by the caller 
 comment on column app.hookify_decisions.session_id is 'The session; owned by another service';
 comment on column app.hookify_decisions.source is 'timeline, session or manual';
 comment on column app.hookify_decisions.content_hash is
-'SHA-256 (hex) of the content as UTF-8; the content itself is not kept';
+'SHA-256 (hex) of the content as UTF-8; the content itself is not stored';
 comment on column app.hookify_decisions.severity is 'none, info, low, medium, high or critical';
 comment on column app.hookify_decisions.blocked is 'Whether the content was blocked';
 comment on column app.hookify_decisions.rules is 'The rules that matched: [{id, severity}]';
@@ -73,9 +73,9 @@ comment on column app.hookify_decisions.message is 'The message that the user sa
 comment on column app.hookify_decisions.annotations is 'Notes, in Markdown';
 comment on column app.hookify_decisions.created_at is 'When, by the database''s clock';
 comment on column app.hookify_decisions.previous_hash is
-'row_hash of the decision before; 64 zeros for the first';
+'row_hash of the previous decision; 64 zeros for the first';
 comment on column app.hookify_decisions.row_hash is
-'SHA-256 (hex) of the other columns, previous_hash among them';
+'SHA-256 (hex) of the other columns, including previous_hash';
 
 comment on constraint profile_id_length on app.hookify_decisions is
 'The profile id must have 1 to 200 bytes';
@@ -103,8 +103,8 @@ create index hookify_decisions_by_time_of_all
 on app.hookify_decisions (created_at, profile_id, position);
 alter table app.hookify_decisions add primary key (profile_id, id);
 
--- This function is stored history and not in sql/app: row_hash of every stored row was computed with
--- it, so that a changed body would make every chain invalid.
+-- This function is here and not in sql/app, because row_hash of every stored row was computed with it:
+-- a changed body would make every chain invalid.
 create function app.hookify_decision_hash(decision app.hookify_decisions) returns text
 language sql
 stable
@@ -139,14 +139,14 @@ as $$
   )
 $$;
 comment on function app.hookify_decision_hash(app.hookify_decisions) is
-'SHA-256 (hex) over the columns of a decision and the hash of the previous one: the link of the chain.
-The columns are one JSON array, so that no two different rows give the same text.';
+'SHA-256 (hex) over the columns of a decision and the hash of the previous one.
+The columns are written as one JSON array, so that two different rows never have the same text.';
 grant execute on function app.hookify_decision_hash(app.hookify_decisions)
 to authenticated, auditor;
 
 create trigger chain before insert on app.hookify_decisions
 for each row execute function app.chain_hookify_decision();
--- The head of a chain only moves forward, one decision at a time, and is never deleted.
+-- The length of a chain only increases, by one per decision, and its head is never deleted.
 create trigger append_only before delete or truncate on app.hookify_chains
 for each statement execute function app.refuse_change();
 create trigger forward_only before update on app.hookify_chains

@@ -1,4 +1,4 @@
--- Domain 3: misalignments of a session with its rules.
+-- Domain 3: misalignments, the violations of rules in a session.
 
 create table app.misalignments (
   profile_id text not null default app.profile_id(),
@@ -52,8 +52,8 @@ with (fillfactor = 80);
 comment on table app.misalignments is 'The violations of rules in a session, and their review status.';
 comment on column app.misalignments.profile_id is 'The profile that it belongs to';
 comment on column app.misalignments.session_id is 'The session; owned by another service';
-comment on column app.misalignments.id is 'Deterministic: mis-<session_id>-<rule_id>';
-comment on column app.misalignments.rule_id is 'The rule that was broken';
+comment on column app.misalignments.id is 'The id, by default mis-<session_id>-<rule_id>';
+comment on column app.misalignments.rule_id is 'The rule that was violated';
 comment on column app.misalignments.title is 'A heading';
 comment on column app.misalignments.summary is 'What happened';
 comment on column app.misalignments.severity is 'info, low, medium, high or critical';

@@ -1,4 +1,4 @@
--- Domain 4: the todos of a profile, one list. Plain CRUD: clients write through the view api.todos.
+-- Domain 4: the todos of a profile. Clients insert and update them through the view api.todos.
 
 create table app.todos (
   profile_id text not null default app.profile_id(),
@@ -22,7 +22,7 @@ create table app.todos (
     app.assert_check(octet_length(text) <= 65536, 'todos', 'text_size')
   )
 );
-comment on table app.todos is 'The todos of a profile: one list.';
+comment on table app.todos is 'The todos of a profile; a profile has one list.';
 comment on column app.todos.profile_id is 'The profile that the todo belongs to';
 comment on column app.todos.id is 'Given by the caller or generated';
 comment on column app.todos.text is 'The text, as typed';

@@ -36,7 +36,7 @@ create table app.ui_settings (
 );
 comment on table app.ui_settings is 'The UI settings: one JSON document per profile.';
 comment on column app.ui_settings.profile_id is 'The profile that the settings belong to';
-comment on column app.ui_settings.settings is 'The document, as the app writes it';
+comment on column app.ui_settings.settings is 'The document, as the app saved it';
 comment on column app.ui_settings.revision is '1, 2, 3 …: incremented at every save and patch';
 comment on column app.ui_settings.updated_at is 'When it was last saved or patched';
 comment on constraint profile_id_length on app.ui_settings is

@@ -1,9 +1,9 @@
--- What a replication client such as Electric needs. It reads tables, not views, and is not bound by the
--- profiles' policies. Everything is off here: `sessionbase replication enable TABLE` adds a table to
+-- For replication clients such as Electric. Such a client reads tables, not views, and the policies of
+-- the profiles do not apply to it. Replication is off here: `sessionbase replication enable TABLE` adds a table to
 -- the publication, grants SELECT on it and sets its replica identity, which costs WAL.
 
 create publication sessionbase;
-comment on publication sessionbase is 'The tables that clients live-sync; empty by default.';
+comment on publication sessionbase is 'The tables that replication clients read; empty by default.';
 
 create policy select_all on app.tool_events for select to sessionbase_replicator using (true);
 create policy select_all on app.misalignments for select to sessionbase_replicator using (true);

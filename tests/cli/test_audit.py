@@ -1,4 +1,4 @@
-"""`sessionbase audit`: what was changed in a chain is found, alone or with a checkpoint."""
+"""`sessionbase audit` detects changes of a chain, with and without a checkpoint."""
 
 import hmac
 import json
@@ -25,9 +25,8 @@ from sessionbase.audit.checkpoint import (
     write_checkpoint,
 )
 from sessionbase.errors import SessionbaseError
-from sessionbase.migrate.runner import migrate
 from sessionbase.paths import PROJECT_DIR
-from support.command import sessionbase
+from support.command import run_main
 
 pytest_plugins = ["support.sql_folder"]
 
@@ -97,16 +96,9 @@ def chain(db: Database, profile: str) -> str:
 
 
 @pytest.fixture
-def own_uri(empty_database: str) -> str:
-    """Return the address of a migrated database that no other test uses."""
-    migrate(empty_database)
-    return empty_database
-
-
-@pytest.fixture
-def own_db(own_uri: str) -> Iterator[Database]:
-    """Connect to a database of the test's own, in which p-1 and p-2 have three decisions each."""
-    with psycopg.connect(own_uri, autocommit=True) as connection:
+def own_db(migrated_database: str) -> Iterator[Database]:
+    """Connect to the test's own database, in which p-1 and p-2 have three decisions each."""
+    with psycopg.connect(migrated_database, autocommit=True) as connection:
         for profile in ("p-1", "p-2"):
             record(connection, profile, "one", "two", "three")
         yield connection
@@ -121,10 +113,12 @@ def key_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def checkpoint(own_uri: str, own_db: Database, key_file: Path, tmp_path: Path) -> Path:
+def checkpoint(migrated_database: str, own_db: Database, key_file: Path, tmp_path: Path) -> Path:
     """Return a checkpoint of the test's own database."""
     path = tmp_path / "checkpoint.jsonl"
-    done = sessionbase("audit", "checkpoint", path, "--key-file", key_file, "--db-uri", own_uri)
+    done = run_main(
+        "audit", "checkpoint", path, "--key-file", key_file, "--db-uri", migrated_database
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"the checkpoint is in {path}: chains: 2, decisions: 6\n"
     return path
@@ -132,7 +126,7 @@ def checkpoint(own_uri: str, own_db: Database, key_file: Path, tmp_path: Path) -
 
 def compare(uri: str, checkpoint: Path, key_file: Path, *options: str) -> dict[str, Any]:
     """Verify all chains against the checkpoint; return the report."""
-    done = sessionbase(
+    done = run_main(
         *("audit", "verify", "--db-uri", uri, "--json", *options),
         *("--checkpoint", checkpoint, "--key-file", key_file),
     )
@@ -153,7 +147,7 @@ def problems(report: dict[str, Any]) -> list[tuple[str, int | None, str]]:
 
 
 def test_a_valid_chain_is_verified(stack: Stack, chain: str) -> None:
-    done = sessionbase("audit", "verify", "--profile", chain, "--db-uri", stack.db_uri)
+    done = run_main("audit", "verify", "--profile", chain, "--db-uri", stack.db_uri)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("chains verified: 1, decisions verified: 3, problems: 0, ")
 
@@ -188,7 +182,7 @@ def test_a_valid_chain_is_verified(stack: Stack, chain: str) -> None:
         ),
     ],
 )
-def test_a_changed_chain_is_one_line_and_exit_code_1(
+def test_a_changed_chain_is_reported_in_one_line_with_exit_code_1(
     stack: Stack,
     db: Database,
     chain: str,
@@ -198,7 +192,7 @@ def test_a_changed_chain_is_one_line_and_exit_code_1(
     problem: str,
 ) -> None:
     tamper(db, statement, profile=chain)
-    done = sessionbase("audit", "verify", "--profile", chain, "--db-uri", stack.db_uri)
+    done = run_main("audit", "verify", "--profile", chain, "--db-uri", stack.db_uri)
     assert (done.returncode, done.stderr) == (1, "")
     line, summary = done.stdout.splitlines()
     place = f'profile "{chain}", position {position}' + (f', id "{name}"' if name else "")
@@ -206,7 +200,7 @@ def test_a_changed_chain_is_one_line_and_exit_code_1(
     assert ", problems: 1, " in summary
 
 
-def test_an_id_with_control_characters_stays_in_its_line(
+def test_control_characters_of_an_id_are_not_printed(
     stack: Stack, db: Database, profile: str
 ) -> None:
     record(db, profile, "\x1b[2J\nprofile x: all valid")
@@ -215,12 +209,14 @@ def test_an_id_with_control_characters_stays_in_its_line(
         "update app.hookify_decisions set blocked = true where profile_id = %(profile)s",
         profile=profile,
     )
-    done = sessionbase("audit", "verify", "--profile", profile, "--db-uri", stack.db_uri)
+    done = run_main("audit", "verify", "--profile", profile, "--db-uri", stack.db_uri)
     assert len(done.stdout.splitlines()) == 2
     assert "\x1b" not in done.stdout
 
 
-def test_all_chains_are_verified_without_a_profile(own_uri: str, own_db: Database) -> None:
+def test_every_chain_is_verified_if_no_profile_is_given(
+    migrated_database: str, own_db: Database
+) -> None:
     record(own_db, "p-3", "one")
     tamper(
         own_db,
@@ -229,7 +225,7 @@ def test_all_chains_are_verified_without_a_profile(own_uri: str, own_db: Databas
         profile="p-1",
     )
     tamper(own_db, "delete from app.hookify_chains where profile_id = %(profile)s", profile="p-2")
-    done = sessionbase("audit", "verify", "--db-uri", own_uri, "--json")
+    done = run_main("audit", "verify", "--db-uri", migrated_database, "--json")
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert problems(report) == [
@@ -239,14 +235,14 @@ def test_all_chains_are_verified_without_a_profile(own_uri: str, own_db: Databas
     assert (report["valid"], report["chains"], report["decisions"]) == (False, 3, 7)
 
 
-def test_a_database_without_decisions_is_valid(own_uri: str) -> None:
-    done = sessionbase("audit", "verify", "--db-uri", own_uri, "--json")
+def test_a_database_without_decisions_is_valid(migrated_database: str) -> None:
+    done = run_main("audit", "verify", "--db-uri", migrated_database, "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["chains"] == 0
 
 
 def test_an_unknown_profile_is_an_error(stack: Stack, profile: str) -> None:
-    done = sessionbase("audit", "verify", "--profile", profile, "--db-uri", stack.db_uri)
+    done = run_main("audit", "verify", "--profile", profile, "--db-uri", stack.db_uri)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"no decisions are recorded for profile {profile}" in done.stderr
 
@@ -272,7 +268,7 @@ def test_a_chain_is_verified_in_ranges(
     assert (problem.position, problem.id) == (4, "four")
 
 
-def test_decisions_recorded_meanwhile_do_not_disturb(
+def test_decisions_recorded_during_a_verification_cause_no_problem(
     stack: Stack, db: Database, chain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chains, "RANGE", 1)
@@ -283,7 +279,7 @@ def test_decisions_recorded_meanwhile_do_not_disturb(
     assert chains.verify_chains(stack.db_uri, chain).decisions == 6
 
 
-def test_a_terminal_gets_a_progress_bar(stack: Stack, chain: str) -> None:
+def test_a_progress_bar_is_shown_on_a_terminal(stack: Stack, chain: str) -> None:
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "sessionbase", "audit", "verify", "--profile", chain]
     done = subprocess.run(
@@ -304,37 +300,39 @@ def test_a_terminal_gets_a_progress_bar(stack: Stack, chain: str) -> None:
 # With a checkpoint.
 
 
-def test_chains_that_only_grew_fit_the_checkpoint(
-    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
+def test_chains_with_added_decisions_match_the_checkpoint(
+    migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path
 ) -> None:
     record(own_db, "p-1", "four")
     record(own_db, "p-3", "one")
-    report = compare(own_uri, checkpoint, key_file)
+    report = compare(migrated_database, checkpoint, key_file)
     assert report["problems"] == []
     assert (report["chains"], report["decisions"]) == (3, 8)
     assert report["checkpoint"]["chains"] == 2
     assert report["checkpoint"]["database"] == own_db.info.dbname
-    done = sessionbase(
-        *("audit", "verify", "--db-uri", own_uri),
+    done = run_main(
+        *("audit", "verify", "--db-uri", migrated_database),
         *("--checkpoint", checkpoint, "--key-file", key_file),
     )
     assert done.stdout.startswith(f"compared with {checkpoint}: chains: 2, database: try_")
 
 
-def test_a_deleted_chain_is_found_by_the_checkpoint(
-    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
+def test_a_deleted_chain_is_detected_with_the_checkpoint(
+    migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path
 ) -> None:
     delete_chain(own_db, "p-2")
-    alone = sessionbase("audit", "verify", "--db-uri", own_uri)
-    assert alone.returncode == 0, "a chain that was deleted with its head leaves nothing to find"
+    alone = run_main("audit", "verify", "--db-uri", migrated_database)
+    assert alone.returncode == 0, (
+        "without a checkpoint, a chain that was deleted with its head is not detected"
+    )
     missing = [("p-2", None, "the chain is missing; the checkpoint has 3 decisions of it")]
-    assert problems(compare(own_uri, checkpoint, key_file)) == missing
-    assert problems(compare(own_uri, checkpoint, key_file, "--profile", "p-2")) == missing
-    assert problems(compare(own_uri, checkpoint, key_file, "--profile", "p-1")) == []
+    assert problems(compare(migrated_database, checkpoint, key_file)) == missing
+    assert problems(compare(migrated_database, checkpoint, key_file, "--profile", "p-2")) == missing
+    assert problems(compare(migrated_database, checkpoint, key_file, "--profile", "p-1")) == []
 
 
-def test_a_chain_cut_off_with_its_head_is_found_by_the_checkpoint(
-    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
+def test_a_shortened_chain_with_a_new_head_is_detected_with_the_checkpoint(
+    migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path
 ) -> None:
     tamper(
         own_db,
@@ -342,8 +340,8 @@ def test_a_chain_cut_off_with_its_head_is_found_by_the_checkpoint(
         profile="p-2",
     )
     rebuild(own_db, "p-2")
-    assert sessionbase("audit", "verify", "--db-uri", own_uri).returncode == 0
-    assert problems(compare(own_uri, checkpoint, key_file)) == [
+    assert run_main("audit", "verify", "--db-uri", migrated_database).returncode == 0
+    assert problems(compare(migrated_database, checkpoint, key_file)) == [
         (
             "p-2",
             3,
@@ -354,8 +352,8 @@ def test_a_chain_cut_off_with_its_head_is_found_by_the_checkpoint(
 
 
 @pytest.mark.parametrize("added", [[], ["four", "five"]])
-def test_a_chain_rewritten_from_the_start_is_found_by_the_checkpoint(
-    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path, added: list[str]
+def test_a_chain_rewritten_from_the_start_is_detected_with_the_checkpoint(
+    migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path, added: list[str]
 ) -> None:
     tamper(
         own_db,
@@ -365,8 +363,8 @@ def test_a_chain_rewritten_from_the_start_is_found_by_the_checkpoint(
     )
     rebuild(own_db, "p-1")
     record(own_db, "p-1", *added)
-    assert sessionbase("audit", "verify", "--db-uri", own_uri).returncode == 0
-    assert problems(compare(own_uri, checkpoint, key_file)) == [
+    assert run_main("audit", "verify", "--db-uri", migrated_database).returncode == 0
+    assert problems(compare(migrated_database, checkpoint, key_file)) == [
         (
             "p-1",
             3,
@@ -376,16 +374,18 @@ def test_a_chain_rewritten_from_the_start_is_found_by_the_checkpoint(
     ]
 
 
-def test_a_checkpoint_has_the_rows_of_a_chain_without_a_head_and_warns(
-    own_uri: str, own_db: Database, key_file: Path, tmp_path: Path
+def test_a_checkpoint_includes_a_chain_without_a_head_and_warns(
+    migrated_database: str, own_db: Database, key_file: Path, tmp_path: Path
 ) -> None:
     tamper(own_db, "delete from app.hookify_chains where profile_id = %(profile)s", profile="p-2")
     path = tmp_path / "checkpoint.jsonl"
-    done = sessionbase("audit", "checkpoint", path, "--key-file", key_file, "--db-uri", own_uri)
+    done = run_main(
+        "audit", "checkpoint", path, "--key-file", key_file, "--db-uri", migrated_database
+    )
     assert done.returncode == 0
     assert done.stderr == 'profile "p-2": the head of the chain is missing\n'
     delete_chain(own_db, "p-2")
-    assert problems(compare(own_uri, path, key_file)) == [
+    assert problems(compare(migrated_database, path, key_file)) == [
         ("p-2", None, "the chain is missing; the checkpoint has 3 decisions of it")
     ]
 
@@ -398,22 +398,25 @@ def test_a_checkpoint_is_json_lines(checkpoint: Path) -> None:
     assert len(signature["hmac_sha256"]) == 64
 
 
-def test_a_checkpoint_and_a_key_replace_no_file(
-    own_uri: str, checkpoint: Path, key_file: Path
+def test_an_existing_file_is_not_replaced_by_a_checkpoint_or_a_key(
+    migrated_database: str, checkpoint: Path, key_file: Path
 ) -> None:
     for path, command in (
-        (checkpoint, ("checkpoint", checkpoint, "--key-file", key_file, "--db-uri", own_uri)),
+        (
+            checkpoint,
+            ("checkpoint", checkpoint, "--key-file", key_file, "--db-uri", migrated_database),
+        ),
         (key_file, ("key", key_file)),
     ):
         before = path.read_bytes()
-        done = sessionbase("audit", *command)
+        done = run_main("audit", *command)
         assert done.returncode == 1
         assert done.stderr == f"Error: {path} exists and was not changed (name a new file)\n"
         assert path.read_bytes() == before
 
 
-def test_a_checkpoint_that_fails_leaves_no_file(key_file: Path, tmp_path: Path) -> None:
-    done = sessionbase(
+def test_a_failed_checkpoint_leaves_no_file(key_file: Path, tmp_path: Path) -> None:
+    done = run_main(
         *("audit", "checkpoint", tmp_path / "new.jsonl", "--key-file", key_file),
         *("--db-uri", "postgresql://nobody@127.0.0.1:1/nowhere"),
     )
@@ -435,7 +438,7 @@ def small_checkpoint(tmp_path: Path, key_file: Path) -> Path:
     return path
 
 
-def test_every_changed_byte_of_a_checkpoint_is_noticed(
+def test_every_changed_byte_of_a_checkpoint_is_detected(
     small_checkpoint: Path, key_file: Path
 ) -> None:
     content = small_checkpoint.read_bytes()
@@ -449,7 +452,9 @@ def test_every_changed_byte_of_a_checkpoint_is_noticed(
                     read_checkpoint(small_checkpoint, read_key(key_file))
 
 
-def test_every_cut_of_a_checkpoint_is_noticed(small_checkpoint: Path, key_file: Path) -> None:
+def test_a_checkpoint_truncated_at_any_byte_is_refused(
+    small_checkpoint: Path, key_file: Path
+) -> None:
     content = small_checkpoint.read_bytes()
     for length in range(len(content)):
         small_checkpoint.write_bytes(content[:length])
@@ -461,7 +466,7 @@ def lines_of(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True)
 
 
-def test_what_is_wrong_with_a_checkpoint_is_said(
+def test_the_error_names_what_is_wrong_with_a_checkpoint(
     small_checkpoint: Path, key_file: Path, tmp_path: Path
 ) -> None:
     lines = lines_of(small_checkpoint)
@@ -484,7 +489,7 @@ def test_what_is_wrong_with_a_checkpoint_is_said(
             read_checkpoint(small_checkpoint, read_key(key))
         assert str(refused.value).startswith(f"{small_checkpoint} ")
         assert message in str(refused.value)
-    done = sessionbase("audit", "verify", "--checkpoint", small_checkpoint, "--key-file", key_file)
+    done = run_main("audit", "verify", "--checkpoint", small_checkpoint, "--key-file", key_file)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
         f"Error: {small_checkpoint} has version 2 of the checkpoint format"
@@ -510,7 +515,7 @@ def test_a_key_that_is_too_short_or_missing_is_refused(tmp_path: Path) -> None:
     short = tmp_path / "short.key"
     short.write_bytes(b"x" * 31 + b"\n")
     for path, message in ((short, "has 31 bytes"), (tmp_path / "none.key", "can't be read")):
-        done = sessionbase(
+        done = run_main(
             *("audit", "checkpoint", tmp_path / "new.jsonl", "--key-file", path),
             *("--db-uri", "postgresql://nobody@127.0.0.1:1/nowhere"),
         )
@@ -520,8 +525,8 @@ def test_a_key_that_is_too_short_or_missing_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--checkpoint", "--key-file"])
-def test_checkpoint_and_key_are_given_together(option: str) -> None:
-    done = sessionbase("audit", "verify", option, "x")
+def test_checkpoint_and_key_file_must_be_given_together(option: str) -> None:
+    done = run_main("audit", "verify", option, "x")
     assert done.returncode == 2
     assert "--checkpoint and --key-file must be given together" in done.stderr
 
@@ -530,21 +535,30 @@ def test_checkpoint_and_key_are_given_together(option: str) -> None:
 
 
 def test_the_statements_of_the_docs_erase_a_profile_completely(
-    own_uri: str, own_db: Database, checkpoint: Path, key_file: Path
+    migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path
 ) -> None:
     page = (PROJECT_DIR / "docs/operating.md").read_text()
-    (statements,) = re.findall(r"^```sql\n(begin;.*?)```", page, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```sql\n(begin;.*?)```", page, re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, "docs/operating.md must have one block ```sql that starts with begin;"
+    (statements,) = found
     record(own_db, "p-1", "four")
     own_db.execute("insert into app.todos (profile_id, text) values ('p-1', 'one'), ('p-2', 'two')")
-    own_db.execute(statements.replace("…", "p-1").encode())
+    try:
+        own_db.execute(statements.replace("…", "p-1").encode())
+    except psycopg.Error as error:
+        pytest.fail(f"docs/operating.md: correct the statements that erase a profile: {error}")
     tables = own_db.execute(
         "select attrelid::regclass::text from pg_attribute join pg_class on pg_class.oid = attrelid"
         " where relnamespace = 'app'::regnamespace and relkind = 'r' and attname = 'profile_id'"
     ).fetchall()
     for (table,) in tables:
-        assert table.removeprefix("app.") in statements, f"docs/operating.md: add {table}"
+        assert table.removeprefix("app.") in statements, (
+            f"docs/operating.md: add a delete from {table}"
+        )
         left = own_db.execute(f"select profile_id from {table}".encode()).fetchall()
-        assert {profile for (profile,) in left} <= {"p-2"}, f"rows of the profile are in {table}"
-    assert problems(compare(own_uri, checkpoint, key_file)) == [
+        assert {profile for (profile,) in left} <= {"p-2"}, (
+            f"docs/operating.md: correct the delete from {table}"
+        )
+    assert problems(compare(migrated_database, checkpoint, key_file)) == [
         ("p-1", None, "the chain is missing; the checkpoint has 3 decisions of it")
     ]

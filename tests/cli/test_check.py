@@ -80,7 +80,7 @@ def test_an_unknown_check_is_wrong_usage() -> None:
     assert "no-such-check" in done.stderr
 
 
-def test_without_the_tools_it_says_how_to_install_them(project: Path) -> None:
+def test_check_without_the_tools_prints_how_to_install_them(project: Path) -> None:
     (project / ".venv").unlink()
     done = run(CHECK, cwd=project)
     assert (done.returncode, done.stdout) == (1, "")

@@ -1,4 +1,4 @@
-"""scripts/check-adoption: reports what must be changed in a small checkout, and nothing else."""
+"""scripts/check-adoption reports exactly the lines that must be changed in a checkout."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What a user of the command `sessionbase` sees, whatever happens."""
+"""Output, errors and exit codes of the command `sessionbase`."""
 
 import json
 import os
@@ -18,20 +18,20 @@ from conftest import Stack, free_port
 from sessionbase import __version__
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.state import Secrets
-from support.command import sessionbase
+from support.command import run_main, sessionbase
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
 COMMANDS += ["import", "import tool-events", "export", "export tool-events", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_commands_help_has_an_example(command: str) -> None:
-    done = sessionbase(*command.split(), "--help")
+def test_the_help_of_each_command_has_an_example(command: str) -> None:
+    done = run_main(*command.split(), "--help")
     assert done.returncode == 0
     assert "Example: " in done.stdout
 
 
-def test_version_is_the_packages() -> None:
+def test_version_prints_the_version_of_the_package() -> None:
     assert sessionbase("--version").stdout == f"sessionbase {__version__}\n"
 
 
@@ -40,20 +40,20 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     assert sessionbase(*arguments).returncode == 2
 
 
-def test_a_failure_is_one_line_on_stderr_and_exit_code_1(tmp_path: Path) -> None:
+def test_an_error_is_one_line_on_stderr_with_exit_code_1(tmp_path: Path) -> None:
     done = sessionbase("status", "--data-dir", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"Error: there is no stack in {tmp_path}")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+def test_the_option_debug_prints_the_traceback(tmp_path: Path) -> None:
     done = sessionbase("--debug", "status", "--data-dir", tmp_path)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
 
-def test_an_unexpected_failure_is_one_line_too() -> None:
+def test_an_unexpected_error_is_one_line_on_stderr() -> None:
     program = """
 from sessionbase import cli
 @cli.app.command()
@@ -80,31 +80,31 @@ cli.main()
         ('{"home": ', "Expecting value"),
     ],
 )
-def test_a_damaged_stack_json_is_named(
+def test_a_damaged_stack_json_is_refused_with_its_path(
     tmp_path: Path, command: str, content: str, why: str
 ) -> None:
     file = tmp_path / "stack.json"
     file.write_text(content)
     (tmp_path / "secrets.json").write_text(json.dumps(asdict(Secrets.generate(None))))
-    done = sessionbase(command, "--data-dir", tmp_path)
+    done = run_main(command, "--data-dir", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: {file} is damaged: {why}")
     assert len(done.stderr.splitlines()) == 1
     assert file.read_text() == content
 
 
-def test_a_data_directory_that_can_be_none_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_a_data_directory_is_refused_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     for folder in (file, file / "inside", "/proc/nothing"):
-        done = sessionbase("up", "--data-dir", folder)
+        done = run_main("up", "--data-dir", folder)
         assert done.returncode == 1
         assert done.stderr.startswith(f"Error: {folder} can't be the data directory: ")
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_status_for_a_program_has_what_it_needs_and_no_jwt_secret(stack: Stack) -> None:
-    done = sessionbase("status", "--json", "--data-dir", stack.data_dir)
+def test_status_json_has_addresses_versions_and_pids_but_no_jwt_secret(stack: Stack) -> None:
+    done = run_main("status", "--json", "--data-dir", stack.data_dir)
     assert done.returncode == 0
     stack_config = json.loads(done.stdout)
     assert stack_config["running"] is True
@@ -121,14 +121,16 @@ def test_status_for_a_program_has_what_it_needs_and_no_jwt_secret(stack: Stack) 
     assert stack.jwt_secret not in done.stdout
 
 
-def test_status_for_a_person_says_the_same(stack: Stack) -> None:
-    done = sessionbase("status", "--data-dir", stack.data_dir)
+def test_status_prints_the_url_but_no_jwt_secret(stack: Stack) -> None:
+    done = run_main("status", "--data-dir", stack.data_dir)
     assert done.returncode == 0
     assert stack.rest_url in done.stdout
     assert stack.jwt_secret not in done.stdout
 
 
-def test_a_token_is_all_that_is_printed_and_opens_the_profile(stack: Stack, profile: str) -> None:
+def test_token_prints_only_a_token_that_is_accepted_for_the_profile(
+    stack: Stack, profile: str
+) -> None:
     done = sessionbase("token", "--profile", profile, "--data-dir", stack.data_dir)
     assert (done.returncode, done.stderr) == (0, "")
     claims = jwt.decode(done.stdout.strip(), stack.jwt_secret, algorithms=["HS256"])
@@ -141,11 +143,11 @@ def test_a_token_is_all_that_is_printed_and_opens_the_profile(stack: Stack, prof
 
 
 @pytest.mark.parametrize(("ttl", "seconds"), [("30s", 30), ("15m", 900), ("7d", 604800)])
-def test_a_tokens_lifetime_and_role_are_chosen(
+def test_a_token_has_the_requested_lifetime_and_role(
     stack: Stack, profile: str, ttl: str, seconds: int
 ) -> None:
     options = ["--role", "auditor", "--ttl", ttl, "--data-dir", stack.data_dir]
-    done = sessionbase("token", "--profile", profile, *options)
+    done = run_main("token", "--profile", profile, *options)
     claims = jwt.decode(done.stdout.strip(), stack.jwt_secret, algorithms=["HS256"])
     assert claims["role"] == "auditor"
     assert claims["exp"] - claims["iat"] == seconds
@@ -161,51 +163,53 @@ def test_a_tokens_lifetime_and_role_are_chosen(
         ["--profile", "p", "--role", "postgres"],
     ],
 )
-def test_a_token_that_would_not_work_is_not_made(stack: Stack, options: list[str]) -> None:
-    done = sessionbase("token", *options, "--data-dir", stack.data_dir)
+def test_invalid_options_of_token_are_refused(stack: Stack, options: list[str]) -> None:
+    done = run_main("token", *options, "--data-dir", stack.data_dir)
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_an_argument_that_means_nothing_is_wrong_usage() -> None:
+def test_an_invalid_option_value_is_wrong_usage() -> None:
     for options in (
         ["--db-uri", "postgresql://host/name?no_such_setting=1"],
         ["--lock-timeout", "5", "--db-uri", "postgresql://host/name"],
     ):
-        done = sessionbase("migrate", *options)
+        done = run_main("migrate", *options)
         assert (done.returncode, done.stdout) == (2, "")
         assert options[0] in done.stderr
 
 
-def test_a_profile_that_can_be_nobodys_is_wrong_usage(stack: Stack, tmp_path: Path) -> None:
+def test_an_empty_profile_is_wrong_usage(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "events.json").write_text("[]")
     for command in (["import", "tool-events", tmp_path / "events.json"], ["export", "tool-events"]):
-        done = sessionbase(*command, "--profile", "", "--data-dir", stack.data_dir)
+        done = run_main(*command, "--profile", "", "--data-dir", stack.data_dir)
         assert (done.returncode, done.stdout) == (2, "")
         assert "1 to 200 bytes" in done.stderr
 
 
-def test_no_connection_is_told_with_the_hint_that_fits(stack: Stack, tmp_path: Path) -> None:
+def test_a_failed_connection_is_reported_with_a_hint_for_its_cause(
+    stack: Stack, tmp_path: Path
+) -> None:
     for uri, hint in (
         (f"postgresql://u@/d?host={tmp_path}", "is it running?"),
         ("postgresql://u@127.0.0.1:1/d", "is it running?"),
         (make_conninfo(stack.db_uri, password="wrong"), "the login and the password"),
         (make_conninfo(stack.db_uri, dbname="nowhere"), "the database's name"),
     ):
-        done = sessionbase("migrate", "--db-uri", uri)
+        done = run_main("migrate", "--db-uri", uri)
         assert done.returncode == 1
         assert hint in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_dry_run_on_a_current_database_says_that_nothing_changes(stack: Stack) -> None:
-    done = sessionbase("migrate", "--dry-run", "--data-dir", stack.data_dir)
+def test_a_dry_run_on_a_current_database_reports_nothing_to_do(stack: Stack) -> None:
+    done = run_main("migrate", "--dry-run", "--data-dir", stack.data_dir)
     assert done.returncode == 0
     assert "nothing to do: the database is up to date" in done.stdout
     assert "to apply" not in done.stdout
 
 
 @pytest.mark.parametrize("script", ["scripts/test", "scripts/generate-docs", "bench/run"])
-def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
+def test_the_help_of_a_script_needs_no_installation(script: str) -> None:
     command = [str(PROJECT_DIR / script), "--help"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={"PATH": "/bin"}
@@ -214,25 +218,22 @@ def test_a_scripts_help_is_told_without_any_work(script: str) -> None:
     assert done.stdout.startswith(f"Usage: {script}")
 
 
-def test_in_the_projects_folder_the_command_is_spelled_as_in_the_readme(tmp_path: Path) -> None:
+def test_help_and_errors_spell_the_command_as_it_works_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = PROJECT_DIR / ".venv/bin/sessionbase"
     for folder, spelled in ((PROJECT_DIR, ".venv/bin/sessionbase"), (tmp_path, str(program))):
         missing: list[str | Path] = [program, "status", "--data-dir", tmp_path / "none"]
         done = subprocess.run(missing, capture_output=True, text=True, check=False, cwd=folder)
         assert f"({spelled} up creates one" in done.stderr
-        wide = {**os.environ, "COLUMNS": "300"}
+        subprocess.run([spelled, "--version"], capture_output=True, check=True, cwd=folder)
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("COLUMNS", "300")
         for command in ([], *(command.split() for command in COMMANDS)):
-            done = subprocess.run(
-                [spelled, *command, "--help"],
-                capture_output=True,
-                text=True,
-                check=True,
-                cwd=folder,
-                env=wide,
-            )
+            done = run_main(*command, "--help")
             assert f"Usage: {spelled} " in done.stdout
             assert f"{spelled} " in done.stdout.split("Example: ")[1].splitlines()[0]
-            # Every other mention is part of a name (sessionbase_owner) or of a path.
+            # Other occurrences are part of a name (sessionbase_owner) or of a path.
             assert not re.search(r"(?<![/\w.])sessionbase (?!API)[a-z]", done.stdout)
 
 
@@ -240,7 +241,7 @@ RUN = re.compile(r"(?:^|\$\()((?:\.venv/bin/sessionbase|scripts/\w[\w-]*)[^\n)]*
 FENCED = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def test_each_command_of_the_readme_works_in_the_projects_folder(data_dir: Path) -> None:
+def test_each_command_of_the_readme_works_in_the_project_folder(data_dir: Path) -> None:
     blocks = FENCED.findall((PROJECT_DIR / "README.md").read_text(encoding="utf-8"))
     commands = [command for block in blocks for command in RUN.findall(block)]
     assert commands[0] == "scripts/up"
@@ -259,4 +260,6 @@ def test_each_command_of_the_readme_works_in_the_projects_folder(data_dir: Path)
             cwd=PROJECT_DIR,
             env={**os.environ, "SESSIONBASE_DATA_DIR": str(data_dir)},
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, (
+            f"correct this command of README.md: {command}\n{done.stdout}{done.stderr}"
+        )

@@ -1,4 +1,4 @@
-"""Every relative link and anchor of the pages leads somewhere."""
+"""Every relative link of the pages has a target, and every anchor a heading."""
 
 import re
 from pathlib import Path
@@ -22,13 +22,13 @@ NAMED = re.compile(r"""<[^>]+ (?:id|name)=["']([^"']+)""")
 
 
 def links(page: Path) -> list[str]:
-    """Give the page's links to files and headings of the repository."""
+    """Return the links of the page to files and headings of the repository."""
     text = CODE_SPAN.sub("code", CODE_BLOCK.sub("", page.read_text(encoding="utf-8")))
     return [link for link in LINK.findall(text) if not re.match(r"[a-z]+:", link)]
 
 
 def anchors(page: Path) -> set[str]:
-    """Give the anchors of the page's headings as GitHub makes them, and those named in HTML."""
+    """Return the anchors of the headings as GitHub generates them, and those in HTML."""
     text = CODE_BLOCK.sub("", page.read_text(encoding="utf-8"))
     found: set[str] = set(NAMED.findall(text))
     for heading in HEADING.findall(text):
@@ -42,14 +42,17 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT_DIR)))
-def test_every_link_of_the_page_leads_somewhere(page: Path) -> None:
+def test_every_relative_link_of_the_page_has_a_target(page: Path) -> None:
     broken = []
     for link in links(page):
         path, _, anchor = unquote(link).partition("#")
         target = (page.parent / path).resolve() if path else page
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
-    assert not broken
+    assert not broken, (
+        f"correct these links of {page.relative_to(PROJECT_DIR)}, or restore the file or heading: "
+        + ", ".join(broken)
+    )
 
 
 def test_links_and_anchors_are_found() -> None:

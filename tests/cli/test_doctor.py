@@ -1,4 +1,4 @@
-"""`sessionbase doctor`: no findings on a fresh database, and each lint finds its mistake."""
+"""`sessionbase doctor` has no findings on a new database, and each lint finds its mistakes."""
 
 import json
 import os
@@ -24,13 +24,14 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.runner import migrate
 from sessionbase.paths import resource_path
 from sessionbase.stack.account import Account, postgres_bin
+from support.sql_folder import new_database
 
 Database = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A statement that breaks a correct database, and the finding that it must lead to."""
+    """A statement that breaks a correct database, and the finding that it causes."""
 
     lint: str
     level: str
@@ -378,6 +379,20 @@ CASES = [
         runs=False,
     ),
     Case(
+        "roles",
+        "warning",
+        "alter role authenticated reset enable_seqscan",
+        "role authenticated",
+        "has no setting enable_seqscan",
+    ),
+    Case(
+        "roles",
+        "warning",
+        "alter role auditor reset all",
+        "role auditor",
+        "has no setting statement_timeout",
+    ),
+    Case(
         "ownership",
         "error",
         "alter view api.todos owner to postgres",
@@ -570,18 +585,17 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def own_database(stack: Any) -> Iterator[str]:
-    """Yield the connection string of a freshly migrated database that only this module uses."""
-    name = f"doctor_{uuid.uuid4().hex}"
-    with psycopg.connect(stack.db_uri, autocommit=True) as conn:
-        conn.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
-        uri = make_conninfo(conn.info.dsn, password=conn.info.password, dbname=name)
+    """Yield the connection string of a migrated database of this module, without findings."""
+    with new_database(stack.db_uri) as uri:
         migrate(uri)
+        assert examine(uri).findings == [], (
+            "a new database has findings: correct the SQL files, sql/authority.json or the lint"
+        )
         yield uri
-        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
-def doomed(own_database: str) -> Iterator[Database]:
+def transaction(own_database: str) -> Iterator[Database]:
     """Yield a superuser's connection in a transaction that is rolled back."""
     with psycopg.connect(own_database) as conn:
         yield conn
@@ -603,31 +617,47 @@ def matching(case: Case, conn: Database) -> list[Finding]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_the_doctor_finds_what_was_broken_and_says_how_to_correct_it(
-    case: Case, doomed: Database
+def test_a_broken_object_is_found_and_the_remediation_repairs_it(
+    case: Case, transaction: Database
 ) -> None:
-    if doomed.info.server_version // 10000 not in case.versions:
-        pytest.skip(f"PostgreSQL {doomed.info.server_version // 10000} has no such statement")
-    assert matching(case, doomed) == []
-    doomed.execute(case.breakage.encode())
-    doomed.execute("reset role")
-    found = matching(case, doomed)
+    if transaction.info.server_version // 10000 not in case.versions:
+        pytest.skip(f"PostgreSQL {transaction.info.server_version // 10000} has no such statement")
+    transaction.execute(case.breakage.encode())
+    transaction.execute("reset role")
+    found = matching(case, transaction)
     assert found
     assert {finding.level for finding in found} == {case.level}
     assert all(finding.remediation for finding in found)
     if case.runs:
         for finding in found:
-            doomed.execute(finding.remediation.encode())
-        assert matching(case, doomed) == []
+            transaction.execute(finding.remediation.encode())
+        assert matching(case, transaction) == []
 
 
-def test_every_lint_and_every_level_of_it_is_triggered_by_a_case() -> None:
+def test_a_setting_of_a_role_that_a_dba_changed_is_left_alone(doomed: Database) -> None:
+    doomed.execute("alter role authenticated set enable_seqscan = on")
+    assert not [finding for finding in run(doomed).findings if "setting" in finding.what]
+
+
+def test_the_statement_for_a_missing_restrictive_policy_makes_it_restrictive(
+    doomed: Database,
+) -> None:
+    doomed.execute("drop policy no_estimates on app.todos")
+    found = [finding for finding in run(doomed).findings if finding.lint == "policies"]
+    assert [
+        "on app.todos as restrictive for select" in finding.remediation for finding in found
+    ] == [True]
+
+
+def test_every_level_of_every_lint_has_a_case() -> None:
     reported = {(lint.name, level) for lint in read_lints() for level in lint.levels}
-    assert reported == {(case.lint, case.level) for case in CASES}
+    assert reported == {(case.lint, case.level) for case in CASES}, (
+        "add a Case to CASES for each lint and level of sql/doctor, or remove one that is not there"
+    )
 
 
-def test_every_trigger_of_a_fresh_database_is_in_the_authority_list(doomed: Database) -> None:
-    triggers = doomed.execute(
+def test_every_trigger_of_a_fresh_database_is_in_the_authority_list(transaction: Database) -> None:
+    triggers = transaction.execute(
         "select tgrelid::regclass::text, tgname from pg_trigger where not tgisinternal"
     ).fetchall()
     listed = {
@@ -668,16 +698,16 @@ def test_every_trigger_of_a_fresh_database_is_in_the_authority_list(doomed: Data
     ],
 )
 def test_each_property_of_a_function_is_compared_with_the_shipped_file(
-    change: str, difference: str, doomed: Database
+    change: str, difference: str, transaction: Database
 ) -> None:
-    doomed.execute(change.encode())
-    found = [finding for finding in run(doomed).findings if finding.lint == "functions"]
+    transaction.execute(change.encode())
+    found = [finding for finding in run(transaction).findings if finding.lint == "functions"]
     assert [finding.object for finding in found] == ["function api.toggle_todo(uuid)"]
     assert found[0].what.startswith("differs from sql/api/40_todos.sql, line ")
     assert found[0].what.endswith(f" in: {difference}")
 
 
-def test_the_commands_that_restore_a_function_do_so(own_database: str) -> None:
+def test_the_printed_commands_restore_a_function(own_database: str) -> None:
     with psycopg.connect(own_database, autocommit=True) as conn:
         conn.execute("alter function api.toggle_todo(uuid) stable")
         conn.execute("alter function app.hookify_decision_hash(app.hookify_decisions) volatile")
@@ -704,7 +734,7 @@ def sql_folder(path: Path, **migrations: str) -> Path:
 FUNCTION = "create or replace function app.f({}) returns text language sql as $${}$$;"
 
 
-def test_a_function_of_a_migration_is_compared_with_its_file_in_app_where_there_is_one(
+def test_a_function_of_a_migration_is_compared_with_its_file_in_app_if_there_is_one(
     tmp_path: Path,
 ) -> None:
     folder = sql_folder(tmp_path, first=FUNCTION.format("a text", "select 1"))
@@ -715,7 +745,7 @@ def test_a_function_of_a_migration_is_compared_with_its_file_in_app_where_there_
     assert function.file.label == "app/10_f.sql"
 
 
-def test_of_several_statements_for_one_function_the_last_one_counts(tmp_path: Path) -> None:
+def test_the_last_of_several_statements_for_a_function_is_compared(tmp_path: Path) -> None:
     folder = sql_folder(
         tmp_path,
         first=FUNCTION.format("a text", "select 1") + FUNCTION.format("a jsonb", "select 2"),
@@ -772,21 +802,20 @@ def test_a_function_in_the_authority_list_that_no_file_creates_is_refused() -> N
         expand(authority, names)
 
 
-def test_policies_whose_identity_is_in_a_subselect_are_left_alone(doomed: Database) -> None:
-    doomed.execute(
+def test_a_policy_with_the_profile_in_a_subselect_is_not_reported(transaction: Database) -> None:
+    transaction.execute(
         "alter policy select_own on app.todos using (profile_id = (select (current_setting("
         "'request.jwt.claims', true)::json ->> 'sub')) and (completed or text <> 'x (y)'))"
     )
-    assert [f for f in run(doomed).findings if f.lint == "policy_per_row"] == []
+    assert [f for f in run(transaction).findings if f.lint == "policy_per_row"] == []
 
 
-def test_members_of_an_extension_in_public_are_left_alone(doomed: Database) -> None:
-    doomed.execute("create extension citext schema public")
-    findings = run(doomed).findings
-    assert findings == [], REPAIR_SHIPPED
+def test_objects_of_an_extension_in_public_are_not_reported(transaction: Database) -> None:
+    transaction.execute("create extension citext schema public")
+    assert run(transaction).findings == [], REPAIR_SHIPPED
 
 
-def test_the_stack_that_is_served_is_clean(stack: Any) -> None:
+def test_a_running_stack_has_no_findings(stack: Any) -> None:
     answer = CliRunner().invoke(app, ["doctor", "--db-uri", stack.db_uri, "--json"])
     report = json.loads(answer.stdout)
     assert report["findings"] == [], REPAIR_SHIPPED
@@ -796,9 +825,9 @@ def test_the_stack_that_is_served_is_clean(stack: Any) -> None:
 
 
 @pytest.fixture
-def stranger(own_database: str) -> Iterator[str]:
+def login_without_rights(own_database: str) -> Iterator[str]:
     """Yield the connection string of a login that was granted nothing."""
-    name, password = f"stranger_{uuid.uuid4().hex}", uuid.uuid4().hex
+    name, password = f"login_without_rights_{uuid.uuid4().hex}", uuid.uuid4().hex
     with psycopg.connect(own_database, autocommit=True) as conn:
         role = sql.Identifier(name)
         conn.execute(
@@ -808,8 +837,8 @@ def stranger(own_database: str) -> Iterator[str]:
         conn.execute(sql.SQL("drop role {}").format(role))
 
 
-def test_a_login_without_any_right_can_run_it(stranger: str) -> None:
-    answer = CliRunner().invoke(app, ["doctor", "--db-uri", stranger])
+def test_a_login_without_rights_can_run_doctor(login_without_rights: str) -> None:
+    answer = CliRunner().invoke(app, ["doctor", "--db-uri", login_without_rights])
     assert answer.exit_code == 0, f"{REPAIR_SHIPPED}\n{answer.output}"
     assert f"{len(read_lints())} lints run: 0 errors, 0 warnings." in answer.stdout
 

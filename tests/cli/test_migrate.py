@@ -1,11 +1,10 @@
-"""Migrations: applied once, in order, and never edited; databases that are refused."""
+"""Migrations are applied once and in order; edited files and other databases are refused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.runner import parse_lock_timeout, pending, status
+from support.command import run_main, sessionbase
 
 if TYPE_CHECKING:
     from support.sql_folder import Folder
@@ -33,7 +33,7 @@ SECOND = "alter table app.notes add column text text;\n"
 
 
 def catalogue(folder: Folder) -> list[tuple[Any, ...]]:
-    """Return every schema and relation of the folder's database, without those of PostgreSQL."""
+    """Return the schemas and relations of the database, without those of PostgreSQL."""
     return folder.fetch(
         "select nspname, relname from pg_namespace n left join pg_class c on c.relnamespace = n.oid"
         " where nspname !~ '^pg_|^information_schema$' order by 1, 2"
@@ -66,7 +66,7 @@ def test_every_object_belongs_to_the_owner_role(folder: Folder) -> None:
     assert owners == [("sessionbase_owner",)]
 
 
-def test_the_ledger_is_closed_to_every_client(folder: Folder) -> None:
+def test_clients_have_no_rights_on_the_migration_history(folder: Folder) -> None:
     folder.migrate()
     rows = folder.fetch(
         "select relname, relrowsecurity, relacl::text from pg_class"
@@ -76,7 +76,7 @@ def test_the_ledger_is_closed_to_every_client(folder: Folder) -> None:
     assert all(row[2] is None or "=r/" not in row[2] for row in rows)
 
 
-def test_of_twenty_runners_at_once_one_works_and_the_others_find_nothing_to_do(
+def test_one_of_twenty_concurrent_runs_applies_the_migrations(
     folder: Folder,
 ) -> None:
     folder.write("migrations/0001_notes.sql", FIRST + "select pg_sleep(0.3);\n")
@@ -96,7 +96,7 @@ def test_of_twenty_runners_at_once_one_works_and_the_others_find_nothing_to_do(
     assert folder.fetch("select count(*) from ops.migrations") == [(2,)]
 
 
-def test_a_migration_that_fails_names_file_line_and_statement(folder: Folder) -> None:
+def test_the_error_of_a_migration_names_file_line_and_statement(folder: Folder) -> None:
     folder.write("migrations/0001_notes.sql", FIRST)
     folder.write(
         "migrations/0002_bad.sql",
@@ -110,7 +110,7 @@ def test_a_migration_that_fails_names_file_line_and_statement(folder: Folder) ->
     assert 'column "id" is of type integer but expression is of type boolean' in message
 
 
-def test_a_migration_that_fails_leaves_the_database_as_before_that_file(folder: Folder) -> None:
+def test_a_failed_migration_is_rolled_back(folder: Folder) -> None:
     folder.write("migrations/0001_notes.sql", FIRST)
     folder.migrate()
     before = catalogue(folder)
@@ -132,7 +132,7 @@ def test_a_migration_that_fails_leaves_the_database_as_before_that_file(folder: 
         ("set role postgres;\n", "line 1: a change of role"),
     ],
 )
-def test_a_file_that_could_not_run_is_refused_before_anything_runs(
+def test_an_invalid_file_is_refused_before_any_file_is_applied(
     folder: Folder, text: str, why: str
 ) -> None:
     folder.write("migrations/0001_notes.sql", FIRST)
@@ -191,7 +191,7 @@ def test_two_files_with_one_number_are_refused(folder: Folder) -> None:
 @pytest.mark.parametrize("name", ["1_notes.sql", "0001-notes.sql", "0001_Notes.sql", "notes.sql"])
 def test_a_file_with_a_bad_name_is_refused(folder: Folder, name: str) -> None:
     folder.write(f"migrations/{name}", FIRST)
-    with pytest.raises(SessionbaseError, match="not named like a migration"):
+    with pytest.raises(SessionbaseError, match="does not have the name of a migration"):
         folder.migrate()
 
 
@@ -203,7 +203,7 @@ def test_a_database_that_is_newer_than_the_folder_is_refused(folder: Folder) -> 
         folder.migrate()
 
 
-def test_an_edit_of_the_ledger_is_refused(folder: Folder) -> None:
+def test_an_edited_migration_history_is_refused(folder: Folder) -> None:
     two_migrations(folder)
     folder.migrate()
     edited = FIRST + "-- edited\n"
@@ -226,13 +226,13 @@ def test_a_dry_run_lists_the_files_and_changes_nothing(folder: Folder) -> None:
     assert catalogue(folder) == before == [("public", None)]
 
 
-def test_a_dry_run_refuses_what_a_run_would(folder: Folder) -> None:
+def test_a_dry_run_refuses_the_same_files_as_a_run(folder: Folder) -> None:
     folder.write("migrations/0001_notes.sql", "create tabel app.notes ();\n")
     with pytest.raises(SessionbaseError, match=r"0001_notes\.sql, line 1: syntax error"):
         folder.migrate(dry_run=True)
 
 
-def test_a_migration_that_gets_no_lock_says_what_to_do(folder: Folder) -> None:
+def test_a_migration_that_does_not_get_a_lock_says_what_to_do(folder: Folder) -> None:
     folder.write("migrations/0001_notes.sql", FIRST)
     folder.migrate()
     folder.write("migrations/0002_text.sql", SECOND)
@@ -248,18 +248,18 @@ def test_a_migration_that_gets_no_lock_says_what_to_do(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize(("text", "ms"), [("500ms", 500), ("5s", 5000), ("1min", 60_000)])
-def test_a_lock_timeout_is_read_with_its_unit(text: str, ms: int) -> None:
+def test_a_lock_timeout_is_parsed_with_its_unit(text: str, ms: int) -> None:
     assert parse_lock_timeout(text) == ms
 
 
 def test_a_lock_timeout_without_a_unit_is_refused() -> None:
-    with pytest.raises(SessionbaseError, match="no duration"):
+    with pytest.raises(SessionbaseError, match="is not a duration"):
         parse_lock_timeout("5")
 
 
 @pytest.fixture
 def plain_login(db: psycopg.Connection[Any], folder: Folder) -> Iterator[str]:
-    """Yield the name of a new login that is no superuser and has no role."""
+    """Yield the name of a new login that is not a superuser or a member of a role."""
     name = f"login_{uuid.uuid4().hex}"
     role = sql.Identifier(name)
     db.execute(sql.SQL("create role {} login password 'try'").format(role))
@@ -293,7 +293,7 @@ def test_a_login_without_the_owner_role_is_refused(folder: Folder, plain_login: 
     assert catalogue(folder) == [("public", None)]
 
 
-def test_a_database_that_the_owner_may_not_write_to_is_named(
+def test_the_hint_for_an_owner_without_create_on_the_database_is_the_grant(
     folder: Folder, plain_login: str, db: psycopg.Connection[Any]
 ) -> None:
     two_migrations(folder)
@@ -305,12 +305,11 @@ def test_a_database_that_the_owner_may_not_write_to_is_named(
 
 
 def run_command(folder: Folder, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sessionbase", "migrate", *arguments]
-    command += ["--db-uri", folder.uri, "--sql-dir", str(folder.path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    """Run `sessionbase migrate` on the folder, in this process."""
+    return run_main("migrate", *arguments, "--db-uri", folder.uri, "--sql-dir", folder.path)
 
 
-def test_the_command_says_in_one_line_why_it_refuses(folder: Folder) -> None:
+def test_the_command_prints_the_error_in_one_line(folder: Folder) -> None:
     folder.write("migrations/0001_notes.sql", "select 1;\nselect nothing;\n")
     done = run_command(folder)
     assert done.returncode == 1
@@ -320,7 +319,7 @@ def test_the_command_says_in_one_line_why_it_refuses(folder: Folder) -> None:
     ]
 
 
-def test_the_command_lists_the_state_of_each_file_for_a_program(folder: Folder) -> None:
+def test_status_json_lists_the_state_of_each_file(folder: Folder) -> None:
     two_migrations(folder)
     folder.migrate()
     folder.write("migrations/0002_text.sql", SECOND + "-- edited\n")
@@ -337,7 +336,7 @@ def test_the_command_lists_the_state_of_each_file_for_a_program(folder: Folder) 
     assert result["repeatable_files"] == ["app/10_one.sql"]
 
 
-def test_the_command_lists_what_a_run_would_apply_and_what_it_applied(folder: Folder) -> None:
+def test_the_command_lists_the_files_to_apply_and_the_applied_ones(folder: Folder) -> None:
     two_migrations(folder)
     folder.write("app/10_one.sql", ONE)
     folder.write("api/notes.sql", "create or replace view api.notes as select 1 as id;\n")
@@ -374,8 +373,8 @@ def test_roles_that_another_login_created_are_not_changed(
         folder.migrate()
 
 
-# What the old runner created in every database, with the columns that matter here.
-OLD_LEDGER = (
+# The objects that older versions created, with the columns that the runner reads.
+OLD_HISTORY = (
     "create schema ops",
     "create table ops.migrations (version integer primary key, name text not null)",
     "create table ops.api_files (file text primary key, sha256 text not null)",
@@ -391,7 +390,7 @@ def test_a_database_made_before_0_1_0_is_refused_in_one_line_and_not_changed(
 ) -> None:
     folder.write("migrations/0001_notes.sql", FIRST)
     with psycopg.connect(folder.uri) as conn:
-        for statement in OLD_LEDGER:
+        for statement in OLD_HISTORY:
             conn.execute(statement)
     before = catalogue(folder)
     done = run_command(folder, *options)
@@ -400,6 +399,8 @@ def test_a_database_made_before_0_1_0_is_refused_in_one_line_and_not_changed(
     assert "made by a version before 0.1.0" in line
     assert "pg_dump --data-only --schema=app --disable-triggers" in line
     assert "docs/upgrading.md" in line
+    doctor = sessionbase("doctor", "--db-uri", folder.uri)
+    assert (doctor.returncode, doctor.stderr) == (1, done.stderr)
     assert catalogue(folder) == before
 
 
@@ -420,7 +421,7 @@ def test_a_database_with_the_schema_of_another_application_is_refused_and_not_ch
 
 
 @pytest.mark.parametrize("version", [90624, 140022, 149999])
-def test_the_number_of_a_server_older_than_15_is_refused_without_such_a_server(
+def test_a_server_version_below_15_is_refused(
     version: int,
 ) -> None:
     with pytest.raises(SessionbaseError, match="needs 15 or later"):
@@ -428,7 +429,7 @@ def test_the_number_of_a_server_older_than_15_is_refused_without_such_a_server(
 
 
 @pytest.mark.parametrize("version", [150000, 160004, 170000, 180006])
-def test_the_number_of_a_server_from_15_on_is_accepted_without_such_a_server(version: int) -> None:
+def test_a_server_version_from_15_on_is_accepted(version: int) -> None:
     check_server_version(version)
 
 

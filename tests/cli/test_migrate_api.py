@@ -1,4 +1,4 @@
-"""Schema api: it has what the files in api/ define, and nothing else."""
+"""Schema api has exactly the objects that the files in api/ define."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ create table app.notes (id int primary key, text text);
 
 @pytest.fixture
 def notes(folder: Folder) -> Folder:
-    """Return a folder, applied, with a view and a function that returns the view's rows."""
+    """Return an applied folder with a view and a function that returns rows of the view."""
     folder.write("migrations/0001_notes.sql", FIRST)
     folder.write("api/10_notes.sql", NOTES)
     folder.write("api/20_latest.sql", LATEST)
@@ -61,7 +61,7 @@ def may(folder: Folder, role: str, routine: str) -> bool:
     return bool(found[0][0])
 
 
-def test_a_first_run_creates_what_the_files_define(notes: Folder) -> None:
+def test_the_first_run_creates_the_objects_of_the_files(notes: Folder) -> None:
     assert set(oids(notes)) == {"api.notes", "api.latest(integer)"}
 
 
@@ -93,7 +93,7 @@ def test_all_repeatable_files_are_applied_after_a_migration(notes: Folder) -> No
     assert notes.migrate().repeatable is not None
 
 
-def test_a_function_that_no_file_defines_any_more_is_dropped(notes: Folder) -> None:
+def test_a_function_that_was_deleted_from_the_files_is_dropped(notes: Folder) -> None:
     notes.remove("api/20_latest.sql")
     report = notes.migrate().repeatable
     assert report is not None
@@ -101,7 +101,7 @@ def test_a_function_that_no_file_defines_any_more_is_dropped(notes: Folder) -> N
     assert set(oids(notes)) == {"api.notes"}
 
 
-def test_what_a_dba_made_by_hand_in_schema_api_is_dropped(notes: Folder) -> None:
+def test_objects_created_by_hand_in_schema_api_are_dropped(notes: Folder) -> None:
     with psycopg.connect(notes.uri) as conn:
         conn.execute("set role sessionbase_owner")
         conn.execute("create type api.mood as enum ('good')")
@@ -121,7 +121,7 @@ def test_all_of_schema_api_is_dropped_when_all_files_are_deleted(notes: Folder) 
     assert notes.migrate().nothing_to_do
 
 
-def test_a_grant_that_no_file_gives_any_more_is_revoked(notes: Folder) -> None:
+def test_a_grant_that_was_deleted_from_the_files_is_revoked(notes: Folder) -> None:
     assert may(notes, "auditor", "api.latest(integer)")
     with psycopg.connect(notes.uri) as conn:
         conn.execute("grant execute on function api.latest(integer) to public")
@@ -135,7 +135,7 @@ def test_a_grant_that_no_file_gives_any_more_is_revoked(notes: Folder) -> None:
     ]
 
 
-def test_a_comment_that_no_file_makes_any_more_is_removed(notes: Folder) -> None:
+def test_a_comment_that_was_deleted_from_the_files_is_removed(notes: Folder) -> None:
     before, after = NOTES.split("comment on column")
     notes.write("api/10_notes.sql", before + "grant" + after.split("grant")[1])
     notes.migrate()
@@ -144,14 +144,14 @@ def test_a_comment_that_no_file_makes_any_more_is_removed(notes: Folder) -> None
     ) == [("All notes.", None)]
 
 
-def test_a_view_that_grows_is_replaced_in_place(notes: Folder) -> None:
+def test_a_view_with_an_added_column_is_replaced_in_place(notes: Folder) -> None:
     before = oids(notes)
     notes.write("api/10_notes.sql", NOTES.replace("text from", "text, true as fresh from"))
     notes.migrate()
     assert oids(notes) == before
 
 
-def test_a_view_that_loses_a_column_is_created_again_with_what_uses_it(notes: Folder) -> None:
+def test_a_view_with_a_removed_column_is_created_again_with_its_dependents(notes: Folder) -> None:
     before = oids(notes)
     notes.write("api/10_notes.sql", NOTES.replace("select id, text", "select text, id"))
     notes.write("api/15_other.sql", "create or replace view api.other as select 1 as one;\n")
@@ -185,8 +185,8 @@ def test_a_function_with_a_renamed_parameter_is_created_again(notes: Folder) -> 
     assert report.recreated == ["api.latest(integer)"]
 
 
-def test_a_function_that_changes_its_parameters_leaves_no_overload(notes: Folder) -> None:
-    # `comment on function api.latest` is ambiguous as long as the old one exists.
+def test_a_function_with_changed_parameters_replaces_the_old_one(notes: Folder) -> None:
+    # `comment on function api.latest` is ambiguous while the old function exists.
     changed = LATEST.replace("number integer", "number integer, since date default null")
     notes.write("api/20_latest.sql", changed.replace("api.latest(integer)", "api.latest"))
     report = notes.migrate().repeatable
@@ -195,7 +195,7 @@ def test_a_function_that_changes_its_parameters_leaves_no_overload(notes: Folder
     assert report.created == ["api.latest(integer,date)"]
 
 
-def test_an_api_file_that_fails_leaves_schema_api_as_before(notes: Folder) -> None:
+def test_an_api_file_with_an_error_leaves_schema_api_unchanged(notes: Folder) -> None:
     before = oids(notes)
     notes.write("api/10_notes.sql", NOTES.replace("select id, text", "select text"))
     notes.write("api/20_latest.sql", LATEST.replace("order by id", "order by nothing"))
@@ -207,7 +207,7 @@ def test_an_api_file_that_fails_leaves_schema_api_as_before(notes: Folder) -> No
     assert may(notes, "auditor", "api.latest(integer)")
 
 
-def test_a_view_that_still_uses_what_no_file_defines_is_refused(notes: Folder) -> None:
+def test_a_view_that_uses_a_deleted_function_is_refused(notes: Folder) -> None:
     one = "create or replace function api.one() returns integer language sql return 1;\n"
     view = "create or replace view api.ones as select api.one() as one;\n"
     notes.write("api/30_one.sql", one + view)
@@ -220,7 +220,7 @@ def test_a_view_that_still_uses_what_no_file_defines_is_refused(notes: Folder) -
     assert oids(notes) == before
 
 
-def test_an_object_outside_that_depends_on_schema_api_is_never_dropped(notes: Folder) -> None:
+def test_a_dependent_object_outside_schema_api_is_never_dropped(notes: Folder) -> None:
     with psycopg.connect(notes.uri) as conn:
         conn.execute("set role sessionbase_owner")
         conn.execute("create view app.reading as select * from api.notes")
@@ -258,7 +258,7 @@ def test_a_trigger_of_a_view_is_created_and_replaced_in_place(notes: Folder) -> 
     assert notes.fetch(triggers) == before
 
 
-def test_a_trigger_of_a_view_that_no_file_defines_any_more_is_dropped(notes: Folder) -> None:
+def test_a_trigger_of_a_view_that_was_deleted_from_the_files_is_dropped(notes: Folder) -> None:
     notes.write("api/15_add.sql", ADD)
     notes.migrate()
     notes.remove("api/15_add.sql")
@@ -313,7 +313,7 @@ def test_a_statement_that_is_not_allowed_in_api_is_refused(notes: Folder, text: 
     assert notes.fetch("select to_regclass('app.more')") == [(None,)]
 
 
-def test_a_run_that_gets_no_lock_at_once_tries_again_and_blocks_no_client(notes: Folder) -> None:
+def test_a_run_that_does_not_get_the_lock_retries_and_blocks_no_client(notes: Folder) -> None:
     notes.write("api/20_latest.sql", LATEST + "-- touched\n")
     reports: list[Any] = []
     runner = threading.Thread(target=lambda: reports.append(notes.migrate(lock_timeout_ms=60_000)))
@@ -322,14 +322,14 @@ def test_a_run_that_gets_no_lock_at_once_tries_again_and_blocks_no_client(notes:
         runner.start()
         runner.join(timeout=0.6)
         assert runner.is_alive()
-        # Other clients can use the view: none waits long behind the runner.
+        # Other clients can use the view without a long wait.
         with psycopg.connect(notes.uri) as other:
             assert other.execute("select count(*) from api.notes").fetchone() == (0,)
     runner.join(timeout=60)
     assert reports[0].repeatable_files
 
 
-def test_a_run_that_gets_no_lock_in_time_says_what_to_do(notes: Folder) -> None:
+def test_the_error_of_a_lock_timeout_says_what_to_do(notes: Folder) -> None:
     notes.write("api/20_latest.sql", LATEST + "-- touched\n")
     with psycopg.connect(notes.uri) as client:
         client.execute("select from api.notes")

@@ -35,10 +35,10 @@ create policy select_own on app.notes for select to authenticated using (owner =
 WHO = """
 create or replace function app.who() returns text
 language sql stable set search_path = '' as 'select current_user::text';
-comment on function app.who() is 'Who asks.';
+comment on function app.who() is 'The current user.';
 grant execute on function app.who() to authenticated;
 """
-# Its body names a table that does not exist when the function is created.
+# Its body uses a table that does not exist when the function is created.
 GUARD = """
 create or replace function app.guard() returns trigger
 language plpgsql set search_path = '' as $$
@@ -60,7 +60,7 @@ VIEW = "create or replace view api.notes as select id, app.length(n) as length f
 
 @pytest.fixture
 def notes(folder: Folder) -> Folder:
-    """Return a folder, applied, whose second migration names functions of app/."""
+    """Return an applied folder whose second migration uses functions of app/."""
     folder.write("migrations/0001_foundation.sql", FOUNDATION)
     folder.write("migrations/0002_notes.sql", TABLE)
     folder.write("app/10_guard.sql", GUARD)
@@ -89,7 +89,9 @@ def test_a_migration_can_name_functions_that_only_app_defines(notes: Folder) -> 
     notes.execute("insert into app.notes (id) values (1)")
     assert notes.fetch("select text from app.notes") == [("sessionbase_owner 0",)]
     assert may(notes, "authenticated", "app.length(app.notes)")
-    assert notes.fetch("select obj_description('app.who()'::regprocedure)") == [("Who asks.",)]
+    assert notes.fetch("select obj_description('app.who()'::regprocedure)") == [
+        ("The current user.",)
+    ]
     assert notes.migrate().nothing_to_do
 
 
@@ -114,7 +116,7 @@ def test_a_function_has_its_grants_and_comment_while_its_migration_runs(folder: 
     )
     folder.write("app/20_who.sql", WHO)
     folder.migrate()
-    assert folder.fetch("select * from app.seen") == [(True, "Who asks.")]
+    assert folder.fetch("select * from app.seen") == [(True, "The current user.")]
 
 
 def test_a_migration_can_name_a_function_whose_body_names_the_table_of_that_migration(
@@ -136,7 +138,7 @@ def test_a_migration_can_name_a_function_whose_body_names_the_table_of_that_migr
     assert folder.fetch("select id from app.notes") == [(1,)]
 
 
-def test_a_migration_finds_an_existing_function_as_it_was(notes: Folder) -> None:
+def test_a_migration_calls_an_existing_function_as_it_was_before_the_run(notes: Folder) -> None:
     notes.write("app/20_who.sql", WHO.replace("current_user::text", "''new''::text"))
     notes.write("migrations/0003_seen.sql", "create table app.seen as select app.who() as who;\n")
     notes.migrate()
@@ -166,7 +168,7 @@ def test_a_function_whose_schema_or_type_never_exists_is_refused_with_its_line(
         notes.migrate()
 
 
-def test_functions_that_use_each_other_may_stand_in_any_order(folder: Folder) -> None:
+def test_functions_that_call_each_other_can_be_in_any_order(folder: Folder) -> None:
     folder.write("migrations/0001_foundation.sql", FOUNDATION)
     folder.write(
         "app/10_first.sql",
@@ -182,7 +184,7 @@ def test_functions_that_use_each_other_may_stand_in_any_order(folder: Folder) ->
     assert folder.fetch("select app.first(), app.third()") == [(2, 1)]
 
 
-def test_a_body_with_an_error_is_refused_and_everything_stays_as_before(notes: Folder) -> None:
+def test_a_function_body_with_an_error_is_refused_and_nothing_is_changed(notes: Folder) -> None:
     before = functions(notes)
     notes.write("app/10_guard.sql", GUARD.replace("Counts", "Changed"))
     notes.write("app/20_who.sql", WHO.replace("current_user::text", "nothing"))
@@ -205,7 +207,7 @@ def test_a_changed_function_is_replaced_in_place(notes: Folder) -> None:
     assert notes.fetch("select text from app.notes") == [("a-0",)]
 
 
-def test_a_change_in_app_applies_the_files_of_api_too(notes: Folder) -> None:
+def test_a_change_in_app_also_applies_the_files_of_api(notes: Folder) -> None:
     notes.write("app/10_guard.sql", GUARD + "-- changed\n")
     assert notes.migrate().repeatable_files == [
         "app/10_guard.sql",
@@ -215,7 +217,7 @@ def test_a_change_in_app_applies_the_files_of_api_too(notes: Folder) -> None:
     ]
 
 
-def test_grants_and_comments_that_no_file_gives_any_more_are_removed(notes: Folder) -> None:
+def test_grants_and_comments_that_were_deleted_from_the_files_are_removed(notes: Folder) -> None:
     notes.execute("grant execute on function app.guard() to public, anon")
     notes.write("app/10_guard.sql", GUARD.split("comment on", maxsplit=1)[0])
     notes.write("app/30_length.sql", LENGTH.split("grant", maxsplit=1)[0])
@@ -236,7 +238,7 @@ def test_grants_and_comments_of_tables_in_app_are_not_changed(notes: Folder) -> 
     ) == [(True, "Notes.")]
 
 
-def test_a_function_that_no_file_defines_any_more_is_dropped(notes: Folder) -> None:
+def test_a_function_that_was_deleted_from_the_files_is_dropped(notes: Folder) -> None:
     notes.write(
         "app/40_more.sql", "create or replace function app.f() returns int language sql return 1;\n"
     )
@@ -249,7 +251,7 @@ def test_a_function_that_no_file_defines_any_more_is_dropped(notes: Folder) -> N
     assert notes.migrate().nothing_to_do
 
 
-def test_a_function_that_a_trigger_uses_is_never_dropped(notes: Folder) -> None:
+def test_a_function_used_by_a_trigger_is_never_dropped(notes: Folder) -> None:
     before = functions(notes)
     notes.remove("app/10_guard.sql")
     with pytest.raises(SessionbaseError) as refusal:
@@ -265,7 +267,7 @@ def test_a_function_that_a_trigger_uses_is_never_dropped(notes: Folder) -> None:
     assert report.dropped == ["app.guard()"]
 
 
-def test_a_function_that_a_default_and_a_policy_use_is_never_dropped(notes: Folder) -> None:
+def test_a_function_used_by_a_default_and_a_policy_is_never_dropped(notes: Folder) -> None:
     notes.write("app/20_who.sql", "-- empty\n")
     notes.write("app/30_length.sql", LENGTH.replace(", app.who()", ""))
     with pytest.raises(SessionbaseError) as refusal:
@@ -273,6 +275,29 @@ def test_a_function_that_a_default_and_a_policy_use_is_never_dropped(notes: Fold
     assert "default value for column text of table app.notes" in refusal.value.message
     assert "policy select_own on table app.notes" in refusal.value.message
     assert may(notes, "authenticated", "app.who()")
+
+
+def test_a_function_that_the_body_of_another_one_calls_is_never_dropped(notes: Folder) -> None:
+    called = "create or replace function app.f() returns int language sql return 1;\n"
+    caller = (
+        "create or replace function api.g() returns int language plpgsql"
+        " as $$ begin return app.f(); end $$;\n"
+    )
+    notes.write("app/40_more.sql", called)
+    notes.write("api/40_more.sql", caller)
+    notes.migrate()
+    before = functions(notes)
+    notes.remove("app/40_more.sql")
+    with pytest.raises(SessionbaseError) as refusal:
+        notes.migrate()
+    assert refusal.value.message == (
+        "no file in app/ defines app.f, and the body of api.g() calls it"
+    )
+    assert functions(notes) == before
+    notes.write("api/40_more.sql", caller.replace("app.f()", "1"))
+    report = notes.migrate().repeatable
+    assert report is not None
+    assert report.dropped == ["app.f()"]
 
 
 def test_a_view_of_api_can_stop_using_a_function_in_the_run_that_drops_it(notes: Folder) -> None:
@@ -285,7 +310,7 @@ def test_a_view_of_api_can_stop_using_a_function_in_the_run_that_drops_it(notes:
     assert (report.recreated, report.dropped) == ([], ["app.length(app.notes)"])
 
 
-def test_a_function_that_changes_its_parameters_leaves_no_overload(notes: Folder) -> None:
+def test_a_function_with_changed_parameters_replaces_the_old_one(notes: Folder) -> None:
     one = "create or replace function app.f(a int) returns int language sql return 1;\n"
     comment = "comment on function app.f is 'F.';\n"
     notes.write("app/40_more.sql", one + comment)
@@ -296,7 +321,7 @@ def test_a_function_that_changes_its_parameters_leaves_no_overload(notes: Folder
     assert (report.created, report.dropped) == (["app.f(text)"], ["app.f(integer)"])
 
 
-def test_a_function_without_users_is_created_again_where_it_cannot_be_replaced(
+def test_an_unused_function_that_cannot_be_replaced_is_created_again(
     notes: Folder,
 ) -> None:
     one = "create or replace function app.f(a int) returns int language sql return 1;\n"
@@ -311,7 +336,7 @@ def test_a_function_without_users_is_created_again_where_it_cannot_be_replaced(
     assert report.recreated == ["app.f(integer)"]
 
 
-def test_a_function_with_users_that_cannot_be_replaced_is_refused(notes: Folder) -> None:
+def test_a_used_function_that_cannot_be_replaced_is_refused(notes: Folder) -> None:
     before = functions(notes)
     notes.write("app/30_length.sql", LENGTH.replace("returns integer", "returns bigint"))
     with pytest.raises(SessionbaseError) as refusal:
@@ -350,7 +375,7 @@ def test_a_function_of_a_migration_is_never_changed_by_the_files(notes: Folder) 
         "revoke all on function app.hash from authenticated;",
     ],
 )
-def test_a_function_of_a_migration_may_not_stand_in_app(notes: Folder, text: str) -> None:
+def test_a_function_of_a_migration_is_refused_in_app(notes: Folder, text: str) -> None:
     notes.write("migrations/0003_hash.sql", HISTORY)
     notes.write("app/40_hash.sql", f"-- first line\n{text}\n")
     with pytest.raises(
@@ -361,7 +386,7 @@ def test_a_function_of_a_migration_may_not_stand_in_app(notes: Folder, text: str
     assert "app.hash(text)" not in functions(notes)
 
 
-def test_a_function_that_a_migration_dropped_may_stand_in_app(notes: Folder) -> None:
+def test_a_function_that_a_migration_dropped_is_accepted_in_app(notes: Folder) -> None:
     notes.write("migrations/0003_hash.sql", HISTORY)
     notes.migrate()
     notes.write("migrations/0004_no_hash.sql", "drop function app.hash(text);\n")
@@ -439,7 +464,7 @@ def test_the_types_of_parameters_are_compared_as_types_and_not_as_text(notes: Fo
     assert may(notes, "auditor", 'app."P q"(integer)')
 
 
-def test_of_eight_runners_at_once_one_applies_the_files_of_app(folder: Folder) -> None:
+def test_one_of_eight_concurrent_runs_applies_the_files_of_app(folder: Folder) -> None:
     folder.write("migrations/0001_foundation.sql", FOUNDATION)
     folder.write("migrations/0002_notes.sql", TABLE + "select pg_sleep(0.3);\n")
     folder.write("app/10_all.sql", GUARD + WHO)

@@ -1,4 +1,4 @@
-"""`sessionbase replication`: real replication connections, on a stack of this module's own.
+"""`sessionbase replication`, with replication connections to a stack that only this module uses.
 
 The role sessionbase_replicator and pg_hba.conf belong to the whole cluster, so the tests don't use
 the stack of the run.
@@ -23,15 +23,19 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from conftest import bring_up
 from sessionbase import state
+from sessionbase.doctor.authority import read_authority
 from sessionbase.doctor.lints import Row
 from sessionbase.migrate.runner import migrate
 from sessionbase.replication.tables import pg_hba_lines, read_status
 from sessionbase.stack import manage
 from sessionbase.stack.account import Account, postgres_bin
-from support.command import sessionbase
+from support.command import run_main
+from support.sql_folder import new_database
 
 REPLICATOR = "sessionbase_replicator"
-TABLES = ["misalignments", "session_repo_bindings", "todos", "tool_events", "ui_settings"]
+TABLES = sorted(
+    name for name, table in read_authority().tables.items() if REPLICATOR in table.rights
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Server:
     """The module's own PostgreSQL."""
 
     uri: str
+    data_dir: Path
     cluster: Path
 
 
@@ -48,38 +53,38 @@ def server() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     try:
         stack_config = bring_up(folder / "data").stack_config
-        yield Server(state.read_db_uri(folder / "data"), stack_config.cluster)
+        yield Server(state.read_db_uri(folder / "data"), folder / "data", stack_config.cluster)
     finally:
         manage.delete_data(folder / "data")
         shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def template(server: Server) -> str:
-    """Make a migrated database with replication off, to copy; return its name."""
-    name = "replication_template"
-    with psycopg.connect(server.uri, autocommit=True) as conn:
-        conn.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
-    uri = make_conninfo(server.uri, dbname=name)
-    migrate(uri)
-    return name
+def template(server: Server) -> Iterator[str]:
+    """Yield the name of a migrated database without replication, to copy."""
+    with new_database(server.uri) as uri:
+        migrate(uri)
+        yield str(conninfo_to_dict(uri)["dbname"])
 
 
 @pytest.fixture
 def uri(server: Server, template: str) -> Iterator[str]:
-    """Yield the superuser's connection string of a new database, migrated, replication off."""
-    name = f"replication_{uuid.uuid4().hex}"
-    copy = sql.SQL("create database {} template {}")
-    with psycopg.connect(server.uri, autocommit=True) as conn:
-        conn.execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
-        yield make_conninfo(server.uri, dbname=name)
-        conn.execute(f"alter role {REPLICATOR} noreplication nologin".encode())
-        conn.execute(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
-            " where database = %s",
-            [name],
-        )
-        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    """Yield the superuser's connection string of a new migrated database without replication."""
+    with new_database(server.uri, template) as uri:
+        yield uri
+        with psycopg.connect(uri, autocommit=True) as conn:
+            conn.execute(f"alter role {REPLICATOR} noreplication nologin".encode())
+            conn.execute(
+                "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
+                " where database = current_database()"
+            )
+
+
+@pytest.fixture(scope="module")
+def unchanged_uri(server: Server, template: str) -> Iterator[str]:
+    """Yield the superuser's connection string of a database that no test changes."""
+    with new_database(server.uri, template) as uri:
+        yield uri
 
 
 @pytest.fixture
@@ -91,7 +96,7 @@ def conn(uri: str) -> Iterator[psycopg.Connection[Any]]:
 
 def replication(*arguments: object, uri: str) -> subprocess.CompletedProcess[str]:
     """Run `sessionbase replication` on the database."""
-    return sessionbase("replication", *arguments, "--db-uri", uri)
+    return run_main("replication", *arguments, "--db-uri", uri)
 
 
 def status(uri: str) -> dict[str, Any]:
@@ -146,9 +151,11 @@ def lint(conn: psycopg.Connection[Any]) -> list[Row]:
     return read_status(conn).findings
 
 
-def test_it_is_off_by_default(uri: str) -> None:
-    found = status(uri)
-    assert [table["name"] for table in found["tables"]] == TABLES
+def test_replication_is_off_by_default(unchanged_uri: str) -> None:
+    found = status(unchanged_uri)
+    assert [table["name"] for table in found["tables"]] == TABLES, (
+        f"each table with a policy for {REPLICATOR} must have the right in sql/authority.json"
+    )
     assert not any(
         table[part]
         for table in found["tables"]
@@ -159,7 +166,7 @@ def test_it_is_off_by_default(uri: str) -> None:
     assert (found["slots"], found["findings"]) == ([], [])
 
 
-def test_enable_names_what_it_did_and_a_repetition_changes_nothing(uri: str) -> None:
+def test_enable_prints_its_changes_and_a_second_call_changes_nothing(uri: str) -> None:
     first = replication("enable", "app.todos", "tool_events", uri=uri)
     assert first.returncode == 0, first.stderr
     assert "app.todos: on\napp.tool_events: on\n" in first.stdout
@@ -174,7 +181,7 @@ def test_enable_names_what_it_did_and_a_repetition_changes_nothing(uri: str) -> 
     assert enabled(uri) == ["todos", "tool_events"]
 
 
-def test_disable_undoes_it_and_the_last_table_takes_replication_away(
+def test_disable_reverts_enable_and_the_last_table_revokes_replication(
     uri: str, conn: psycopg.Connection[Any]
 ) -> None:
     replication("enable", "todos", "tool_events", uri=uri)
@@ -196,14 +203,14 @@ def test_disable_undoes_it_and_the_last_table_takes_replication_away(
 
 @pytest.mark.parametrize("command", ["enable", "disable"])
 @pytest.mark.parametrize("table", ["hookify_decisions", "nothing", "ops.migrations"])
-def test_a_table_that_may_not_be_published_is_refused_with_those_that_may(
-    uri: str, command: str, table: str
+def test_a_table_that_cannot_be_published_is_refused_with_a_list_of_those_that_can(
+    unchanged_uri: str, command: str, table: str
 ) -> None:
-    done = replication(command, "todos", table, uri=uri)
+    done = replication(command, "todos", table, uri=unchanged_uri)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"not a table that may be published: {table}" in done.stderr
     assert ", ".join(TABLES) in done.stderr
-    assert enabled(uri) == []
+    assert enabled(unchanged_uri) == []
 
 
 def test_a_database_without_sessionbase_is_refused(server: Server) -> None:
@@ -213,22 +220,30 @@ def test_a_database_without_sessionbase_is_refused(server: Server) -> None:
         assert "sessionbase migrate first" in done.stderr
 
 
-def test_another_wal_level_is_refused_before_anything_changes(data_dir: Path) -> None:
-    stack_config = bring_up(data_dir).stack_config
-    manage.down(data_dir)
-    with (stack_config.cluster / "postgresql.conf").open("a") as settings:
-        settings.write("wal_level = replica\n")
-    manage.up(data_dir)
-    uri = state.read_db_uri(data_dir)
-    before = status(uri)
-    done = replication("enable", "todos", uri=uri)
+@pytest.fixture
+def wal_level_replica(server: Server) -> Iterator[None]:
+    """Run the server with wal_level = replica during the test."""
+    settings = server.cluster / "postgresql.conf"
+    before = settings.read_text()
+    for text in (before + "wal_level = replica\n", before):
+        manage.down(server.data_dir)
+        settings.write_text(text)
+        manage.up(server.data_dir)
+        if text != before:
+            yield
+
+
+@pytest.mark.usefixtures("wal_level_replica")
+def test_another_wal_level_is_refused_before_anything_changes(unchanged_uri: str) -> None:
+    before = status(unchanged_uri)
+    done = replication("enable", "todos", uri=unchanged_uri)
     assert done.returncode == 1
     assert "wal_level is replica" in done.stderr
     assert "alter system set wal_level = logical" in done.stderr
-    assert status(uri) == before
+    assert status(unchanged_uri) == before
 
 
-def test_a_login_that_may_not_give_replication_gets_the_statement_for_a_dba(
+def test_a_login_that_cannot_grant_replication_gets_the_statement_for_a_dba(
     uri: str, conn: psycopg.Connection[Any]
 ) -> None:
     name, password = f"login_{uuid.uuid4().hex}", uuid.uuid4().hex
@@ -255,7 +270,7 @@ def test_a_login_that_may_not_give_replication_gets_the_statement_for_a_dba(
         conn.execute(f"drop role {name}")
 
 
-def test_a_consumer_sees_the_whole_old_row(
+def test_a_consumer_receives_the_whole_old_row(
     uri: str, conn: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     conn.execute("insert into app.todos (profile_id, text) values (%s, 'the old text')", [profile])
@@ -287,7 +302,7 @@ def test_a_consumer_sees_the_whole_old_row(
         uri=replicator,
     )
     assert read.returncode == 0, read.stderr
-    # An Update message: U, the table's id, O for the whole old row (K would be its key alone).
+    # An Update message: U, the id of the table, O for the whole old row (K would be only its key).
     change = re.search(rb"U.{4}O.*the old text.*N.*the new text", received.read_bytes(), re.DOTALL)
     assert change, received.read_bytes()
     (slot,) = status(uri)["slots"]
@@ -298,13 +313,14 @@ def test_a_consumer_sees_the_whole_old_row(
 
 @pytest.fixture
 def pg_hba(server: Server) -> Iterator[Path]:
-    """Yield the server's pg_hba.conf; what a test writes there is undone."""
+    """Yield the server's pg_hba.conf. After the test, it and the role are as before."""
     file = server.cluster / "pg_hba.conf"
-    kept = file.read_text()
+    before = file.read_text()
     yield file
-    file.write_text(kept)
+    file.write_text(before)
     with psycopg.connect(server.uri) as conn:
         conn.execute("select pg_reload_conf()")
+        conn.execute(f"alter role {REPLICATOR} noreplication".encode())
 
 
 def test_the_printed_lines_refuse_a_base_backup_and_allow_logical_replication(
@@ -327,7 +343,7 @@ def test_the_printed_lines_refuse_a_base_backup_and_allow_logical_replication(
     assert "pg_hba.conf rejects replication connection" in refused.stderr
     with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects connection"):
         psycopg.connect(make_conninfo(replicator, dbname="postgres"))
-    slot = ["-d", conn.info.dbname, "-S", "kept", "-P", "pgoutput", "--create-slot"]
+    slot = ["-d", conn.info.dbname, "-S", "consumer", "-P", "pgoutput", "--create-slot"]
     made = program("pg_recvlogical", *slot, uri=replicator)
     assert made.returncode == 0, made.stderr
     assert lint(conn) == []
@@ -335,7 +351,7 @@ def test_the_printed_lines_refuse_a_base_backup_and_allow_logical_replication(
 
 
 def _until_refused(uri: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Return the first base backup that fails: the server reads pg_hba.conf a moment later."""
+    """Repeat the base backup until it fails, as the server reads pg_hba.conf with a delay."""
     for attempt in range(20):
         done = base_backup(uri, folder / f"attempt_{attempt}")
         if done.returncode:
@@ -344,19 +360,19 @@ def _until_refused(uri: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("lines", "is_kept"),
+    ("lines", "is_safe"),
     [
         (pg_hba_lines("DATABASE"), True),
         (["local DATABASE all scram-sha-256", "host DATABASE all all scram-sha-256"], True),
         (["local all,replication all reject", "host all,replication all all reject"], True),
         (["host replication all 10.0.0.0/8 reject", "local replication all reject"], True),
-        # No line lets it in from elsewhere, but one for another database does.
+        # A line allows a connection to another database.
         (["local other all scram-sha-256"], False),
         (["local sameuser all scram-sha-256"], False),
         (["local other all reject", "local all all scram-sha-256"], False),
         (["local replication all scram-sha-256"], False),
         (["host replication +sessionbase_owner all scram-sha-256"], False),
-        # A line that rejects comes too late, or is for some addresses only.
+        # A line that rejects is after one that allows, or is for some addresses only.
         (["host all all all scram-sha-256", *pg_hba_lines("DATABASE")], False),
         (["host replication all 10.0.0.0/8 reject", "host replication all all md5"], False),
         (["local replication all reject", "host replication all all scram-sha-256"], False),
@@ -364,14 +380,15 @@ def _until_refused(uri: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["no such line"], False),
     ],
 )
-def test_doctor_warns_exactly_while_pg_hba_lets_the_role_do_more(
-    uri: str, conn: psycopg.Connection[Any], pg_hba: Path, lines: list[str], is_kept: bool
+def test_doctor_warns_if_pg_hba_allows_the_role_more_than_logical_replication(
+    unchanged_uri: str, pg_hba: Path, lines: list[str], is_safe: bool
 ) -> None:
-    conn.execute(f"alter role {REPLICATOR} replication".encode())
-    # Not loaded: the lint reads the file, and this test stays able to connect.
-    text = "\n".join(lines).replace("DATABASE", conn.info.dbname)
-    pg_hba.write_text(text + "\n")
-    assert (lint(conn) == []) is is_kept, text
+    with psycopg.connect(unchanged_uri, autocommit=True) as conn:
+        conn.execute(f"alter role {REPLICATOR} replication".encode())
+        # The server does not load the file, so that the tests can still connect. The lint reads it.
+        text = "\n".join(lines).replace("DATABASE", conn.info.dbname)
+        pg_hba.write_text(text + "\n")
+        assert (lint(conn) == []) is is_safe, text
 
 
 @pytest.mark.parametrize(
@@ -397,7 +414,7 @@ def test_doctor_warns_exactly_while_pg_hba_lets_the_role_do_more(
         ),
     ],
 )
-def test_doctor_finds_a_table_that_is_half_on_and_its_statement_repairs_it(
+def test_doctor_finds_a_partly_enabled_table_and_the_remediation_repairs_it(
     conn: psycopg.Connection[Any], breakage: str, level: str, what: str
 ) -> None:
     assert lint(conn) == []
@@ -409,7 +426,7 @@ def test_doctor_finds_a_table_that_is_half_on_and_its_statement_repairs_it(
     assert lint(conn) == []
 
 
-def test_a_database_name_that_means_more_in_pg_hba_is_quoted() -> None:
+def test_a_database_name_with_a_special_meaning_in_pg_hba_is_quoted() -> None:
     assert pg_hba_lines("replication")[0].split()[1] == '"replication"'
     assert pg_hba_lines('a "b"')[0].startswith('local  "a ""b"""')
     assert pg_hba_lines("plain")[0].split()[1] == "plain"

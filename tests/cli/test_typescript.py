@@ -1,4 +1,4 @@
-"""The TypeScript client: its checks, and its own tests (vitest) on the stack of this run."""
+"""The checks of the TypeScript client, and its tests (vitest) on the stack of this run."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""Every call of docs/authorization.md, made on the live stack and compared with the rule."""
+"""Every call of docs/authorization.md is made, and its result compared with the page."""
 
 import json
 import re
@@ -40,7 +40,7 @@ ID_NAMES = {
 
 @dataclass(frozen=True)
 class Rows:
-    """The value of each placeholder but `text`: the ids of the owner, or ids that do not exist."""
+    """The value of each placeholder except `text`: ids of the owner, or ids that do not exist."""
 
     values: dict[str, str]
 
@@ -61,7 +61,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Call:
-    """What is sent: a query string, and a body or none."""
+    """The query string and the body (or None) of a request."""
 
     params: dict[str, str]
     body: Any = None
@@ -91,7 +91,7 @@ def call_of(cell: Cell, rows: Rows, text: str) -> Call:
 
 
 def chosen(path: str, named: dict[str, str]) -> dict[str, str]:
-    """Return the ids that a caller may choose when it adds a row to a view."""
+    """Return the ids that a caller can choose when it inserts a row into a view."""
     table = AUTHORITY.tables.get(path.removeprefix("/"))
     columns = table.columns("insert") if table else []
     return {column: value for column, value in named.items() if column in columns}
@@ -151,13 +151,13 @@ def stored(db: psycopg.Connection[Any], profile: str) -> dict[str, list[Any]]:
 
 def token_of(caller: Caller, owner: str, token_for: TokenFor) -> str | None:
     """Return the token of a caller; other callers have a new profile at each call."""
-    stranger = f"p-{uuid.uuid4().hex}"
+    other = f"p-{uuid.uuid4().hex}"
     tokens: dict[Caller, Callable[[], str | None]] = {
         Caller.guest: lambda: None,
         Caller.own: lambda: token_for(owner),
-        Caller.other: lambda: token_for(stranger),
-        Caller.auditor: lambda: token_for(stranger, role="auditor"),
-        Caller.no_sub: lambda: token_for(stranger, sub=None),
+        Caller.other: lambda: token_for(other),
+        Caller.auditor: lambda: token_for(other, role="auditor"),
+        Caller.no_sub: lambda: token_for(other, sub=None),
         Caller.expired: lambda: token_for(owner, exp=int(time.time()) - 3600),
     }
     return tokens[caller]()
@@ -168,7 +168,7 @@ def in_order() -> list[Cell]:
     return sorted(cells(), key=lambda cell: (cell.caller is Caller.own, cell.reads is False))
 
 
-def test_the_matrix_names_every_endpoint_there_is_and_no_other(
+def test_the_authority_list_has_exactly_the_existing_endpoints(
     send: Send, db: psycopg.Connection[Any], token_for: TokenFor, profile: str
 ) -> None:
     described: set[str] = set()
@@ -197,13 +197,13 @@ def test_the_matrix_names_every_endpoint_there_is_and_no_other(
     assert set(ENDPOINTS) - endpoints == set(), f"they do not exist: remove them from {FILE_NAME}"
 
 
-def test_every_call_gets_the_status_of_the_rule_and_nobody_reaches_the_rows_of_the_owner(
+def test_every_call_has_the_expected_status_and_shows_no_row_of_another_profile(
     owner: tuple[Rows, str], send: Send, db: psycopg.Connection[Any], token_for: TokenFor
 ) -> None:
     rows, text = owner
     before = stored(db, rows.profile)
     tables = AUTHORITY.tables
-    # No role has a right on a closed table: triggers alone write it.
+    # No role has a right on a closed table: only triggers write it.
     is_open = {table: table not in tables or bool(tables[table].commands) for table in before}
     assert [table for table, found in before.items() if not found and is_open[table]] == [], (
         f'the owner has no row in them: add a request to "setup" of their domain in {FILE_NAME}'
@@ -213,9 +213,11 @@ def test_every_call_gets_the_status_of_the_rule_and_nobody_reaches_the_rows_of_t
     was_checked = False
     for cell in in_order():
         if cell.caller is Caller.own and not was_checked:
-            assert stored(db, rows.profile) == before
+            assert stored(db, rows.profile) == before, (
+                "a call of another caller has changed rows: correct the policies in sql/migrations"
+            )
             was_checked = True
-        written = text if cell.caller is Caller.own else "text of somebody else"
+        written = text if cell.caller is Caller.own else "text of another profile"
         token = token_of(cell.caller, rows.profile, token_for)
         answer = send(token, cell.verb, cell.path, call_of(cell, rows, written))
         shown = rows.fill(ENDPOINTS[cell.path].shows, text) in answer.text or text in answer.text
@@ -231,8 +233,8 @@ def test_every_call_gets_the_status_of_the_rule_and_nobody_reaches_the_rows_of_t
     )
 
 
-def made_equal(answer: httpx.Response, rows: Rows, profile: str) -> tuple[int, Any, str]:
-    """Return an answer without what differs between any two: ids, times and hashes."""
+def without_ids_and_times(answer: httpx.Response, rows: Rows, profile: str) -> tuple[int, Any, str]:
+    """Return a response without ids, times and hashes, which always differ."""
 
     def plain(value: str) -> str:
         for name, given in rows.values.items():
@@ -251,22 +253,24 @@ def made_equal(answer: httpx.Response, rows: Rows, profile: str) -> tuple[int, A
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
-def test_to_another_profile_the_ids_of_the_owner_are_like_ids_that_nobody_has(
+def test_ids_of_another_profile_have_the_same_answers_as_unknown_ids(
     path: str, owner: tuple[Rows, str], send: Send, token_for: TokenFor
 ) -> None:
     rows, _ = owner
-    nobody = Rows.new(f"p-{uuid.uuid4().hex}")
+    unknown = Rows.new(f"p-{uuid.uuid4().hex}")
     compared = 0
     for cell in cells():
         if cell.path != path or cell.caller is not Caller.other:
             continue
         answers = []
-        for named in (rows, nobody):
+        for named in (rows, unknown):
             caller = f"p-{uuid.uuid4().hex}"
-            call = call_of(cell, named, "text of somebody else")
+            call = call_of(cell, named, "text of another profile")
             answer = send(token_for(caller), cell.verb, cell.path, call)
-            answers.append(made_equal(answer, named, caller))
-        assert answers[0] == answers[1], cell
+            answers.append(without_ids_and_times(answer, named, caller))
+        assert answers[0] == answers[1], (
+            f"{cell}: correct the function or policy, which reveals that the ids exist"
+        )
         compared += 1
     assert compared >= 2
 
@@ -279,7 +283,7 @@ def without_differences(rows: list[Any], ids: Rows) -> list[str]:
     return sorted(json.dumps(row) for row in json.loads(text))
 
 
-def test_another_profile_can_use_the_ids_that_the_owner_uses(
+def test_two_profiles_can_store_rows_with_the_same_ids(
     owner: tuple[Rows, str], send: Send, token_for: TokenFor, db: psycopg.Connection[Any]
 ) -> None:
     rows, text = owner
@@ -287,4 +291,6 @@ def test_another_profile_can_use_the_ids_that_the_owner_uses(
     store_examples(send, token_for(other.profile), other, text)
     theirs, ours = stored(db, other.profile), stored(db, rows.profile)
     for table, found in ours.items():
-        assert without_differences(theirs[table], other) == without_differences(found, rows), table
+        assert without_differences(theirs[table], other) == without_differences(found, rows), (
+            f"correct the key or the policies of app.{table}: profiles must be independent"
+        )

@@ -1,4 +1,4 @@
-"""What README.md and docs/*.md show: pasted into a shell, each call does what its page says."""
+"""The shell examples of README.md and docs/*.md have the results that their pages describe."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from sessionbase.paths import PROJECT_DIR
 from support.domains import DOMAINS
 
 SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# The reader's own server and token, in whose place the test has its own.
+# The server and the token of the reader; the test uses its own.
 ASSUMED = re.compile(r"^(REST|TOKEN)=.*\n", re.MULTILINE)
-# Each call leaves its body and its status in a file, numbered.
+# Each call writes its body and its status to numbered files.
 RECORDING_CURL = """
 curl() {
   count=$((count + 1))
@@ -26,13 +26,13 @@ count=0
 
 
 def calls_of(page: Path) -> str:
-    """Give the page's shell blocks that call the server, as one script."""
+    """Return the shell blocks of the page that call the server, as one script."""
     blocks = SHELL_BLOCK.findall(page.read_text(encoding="utf-8"))
     return ASSUMED.sub("", "\n".join(block for block in blocks if "$REST" in block))
 
 
 def expected_refusals(script: str) -> list[tuple[int, str] | None]:
-    """Give for each call the status and code that the comment right above it names, or None."""
+    """Return for each call the status and code that the comment above it names, or None."""
     expected: list[tuple[int, str] | None] = []
     named = None
     for line in script.splitlines():
@@ -59,7 +59,7 @@ def test_the_pages_with_calls_are_found() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_call_of_the_page_works_when_pasted(
+def test_every_shell_call_of_the_page_works(
     page: Path, stack: Stack, token_for: TokenFor, profile: str, tmp_path: Path
 ) -> None:
     script = calls_of(page)
@@ -79,13 +79,22 @@ def test_every_call_of_the_page_works_when_pasted(
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    name = page.relative_to(PROJECT_DIR)
+    assert (done.returncode, done.stderr) == (0, ""), (
+        f"correct the shell examples of {name}:\n{done.stderr}"
+    )
     expected = expected_refusals(script)
-    assert len(expected) == len(list(tmp_path.glob("*.status")))
+    assert len(expected) == len(list(tmp_path.glob("*.status"))), (
+        f"{name}: start each call with `curl` or `call` on its own line"
+    )
     for number, refusal in enumerate(expected, 1):
         status = int((tmp_path / f"{number}.status").read_text())
         body = (tmp_path / f"{number}.body").read_text() if status != 204 else ""
         if refusal:
-            assert (status, json.loads(body)["code"]) == refusal, f"call {number}: {body}"
+            assert (status, json.loads(body)["code"]) == refusal, (
+                f"correct the comment above call {number} of {name}, or the call: {body}"
+            )
         else:
-            assert status in {200, 201, 204}, f"call {number}: {body}"
+            assert status in {200, 201, 204}, (
+                f"correct call {number} of {name}, or name the error in the comment above: {body}"
+            )

@@ -1,4 +1,4 @@
-"""Hookify decisions over HTTP: recorded once, listed in order, and a chain that shows tampering."""
+"""Hookify decisions over HTTP: recording, listing, and verification of the hash chain."""
 
 import hashlib
 import itertools
@@ -38,7 +38,7 @@ def verify(client: httpx.Client, **arguments: str) -> dict[str, Any]:
 
 
 def tamper(db: psycopg.Connection[Any], *statements: str, **values: Any) -> None:
-    """Write as a superuser whose session fires no triggers; others' sessions are as ever."""
+    """Write as a superuser in a session that runs no triggers."""
     with db.transaction():
         db.execute("set local session_replication_role = replica")
         for statement in statements:
@@ -50,7 +50,7 @@ def chain_of_five(client: httpx.Client) -> list[dict[str, Any]]:
     return [record(client, id=f"hook_{number}").json() for number in range(1, 6)]
 
 
-def test_a_decision_is_answered_whole_and_listed(client: httpx.Client, profile: str) -> None:
+def test_a_recorded_decision_is_returned_and_listed(client: httpx.Client, profile: str) -> None:
     answer = record(client, message="That deletes everything", annotations="**Never**")
     assert answer.status_code == 200, answer.text
     made = answer.json()
@@ -65,12 +65,14 @@ def test_a_decision_is_answered_whole_and_listed(client: httpx.Client, profile: 
 
 
 @pytest.mark.parametrize("content", ["rm -rf /", "", "naïve 日本 🙂\r\n\t"])
-def test_the_content_hash_is_the_sha256_of_its_utf8(client: httpx.Client, content: str) -> None:
+def test_the_content_hash_is_the_sha256_of_the_content_in_utf8(
+    client: httpx.Client, content: str
+) -> None:
     made = record(client, content=content).json()
     assert made["content_hash"] == hashlib.sha256(content.encode()).hexdigest()
 
 
-def test_the_content_is_stored_nowhere(
+def test_the_content_is_not_stored(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     record(client, content=f"secret of {profile}")
@@ -87,7 +89,7 @@ def test_the_content_is_stored_nowhere(
         assert found == (0,), table
 
 
-def test_a_hash_may_be_given_in_place_of_the_content(client: httpx.Client) -> None:
+def test_a_hash_can_be_sent_instead_of_the_content(client: httpx.Client) -> None:
     digest = hashlib.sha256(b"something long").hexdigest()
     assert record(client, content_hash=digest).json()["content_hash"] == digest
 
@@ -95,7 +97,7 @@ def test_a_hash_may_be_given_in_place_of_the_content(client: httpx.Client) -> No
 @pytest.mark.parametrize(
     "digest", ["A" * 64, "a" * 63, "a" * 65, "g" * 64, "", "a" * 64 + "\n", " " + "a" * 63]
 )
-def test_a_hash_that_is_none_is_refused(client: httpx.Client, digest: str) -> None:
+def test_an_invalid_hash_is_refused(client: httpx.Client, digest: str) -> None:
     answer = record(client, content_hash=digest)
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_argument"
@@ -103,19 +105,21 @@ def test_a_hash_that_is_none_is_refused(client: httpx.Client, digest: str) -> No
 
 
 @pytest.mark.parametrize("given", [{}, {"content": "x", "content_hash": "a" * 64}])
-def test_content_and_hash_are_alternatives(client: httpx.Client, given: dict[str, str]) -> None:
+def test_exactly_one_of_content_and_content_hash_must_be_sent(
+    client: httpx.Client, given: dict[str, str]
+) -> None:
     answer = client.post("/rpc/record_hookify_decision", json={**DECISION, **given})
     assert answer.status_code == 400
     assert answer.json()["message"] == "Give either content or content_hash"
 
 
-def test_only_id_and_severity_of_a_rule_are_kept(client: httpx.Client) -> None:
+def test_only_id_and_severity_of_a_rule_are_stored(client: httpx.Client) -> None:
     rules = [
         {"severity": "low", "id": "b", "pattern": "secret", "message": {"x": 1}},
         {"id": "a", "severity": "none"},
     ]
-    kept = [{"id": "b", "severity": "low"}, {"id": "a", "severity": "none"}]
-    assert record(client, rules=rules).json()["rules"] == kept
+    stored = [{"id": "b", "severity": "low"}, {"id": "a", "severity": "none"}]
+    assert record(client, rules=rules).json()["rules"] == stored
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ def test_only_id_and_severity_of_a_rule_are_kept(client: httpx.Client) -> None:
         ("id", ""),
     ],
 )
-def test_what_breaks_a_rule_is_refused_by_name(
+def test_an_invalid_value_is_refused_with_its_field(
     client: httpx.Client, field: str, value: object
 ) -> None:
     answer = record(client, **{field: value})
@@ -153,26 +157,26 @@ def test_what_breaks_a_rule_is_refused_by_name(
     assert client.get("/hookify_decisions").json() == []
 
 
-def test_a_text_that_cannot_be_stored_is_refused(client: httpx.Client) -> None:
+def test_a_text_with_a_null_character_is_refused(client: httpx.Client) -> None:
     answer = record(client, content="a\0b")
     assert (answer.status_code, answer.json()["code"]) == (400, "22P05")
 
 
-def test_what_is_too_large_is_refused(client: httpx.Client) -> None:
+def test_a_message_over_64_kib_is_refused(client: httpx.Client) -> None:
     answer = record(client, message="x" * 65537)
     assert answer.status_code == 413
     assert answer.json()["code"] == "payload_too_large"
     assert record(client, message="x" * 65536).status_code == 200
 
 
-def test_repeating_a_decision_gives_the_stored_one(client: httpx.Client) -> None:
+def test_a_repeated_decision_returns_the_stored_one(client: httpx.Client) -> None:
     first = record(client, id="hook_1").json()
     assert record(client, id="hook_1").json() == first
     assert client.get("/hookify_decisions").json() == [first]
     assert verify(client)["valid"]
 
 
-def test_other_content_under_a_taken_id_is_refused(client: httpx.Client) -> None:
+def test_a_stored_id_with_other_content_is_refused(client: httpx.Client) -> None:
     first = record(client, id="hook_1").json()
     answer = record(client, id="hook_1", content="other", severity="low")
     assert answer.status_code == 409
@@ -182,14 +186,14 @@ def test_other_content_under_a_taken_id_is_refused(client: httpx.Client) -> None
     assert verify(client)["valid"]
 
 
-def test_one_decision_recorded_many_times_at_once_is_one(client: httpx.Client) -> None:
+def test_concurrent_calls_with_one_decision_store_it_once(client: httpx.Client) -> None:
     answers = at_once([lambda: record(client, id="hook_1")] * 16)
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
     assert verify(client)["checked"] == 1
 
 
-def test_concurrent_decisions_make_one_valid_chain(client: httpx.Client) -> None:
+def test_concurrent_decisions_form_one_valid_chain(client: httpx.Client) -> None:
     def record_five(thread: int) -> list[int]:
         return [
             record(client, session_id=f"s{thread}", content=f"{thread}-{number}").json()["position"]
@@ -204,7 +208,9 @@ def test_concurrent_decisions_make_one_valid_chain(client: httpx.Client) -> None
     assert (found["valid"], found["checked"], found["problem"]) == (True, 80, None)
 
 
-def test_a_chain_that_grows_while_it_is_verified_is_valid(client: httpx.Client) -> None:
+def test_decisions_recorded_during_a_verification_keep_the_chain_valid(
+    client: httpx.Client,
+) -> None:
     record(client)
 
     def verify_often() -> list[dict[str, Any]]:
@@ -218,7 +224,7 @@ def test_a_chain_that_grows_while_it_is_verified_is_valid(client: httpx.Client) 
     assert verify(client)["checked"] == 41
 
 
-def test_the_order_is_total_and_the_order_made(client: httpx.Client) -> None:
+def test_decisions_are_numbered_in_the_order_of_recording(client: httpx.Client) -> None:
     made = [record(client, content=str(number)).json() for number in range(20)]
     assert [row["position"] for row in made] == list(range(1, 21))
     times = [row["created_at"] for row in made]
@@ -229,7 +235,7 @@ def test_the_order_is_total_and_the_order_made(client: httpx.Client) -> None:
         assert after["previous_hash"] == before["row_hash"]
 
 
-def test_the_row_hash_can_be_computed_by_anyone(client: httpx.Client, profile: str) -> None:
+def test_the_row_hash_can_be_computed_from_the_columns(client: httpx.Client, profile: str) -> None:
     made = record(client, id="hook_1", content="x", message="m").json()
     date, clock = made["created_at"].removesuffix("+00:00").split("T")
     seconds, _, fraction = clock.partition(".")
@@ -253,7 +259,7 @@ def test_the_row_hash_can_be_computed_by_anyone(client: httpx.Client, profile: s
 
 
 @pytest.mark.parametrize("verb", ["POST", "PATCH", "DELETE"])
-def test_the_view_takes_no_writes(
+def test_the_view_cannot_be_written(
     client: httpx.Client, chain_of_five: list[dict[str, Any]], verb: str
 ) -> None:
     answer = client.request(
@@ -274,7 +280,7 @@ def test_the_view_takes_no_writes(
     ],
 )
 @pytest.mark.parametrize("role", ["superuser", "sessionbase_owner"])
-def test_not_even_its_owner_changes_a_decision(
+def test_superuser_and_owner_cannot_change_a_decision(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, role: str, statement: str
 ) -> None:
     made = record(client).json()
@@ -285,7 +291,7 @@ def test_not_even_its_owner_changes_a_decision(
     assert client.get("/hookify_decisions").json() == [made]
 
 
-def test_a_profile_without_decisions_is_not_called_valid(
+def test_the_chain_of_a_profile_without_decisions_is_not_found(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     auditor = client_for("the auditor", role="auditor")
@@ -297,7 +303,7 @@ def test_a_profile_without_decisions_is_not_called_valid(
         assert details == {"profile_id": profile}
 
 
-def test_an_untouched_chain_is_valid(
+def test_an_unchanged_chain_is_valid(
     client: httpx.Client, profile: str, chain_of_five: list[dict[str, Any]]
 ) -> None:
     assert verify(client) == {
@@ -331,7 +337,7 @@ def test_an_untouched_chain_is_valid(
     ],
 )
 @pytest.mark.usefixtures("chain_of_five")
-def test_a_row_changed_without_triggers_is_named(
+def test_a_row_changed_without_triggers_is_reported(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, change: str
 ) -> None:
     tamper(
@@ -347,7 +353,7 @@ def test_a_row_changed_without_triggers_is_named(
 
 
 @pytest.mark.usefixtures("chain_of_five")
-def test_a_row_changed_with_its_hash_made_anew_is_noticed_at_the_next(
+def test_a_changed_row_with_a_new_hash_is_reported_at_the_next_row(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     tamper(
@@ -364,7 +370,7 @@ def test_a_row_changed_with_its_hash_made_anew_is_noticed_at_the_next(
 
 
 @pytest.mark.usefixtures("chain_of_five")
-def test_the_newest_row_changed_with_its_hash_made_anew_is_noticed(
+def test_a_changed_newest_row_with_a_new_hash_is_reported(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     tamper(
@@ -381,7 +387,7 @@ def test_the_newest_row_changed_with_its_hash_made_anew_is_noticed(
 
 
 @pytest.mark.usefixtures("chain_of_five")
-def test_a_row_deleted_from_the_middle_is_missed(
+def test_a_row_deleted_from_the_middle_is_reported(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     tamper(
@@ -395,7 +401,7 @@ def test_a_row_deleted_from_the_middle_is_missed(
 
 
 @pytest.mark.usefixtures("chain_of_five")
-def test_a_row_deleted_and_the_rest_moved_up_is_missed(
+def test_a_deleted_row_with_renumbered_later_rows_is_reported(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     tamper(
@@ -410,7 +416,7 @@ def test_a_row_deleted_and_the_rest_moved_up_is_missed(
 
 
 @pytest.mark.usefixtures("chain_of_five")
-def test_two_rows_swapped_are_noticed(
+def test_two_swapped_rows_are_reported(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     move = "update app.hookify_decisions set position = {} where profile_id = %(me)s and id = {}"
@@ -428,7 +434,7 @@ def test_two_rows_swapped_are_noticed(
 
 @pytest.mark.usefixtures("chain_of_five")
 @pytest.mark.parametrize("left", [4, 1, 0])
-def test_the_newest_rows_cut_off_are_missed(
+def test_deleted_newest_rows_are_reported(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, left: int
 ) -> None:
     tamper(
@@ -443,7 +449,7 @@ def test_the_newest_rows_cut_off_are_missed(
 
 
 @pytest.mark.usefixtures("chain_of_five")
-def test_a_row_slipped_in_without_triggers_is_noticed(
+def test_a_row_inserted_without_triggers_is_reported(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     tamper(
@@ -457,7 +463,25 @@ def test_a_row_slipped_in_without_triggers_is_noticed(
 
 
 @pytest.mark.usefixtures("chain_of_five")
-def test_a_deleted_head_of_a_chain_is_noticed(
+@pytest.mark.parametrize("position", [0, -7])
+def test_a_row_added_before_the_first_position_is_reported(
+    client: httpx.Client, db: psycopg.Connection[Any], profile: str, position: int
+) -> None:
+    tamper(
+        db,
+        "insert into app.hookify_decisions select (jsonb_populate_record(d,"
+        " jsonb_build_object('id', 'hook_forged', 'position', %(position)s))).*"
+        " from app.hookify_decisions as d where profile_id = %(me)s and position = 1",
+        me=profile,
+        position=position,
+    )
+    found = verify(client)
+    assert (found["valid"], found["first_bad_position"]) == (False, position)
+    assert found["first_bad_id"] == "hook_forged"
+
+
+@pytest.mark.usefixtures("chain_of_five")
+def test_a_deleted_head_of_a_chain_is_reported(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     tamper(db, "delete from app.hookify_chains where profile_id = %(me)s", me=profile)
@@ -502,7 +526,7 @@ def test_a_chain_can_be_verified_in_ranges(
     assert verify(client, max_decisions="2")["valid"] is None
     found = verify(client, max_decisions="2", from_position="3")
     assert (found["valid"], found["first_bad_position"]) == (False, 4)
-    # The link into the range is verified too.
+    # The hash before the range is verified too.
     tamper(
         db,
         "delete from app.hookify_decisions where profile_id = %(me)s and position = 4",
@@ -514,13 +538,52 @@ def test_a_chain_can_be_verified_in_ranges(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("from_position", "0"), ("max_decisions", "0"), ("max_decisions", "1000001")],
+    [
+        ("from_position", "0"),
+        # After the last decision nothing is verified, so that the answer must not be "valid".
+        ("from_position", "6"),
+        ("from_position", "9223372036854775807"),
+        ("max_decisions", "0"),
+        ("max_decisions", "1000001"),
+    ],
 )
 @pytest.mark.usefixtures("chain_of_five")
-def test_a_range_without_meaning_is_refused(client: httpx.Client, field: str, value: str) -> None:
+def test_an_invalid_range_is_refused(client: httpx.Client, field: str, value: str) -> None:
     answer = client.get("/rpc/verify_hookify_decisions", params={field: value})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument"), answer.text
     assert json.loads(answer.json()["details"]) == {"field": field}
+
+
+def test_verifying_one_profile_does_not_read_the_rows_of_others(
+    client_for: ClientFor, db: psycopg.Connection[Any], profile: str
+) -> None:
+    others = 40
+    db.execute(
+        "insert into app.hookify_decisions"
+        " (profile_id, session_id, source, content_hash, severity, blocked, rules)"
+        " select %s || n, 's', 'manual', repeat('a', 64), 'low', false, '[]'"
+        " from generate_series(1, %s) as n",
+        [f"{profile}-", others],
+    )
+    record(client_for(profile))
+    # The rows that this transaction reads from the two tables, by scans of them and of indexes.
+    rows_read = (
+        "select sum(pg_stat_get_xact_tuples_returned(oid)) from pg_class"
+        " where oid in ('app.hookify_chains'::regclass, 'app.hookify_decisions'::regclass)"
+        " or oid in (select indexrelid from pg_index where indrelid in"
+        " ('app.hookify_chains'::regclass, 'app.hookify_decisions'::regclass))"
+    )
+    with db.transaction():
+        # A connection of PostgREST's pool comes to the generic plan after five calls.
+        db.execute("set local plan_cache_mode = force_generic_plan")
+        db.execute("set local enable_seqscan = off")
+        db.execute("set local enable_bitmapscan = off")
+        before = db.execute(rows_read).fetchone()
+        db.execute("select api.verify_hookify_decisions(%s)", [profile])
+        after = db.execute(rows_read).fetchone()
+    assert before
+    assert after
+    assert after[0] - before[0] < others, "a query in verify_hookify_decisions uses no index"
 
 
 def test_an_auditor_without_an_argument_verifies_every_profile(
@@ -544,7 +607,7 @@ def test_an_auditor_without_an_argument_verifies_every_profile(
     assert all(row["next_position"] == 1 for row in unknown)
 
 
-def test_an_id_of_another_profile_is_free(
+def test_two_profiles_can_use_the_same_id(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     mine = record(client, id="hook_1").json()
@@ -557,19 +620,19 @@ def test_an_id_of_another_profile_is_free(
     assert verify(other)["checked"] == 1
 
 
-def test_a_profile_verifies_its_own_chain_only(
+def test_a_profile_can_verify_its_own_chain_only(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     record(client)
     assert verify(client, profile_id=profile)["checked"] == 1
     other = client_for(f"{profile}-other")
-    for name in (profile, "nobody at all"):
+    for name in (profile, "unknown"):
         answer = other.get("/rpc/verify_hookify_decisions", params={"profile_id": name})
         assert answer.status_code == 400
         assert answer.json()["message"] == "A profile can verify its own decisions only"
 
 
-def test_an_auditor_reads_and_verifies_every_profile_and_writes_nothing(
+def test_an_auditor_can_read_and_verify_every_profile_but_not_write(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     made = record(client).json()
@@ -582,20 +645,20 @@ def test_an_auditor_reads_and_verifies_every_profile_and_writes_nothing(
     assert client.get("/hookify_decisions").json() == [made]
 
 
-def test_a_guest_gets_nothing(guest: httpx.Client) -> None:
+def test_a_guest_is_refused(guest: httpx.Client) -> None:
     assert record(guest).status_code == 401
     assert guest.get("/hookify_decisions").status_code == 401
     assert guest.get("/rpc/verify_hookify_decisions").status_code == 401
 
 
-def test_the_transaction_of_a_decision_can_be_asked_for(client: httpx.Client) -> None:
+def test_the_txid_of_a_decision_can_be_selected(client: httpx.Client) -> None:
     answer = client.post(
         "/rpc/record_hookify_decision?select=id,txid", json={**DECISION, "content": "x"}
     )
     assert int(answer.json()["txid"]) > 0
 
 
-def test_a_chain_whose_end_was_rewritten_takes_no_more_and_says_why(
+def test_a_chain_with_a_changed_head_refuses_new_decisions(
     client: httpx.Client,
     db: psycopg.Connection[Any],
     profile: str,
@@ -613,5 +676,5 @@ def test_a_chain_whose_end_was_rewritten_takes_no_more_and_says_why(
         "chain_broken",
         "The profile's chain of decisions was changed outside the API; nothing was recorded",
     )
-    assert record(client, id=chain_of_five[0]["id"]).json() == chain_of_five[0]  # a repeat
+    assert record(client, id=chain_of_five[0]["id"]).json() == chain_of_five[0]  # a repeated call
     assert verify(client)["valid"] is False

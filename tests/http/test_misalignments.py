@@ -1,4 +1,4 @@
-"""Misalignments over HTTP: ingesting refreshes what was found and never touches the status."""
+"""Misalignments over HTTP: ingesting updates the content and never the status."""
 
 import itertools
 import json
@@ -86,9 +86,9 @@ def test_a_new_candidate_is_stored_with_the_defaults(client: httpx.Client) -> No
     }
 
 
-def test_a_new_candidate_is_stored_as_given(client: httpx.Client) -> None:
+def test_a_new_candidate_is_stored_with_all_its_fields(client: httpx.Client) -> None:
     given = candidate(
-        id="mis-of-my-own",
+        id="mis-chosen",
         severity="critical",
         status="acknowledged",
         event_range=RANGE,
@@ -99,11 +99,11 @@ def test_a_new_candidate_is_stored_as_given(client: httpx.Client) -> None:
     assert listed(client) == [made]
 
 
-def test_nothing_found_is_an_empty_answer(client: httpx.Client) -> None:
+def test_an_empty_list_of_candidates_returns_an_empty_list(client: httpx.Client) -> None:
     assert ingest(client).json() == []
 
 
-def test_ingesting_again_refreshes_the_content_and_keeps_the_status(client: httpx.Client) -> None:
+def test_ingesting_again_updates_the_content_and_keeps_the_status(client: httpx.Client) -> None:
     bring_to(client, "open")
     (before,) = listed(client)
     assert transition(client, "dismissed").status_code == 200
@@ -118,7 +118,7 @@ def test_ingesting_again_refreshes_the_content_and_keeps_the_status(client: http
 
 @pytest.mark.parametrize("stored", STATUSES)
 @pytest.mark.parametrize("sent", STATUSES)
-def test_no_status_that_is_ingested_touches_a_stored_one(
+def test_an_ingested_status_never_changes_a_stored_one(
     client: httpx.Client, stored: str, sent: str
 ) -> None:
     bring_to(client, stored)
@@ -135,7 +135,7 @@ def test_ingesting_the_same_again_changes_nothing(client: httpx.Client) -> None:
     assert listed(client) == before
 
 
-def test_updated_at_moves_only_where_something_changed(client: httpx.Client) -> None:
+def test_updated_at_changes_only_with_the_content(client: httpx.Client) -> None:
     ingest(client, candidate("r1"), candidate("r2"))
     before = listed(client)
     ingest(client, candidate("r1"), candidate("r2", title="new"))
@@ -145,13 +145,13 @@ def test_updated_at_moves_only_where_something_changed(client: httpx.Client) -> 
     assert after[1]["created_at"] == before[1]["created_at"]
 
 
-def test_updated_at_moves_at_a_transition(client: httpx.Client) -> None:
+def test_a_transition_increases_updated_at(client: httpx.Client) -> None:
     bring_to(client, "open")
     before = listed(client)[0]["updated_at"]
     assert transition(client, "dismissed").json()["updated_at"] > before
 
 
-def test_the_order_of_the_candidates_is_the_order_of_the_list(client: httpx.Client) -> None:
+def test_misalignments_are_listed_in_the_order_of_the_candidates(client: httpx.Client) -> None:
     rules = [f"r{number * 37 % 100:02}" for number in range(100)]
     answer = ingest(client, *[candidate(rule) for rule in rules])
     assert [row["rule_id"] for row in answer.json()] == rules
@@ -160,7 +160,9 @@ def test_the_order_of_the_candidates_is_the_order_of_the_list(client: httpx.Clie
     assert len({row["created_at"] for row in rows}) == 100
 
 
-def test_a_candidate_of_another_session_is_taken_into_the_named_one(client: httpx.Client) -> None:
+def test_a_candidate_of_another_session_is_stored_in_the_session_of_the_call(
+    client: httpx.Client,
+) -> None:
     ingest(client, candidate("r1"), session="s2")
     theirs = listed(client, "s2")
     moved = candidate("r1", id="mis-s2-r1", session_id="s2", title="taken in")
@@ -170,13 +172,13 @@ def test_a_candidate_of_another_session_is_taken_into_the_named_one(client: http
     assert listed(client, "s2") == theirs
 
 
-def test_one_misalignment_twice_in_a_batch_is_one_as_said_last(client: httpx.Client) -> None:
+def test_the_last_of_two_candidates_with_one_id_is_stored(client: httpx.Client) -> None:
     answer = ingest(client, candidate(title="first"), candidate(title="last"))
     assert [row["title"] for row in answer.json()] == ["last"]
     assert log_of(client) == [(1, None, "open")]
 
 
-def test_500_candidates_are_taken_and_501_are_not(client: httpx.Client) -> None:
+def test_500_candidates_are_accepted_and_501_are_refused(client: httpx.Client) -> None:
     found = [candidate(f"r{number}") for number in range(501)]
     refused = ingest(client, *found)
     assert refused.status_code == 413
@@ -214,7 +216,7 @@ def test_500_candidates_are_taken_and_501_are_not(client: httpx.Client) -> None:
         ([candidate()], None),
     ],
 )
-def test_a_bad_candidate_refuses_the_whole_batch_and_is_named(
+def test_an_invalid_candidate_is_named_and_the_whole_batch_is_refused(
     client: httpx.Client, bad: object, field: str | None
 ) -> None:
     ingest(client, candidate("r0"))
@@ -234,7 +236,9 @@ def test_a_candidate_that_is_too_large_is_named(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("candidates", [None, {}, "r1", 1])
-def test_candidates_are_an_array(client: httpx.Client, candidates: object) -> None:
+def test_candidates_that_are_not_an_array_are_refused(
+    client: httpx.Client, candidates: object
+) -> None:
     answer = client.post(
         "/rpc/ingest_misalignments", json={"session_id": "s1", "candidates": candidates}
     )
@@ -243,7 +247,7 @@ def test_candidates_are_an_array(client: httpx.Client, candidates: object) -> No
 
 
 @pytest.mark.parametrize("session", ["", None])
-def test_a_batch_names_its_session(client: httpx.Client, session: str | None) -> None:
+def test_a_batch_without_a_session_is_refused(client: httpx.Client, session: str | None) -> None:
     answer = client.post(
         "/rpc/ingest_misalignments", json={"session_id": session, "candidates": [candidate(id="m")]}
     )
@@ -282,7 +286,7 @@ def test_an_unknown_status_is_invalid(client: httpx.Client, status: str) -> None
     assert "set-cookie" not in answer.headers
 
 
-def test_no_status_is_invalid_too(client: httpx.Client) -> None:
+def test_a_missing_status_is_invalid(client: httpx.Client) -> None:
     bring_to(client, "open")
     answer = transition(client, None)
     assert answer.status_code == 400
@@ -290,7 +294,7 @@ def test_no_status_is_invalid_too(client: httpx.Client) -> None:
     assert answer.json()["message"] == "Invalid misalignment status: null"
 
 
-def test_what_is_not_there_is_not_found(
+def test_an_unknown_misalignment_is_not_found(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     bring_to(client, "open")
@@ -309,7 +313,7 @@ def test_what_is_not_there_is_not_found(
     assert listed(client)[0]["status"] == "open"
 
 
-def test_an_expected_status_that_is_not_the_stored_one_refuses(client: httpx.Client) -> None:
+def test_an_expected_status_that_is_not_the_stored_one_is_refused(client: httpx.Client) -> None:
     bring_to(client, "acknowledged")
     answer = transition(client, "dismissed", expected_status="open")
     assert answer.status_code == 409
@@ -322,7 +326,7 @@ def test_an_expected_status_that_is_not_the_stored_one_refuses(client: httpx.Cli
     assert transition(client, "dismissed", expected_status="acknowledged").status_code == 200
 
 
-def test_of_many_who_dismiss_at_once_one_wins(client: httpx.Client) -> None:
+def test_one_of_many_concurrent_dismissals_succeeds(client: httpx.Client) -> None:
     bring_to(client, "open")
     answers = at_once([lambda: transition(client, "dismissed")] * 16)
     assert sorted(answer.status_code for answer in answers) == [200] + [409] * 15
@@ -335,24 +339,24 @@ def test_of_many_who_dismiss_at_once_one_wins(client: httpx.Client) -> None:
 def test_the_log_numbers_every_transition_without_a_gap(client: httpx.Client) -> None:
     bring_to(client, "open")
 
-    def click(thread: int) -> int:
-        wins = 0
+    def change_status(thread: int) -> int:
+        accepted = 0
         for number in range(6):
             answer = transition(client, STATUSES[(thread + number) % 3])
             assert answer.status_code in {200, 409}
-            wins += answer.status_code == 200
-        return wins
+            accepted += answer.status_code == 200
+        return accepted
 
-    wins = sum(at_once([partial(click, thread) for thread in range(8)]))
+    accepted = sum(at_once([partial(change_status, thread) for thread in range(8)]))
     entries = log_of(client)
-    assert [number for number, _, _ in entries] == list(range(1, wins + 2))
+    assert [number for number, _, _ in entries] == list(range(1, accepted + 2))
     for (_, _, before), (_, start, to) in itertools.pairwise(entries):
         assert start == before
         assert (start, to) in LEGAL
     assert listed(client)[0]["status"] == entries[-1][2]
 
 
-def test_batches_in_opposite_orders_and_clicks_at_once_do_not_deadlock(
+def test_concurrent_batches_and_transitions_do_not_deadlock(
     client: httpx.Client,
 ) -> None:
     rules = [f"r{number}" for number in range(40)]
@@ -367,12 +371,12 @@ def test_batches_in_opposite_orders_and_clicks_at_once_do_not_deadlock(
             for run in range(4)
         ]
 
-    def click(thread: int) -> list[int]:
+    def change_status(thread: int) -> list[int]:
         return [transition(client, "dismissed", rule=rule).status_code for rule in rules[thread::4]]
 
     codes = at_once(
         [partial(detect, thread) for thread in range(4)]
-        + [partial(click, thread) for thread in range(4)]
+        + [partial(change_status, thread) for thread in range(4)]
     )
     assert {code for of_thread in codes for code in of_thread} == {200}
     rows = listed(client)
@@ -380,7 +384,7 @@ def test_batches_in_opposite_orders_and_clicks_at_once_do_not_deadlock(
     assert [row["rule_id"] for row in rows] == rules
 
 
-def test_two_first_batches_at_once_store_each_misalignment_once(client: httpx.Client) -> None:
+def test_concurrent_first_batches_store_each_misalignment_once(client: httpx.Client) -> None:
     rules = [f"r{number}" for number in range(20)]
     orders = [rules, rules[::-1]] * 4
     answers = at_once(
@@ -392,7 +396,7 @@ def test_two_first_batches_at_once_store_each_misalignment_once(client: httpx.Cl
         assert log_of(client, rule) == [(1, None, "open")]
 
 
-def test_the_prompt_s_list_leaves_out_the_dismissed(client: httpx.Client) -> None:
+def test_the_list_for_the_prompt_has_no_dismissed_misalignments(client: httpx.Client) -> None:
     ingest(client, candidate("r1"), candidate("r2"), candidate("r3"))
     transition(client, "dismissed", rule="r2")
     transition(client, "acknowledged", rule="r1")
@@ -402,7 +406,7 @@ def test_the_prompt_s_list_leaves_out_the_dismissed(client: httpx.Client) -> Non
     assert [row["rule_id"] for row in rows] == ["r1", "r3"]
 
 
-def test_an_id_of_another_profile_is_free(
+def test_two_profiles_can_use_the_same_id(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     ingest(client, candidate(title="mine"))
@@ -416,7 +420,7 @@ def test_an_id_of_another_profile_is_free(
 
 @pytest.mark.parametrize("view", ["misalignments", "misalignment_transitions"])
 @pytest.mark.parametrize("verb", ["POST", "PATCH", "DELETE"])
-def test_the_views_take_no_writes(client: httpx.Client, view: str, verb: str) -> None:
+def test_the_views_cannot_be_written(client: httpx.Client, view: str, verb: str) -> None:
     bring_to(client, "open")
     body = {"to_status" if "transitions" in view else "status": "dismissed"}
     assert client.request(verb, f"/{view}?session_id=eq.s1", json=body).status_code == 403
@@ -424,7 +428,7 @@ def test_the_views_take_no_writes(client: httpx.Client, view: str, verb: str) ->
     assert log_of(client) == [(1, None, "open")]
 
 
-def test_an_auditor_reads_the_log_of_every_profile_and_no_misalignment(
+def test_an_auditor_can_read_the_log_of_every_profile_but_no_misalignment(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     bring_to(client, "open")
@@ -436,14 +440,14 @@ def test_an_auditor_reads_the_log_of_every_profile_and_no_misalignment(
     assert transition(auditor, "dismissed").status_code == 403
 
 
-def test_a_guest_gets_nothing(guest: httpx.Client) -> None:
+def test_a_guest_is_refused(guest: httpx.Client) -> None:
     assert ingest(guest, candidate()).status_code == 401
     assert transition(guest, "dismissed").status_code == 401
     assert guest.get("/misalignments").status_code == 401
     assert guest.get("/misalignment_transitions").status_code == 401
 
 
-def test_a_dba_s_transition_is_logged_under_the_login(
+def test_a_transition_by_a_dba_is_logged_with_the_login(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     bring_to(client, "open")

@@ -1,4 +1,4 @@
-"""What PostgREST itself refuses or leaves out, and what sessionbase relies on."""
+"""Restrictions of PostgREST that sessionbase relies on."""
 
 import uuid
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-# PostgREST reads both headers. The database is given the last one only.
+# PostgREST reads both headers. The database gets only the last one.
 HIDDEN_COUNTS = [
     [("Prefer", f"count={count}"), ("Prefer", "return=minimal")]
     for count in ("planned", "estimated")
@@ -14,7 +14,7 @@ HIDDEN_COUNTS = [
 
 
 def new_todo(client: httpx.Client, text: str = "Buy milk") -> dict[str, Any]:
-    """Add a todo; give its row."""
+    """Add a todo; return its row."""
     response = client.post(
         "/todos", json={"text": text}, headers={"Prefer": "return=representation"}
     )
@@ -37,7 +37,7 @@ def test_a_query_plan_is_not_served(client: httpx.Client, path: str, suffix: str
 
 
 @pytest.mark.parametrize("headers", HIDDEN_COUNTS, ids=["planned", "estimated"])
-def test_a_write_or_a_call_gives_no_estimate(
+def test_a_write_or_a_call_returns_no_estimated_count(
     client: httpx.Client, headers: list[tuple[str, str]]
 ) -> None:
     todo = new_todo(client)

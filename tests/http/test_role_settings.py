@@ -1,4 +1,4 @@
-"""PostgREST applies the settings of the role `authenticated`, which roles.sql makes."""
+"""PostgREST applies the settings of the role `authenticated`, which roles.sql creates."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,9 @@ WANTED = {
 }
 
 
-def test_a_client_s_queries_run_with_the_settings_of_its_role(data_dir: Path, profile: str) -> None:
+def test_queries_of_a_client_run_with_the_settings_of_its_role(
+    data_dir: Path, profile: str
+) -> None:
     bring_up(data_dir)
     stack = Stack.of(data_dir)
     with psycopg.connect(stack.db_uri) as connection:
@@ -35,4 +37,6 @@ def test_a_client_s_queries_run_with_the_settings_of_its_role(data_dir: Path, pr
         if answer.is_success or time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    assert answer.json() == WANTED, "look at the settings of authenticated in sql/roles.sql"
+    assert answer.json() == WANTED, (
+        "correct the settings of authenticated in sql/roles.sql, or WANTED here"
+    )

@@ -1,4 +1,4 @@
-"""The context of a session over HTTP: everything in one call, of one moment, one's own alone."""
+"""The context of a session over HTTP: its rows and counts, in one snapshot."""
 
 from threading import Event
 from typing import Any
@@ -61,7 +61,7 @@ def fill(client: httpx.Client, session: str) -> None:
         )
 
 
-def test_an_unknown_session_is_an_empty_context(client: httpx.Client) -> None:
+def test_the_context_of_an_unknown_session_is_empty(client: httpx.Client) -> None:
     assert context_of(client) == {
         "session_id": "s1",
         "binding": None,
@@ -75,7 +75,7 @@ def test_an_unknown_session_is_an_empty_context(client: httpx.Client) -> None:
     }
 
 
-def test_it_gives_what_the_prompt_needs_and_the_counts(client: httpx.Client) -> None:
+def test_the_context_has_the_lists_and_the_counts_of_the_session(client: httpx.Client) -> None:
     fill(client, "s1")
     fill(client, "s2")
     found = context_of(client)
@@ -93,7 +93,7 @@ def test_it_gives_what_the_prompt_needs_and_the_counts(client: httpx.Client) -> 
             "/tool_events?session_id=eq.s1&status=in.(pending,executing)&order=started_at,id"
         ),
     }
-    # A function writes the times into JSON as PostgREST does: the rows are the lists' own.
+    # The rows are the same as in the lists, also the format of the times.
     for part, path in lists.items():
         rows = client.get(path).json()
         assert rows
@@ -102,12 +102,12 @@ def test_it_gives_what_the_prompt_needs_and_the_counts(client: httpx.Client) -> 
     assert [row["id"] for row in found["unfinished_tool_events"]] == ["s1-e2", "s1-e3"]
 
 
-def test_get_and_post_give_the_same(client: httpx.Client) -> None:
+def test_get_and_post_return_the_same_context(client: httpx.Client) -> None:
     fill(client, "s1")
     assert call(client, "session_context", session_id="s1") == context_of(client)
 
 
-def test_it_never_shows_half_of_a_transaction(
+def test_the_context_never_shows_a_part_of_a_transaction(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     fill(client, "s1")
@@ -142,7 +142,7 @@ def test_it_never_shows_half_of_a_transaction(
     assert len(seen) > 1
 
 
-def test_it_shows_one_s_own_alone(
+def test_the_context_has_only_rows_of_the_profile(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     other = client_for(f"{profile}-other")
@@ -154,7 +154,7 @@ def test_it_shows_one_s_own_alone(
     assert context_of(client) == before
 
 
-def test_a_guest_and_an_auditor_get_nothing(
+def test_a_guest_and_an_auditor_are_refused(
     guest: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     for caller, status in ((guest, 401), (client_for(profile, "auditor"), 403)):

@@ -1,4 +1,4 @@
-"""Session-to-repository bindings over HTTP: one a session, set and cleared."""
+"""Session-to-repository bindings over HTTP: each session has at most one."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def listed(client: httpx.Client) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_binding_that_is_set_is_answered_and_there(client: httpx.Client) -> None:
+def test_a_binding_that_was_set_is_returned_and_listed(client: httpx.Client) -> None:
     answer = bind(client)
     assert answer.status_code == 200, answer.text
     made = answer.json()
@@ -34,11 +34,11 @@ def test_a_binding_that_is_set_is_answered_and_there(client: httpx.Client) -> No
     assert client.get("/session_repo_bindings?session_id=eq.s1").json() == [made]
 
 
-def test_a_session_without_one_gives_nothing(client: httpx.Client) -> None:
+def test_a_session_without_a_binding_has_an_empty_list(client: httpx.Client) -> None:
     assert client.get("/session_repo_bindings?session_id=eq.s1").json() == []
 
 
-def test_setting_replaces_and_leaves_the_others(client: httpx.Client) -> None:
+def test_setting_replaces_the_binding_of_that_session_only(client: httpx.Client) -> None:
     bind(client)
     other = bind(client, "s2").json()
     made = bind(client, path="b.md", root="/elsewhere").json()
@@ -46,7 +46,7 @@ def test_setting_replaces_and_leaves_the_others(client: httpx.Client) -> None:
     assert listed(client) == [made, other]
 
 
-def test_updated_at_moves_at_each_set_even_of_the_same(client: httpx.Client) -> None:
+def test_every_set_increases_updated_at(client: httpx.Client) -> None:
     times = [bind(client).json()["updated_at"] for _ in range(5)]
     assert times == sorted(set(times))
 
@@ -64,7 +64,7 @@ def test_updated_at_moves_at_each_set_even_of_the_same(client: httpx.Client) -> 
         ({"root": "/" * 4097}, "root_dir"),
     ],
 )
-def test_what_breaks_a_rule_is_refused_by_name(
+def test_an_invalid_value_is_refused_with_its_field(
     client: httpx.Client, arguments: dict[str, Any], field: str
 ) -> None:
     before = bind(client).json()
@@ -75,7 +75,7 @@ def test_what_breaks_a_rule_is_refused_by_name(
     assert listed(client) == [before]
 
 
-def test_clearing_removes_one_and_is_quiet_where_there_is_none(client: httpx.Client) -> None:
+def test_clearing_removes_one_binding_and_can_be_repeated(client: httpx.Client) -> None:
     first, second = bind(client).json(), bind(client, "s2").json()
     one = "/session_repo_bindings?session_id=eq.s1"
     assert client.delete(one, headers=WHOLE).json() == [first]
@@ -91,7 +91,7 @@ def test_a_clear_without_a_filter_removes_nothing(client: httpx.Client) -> None:
     assert listed(client) == made
 
 
-def test_many_sets_and_clears_at_once_all_answer_and_leave_one_at_most(
+def test_concurrent_sets_and_clears_succeed_and_leave_at_most_one_binding(
     client: httpx.Client,
 ) -> None:
     one = "/session_repo_bindings?session_id=eq.s1"
@@ -107,7 +107,7 @@ def test_many_sets_and_clears_at_once_all_answer_and_leave_one_at_most(
 
 
 @pytest.mark.parametrize("verb", ["POST", "PATCH"])
-def test_the_list_is_written_by_the_function_alone(client: httpx.Client, verb: str) -> None:
+def test_the_view_cannot_be_written_with_post_or_patch(client: httpx.Client, verb: str) -> None:
     made = bind(client).json()
     body = {"session_id": "s1", "asset_path": "x", "root_dir": "x"}
     answer = client.request(verb, "/session_repo_bindings?session_id=eq.s1", json=body)
@@ -115,7 +115,9 @@ def test_the_list_is_written_by_the_function_alone(client: httpx.Client, verb: s
     assert listed(client) == [made]
 
 
-def test_profiles_do_not_meet(client: httpx.Client, client_for: ClientFor, profile: str) -> None:
+def test_another_profile_cannot_access_the_rows(
+    client: httpx.Client, client_for: ClientFor, profile: str
+) -> None:
     mine = bind(client).json()
     other = client_for(f"{profile}-other")
     assert listed(other) == []
@@ -127,7 +129,7 @@ def test_profiles_do_not_meet(client: httpx.Client, client_for: ClientFor, profi
     assert listed(client) == [mine]
 
 
-def test_a_guest_and_an_auditor_get_nothing(
+def test_a_guest_and_an_auditor_are_refused(
     client: httpx.Client, guest: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     made = bind(client).json()

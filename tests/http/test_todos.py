@@ -1,4 +1,4 @@
-"""Todos over HTTP: plain rows, and a toggle that counts."""
+"""Todos over HTTP: rows that clients insert and update, and functions to toggle and delete."""
 
 import uuid
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from support.concurrency import at_once
 from support.refusals import refused
 
 WHOLE = {"Prefer": "return=representation"}
-# What String.prototype.trim() removes: ECMAScript's WhiteSpace and LineTerminator.
+# The characters that String.prototype.trim() removes: WhiteSpace and LineTerminator of ECMAScript.
 JAVASCRIPT_WHITE_SPACE = (
     [chr(code) for code in (0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x20, 0xA0, 0x1680)]
     + [chr(code) for code in range(0x2000, 0x200B)]
@@ -41,7 +41,7 @@ def listed(client: httpx.Client) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_new_todo_is_open_and_on_the_list(client: httpx.Client) -> None:
+def test_a_new_todo_is_not_completed_and_is_listed(client: httpx.Client) -> None:
     made = added(client)
     columns = {"id", "text", "completed", "created_at"}
     assert set(made) == columns, "list here the columns that were added or removed"
@@ -50,12 +50,12 @@ def test_a_new_todo_is_open_and_on_the_list(client: httpx.Client) -> None:
     assert listed(client) == [made]
 
 
-def test_the_list_is_in_the_order_made(client: httpx.Client) -> None:
+def test_todos_are_listed_in_the_order_of_creation(client: httpx.Client) -> None:
     made = [added(client, str(number)) for number in range(10)]
     assert listed(client) == made
 
 
-def test_a_caller_may_give_the_id_and_repeat_it_without_harm(client: httpx.Client) -> None:
+def test_a_client_can_choose_the_id(client: httpx.Client) -> None:
     todo = str(uuid.uuid4())
     made = added(client, id=todo)
     assert made["id"] == todo
@@ -66,7 +66,7 @@ def test_a_caller_may_give_the_id_and_repeat_it_without_harm(client: httpx.Clien
 @pytest.mark.parametrize(
     "text", ["  two  spaces\n", "\u200b", "\x85", "naïve 日本 🙂", "a" * 65536, "' or 1=1 --"]
 )
-def test_the_text_is_kept_as_typed(client: httpx.Client, text: str) -> None:
+def test_the_text_is_stored_unchanged(client: httpx.Client, text: str) -> None:
     assert added(client, text)["text"] == text
     assert listed(client)[0]["text"] == text
 
@@ -75,17 +75,17 @@ def test_the_text_is_kept_as_typed(client: httpx.Client, text: str) -> None:
     "text", ["", *JAVASCRIPT_WHITE_SPACE, "".join(JAVASCRIPT_WHITE_SPACE)], ids=ascii
 )
 def test_a_blank_text_is_refused(client: httpx.Client, text: str) -> None:
-    kept = added(client)
+    stored = added(client)
     for answer in (
         add(client, text),
-        client.patch(f"/todos?id=eq.{kept['id']}", json={"text": text}),
+        client.patch(f"/todos?id=eq.{stored['id']}", json={"text": text}),
     ):
         details = refused(answer, 400, "invalid_argument", "text must not be blank")
         assert details == {"field": "text"}
-    assert listed(client) == [kept]
+    assert listed(client) == [stored]
 
 
-def test_a_text_beyond_64_kib_is_too_large(client: httpx.Client) -> None:
+def test_a_text_over_64_kib_is_refused(client: httpx.Client) -> None:
     refused(add(client, "a" * 65537), 413, "payload_too_large", "text may have 64 KiB at most")
     assert listed(client) == []
 
@@ -104,7 +104,7 @@ def test_a_todo_can_be_edited_and_completed(client: httpx.Client) -> None:
     assert listed(client) == [{**first, **edit}, second]
 
 
-def test_setting_completed_twice_is_the_same_as_once(client: httpx.Client) -> None:
+def test_completed_can_be_set_twice(client: httpx.Client) -> None:
     made = added(client)
     for _ in range(2):
         client.patch(f"/todos?id=eq.{made['id']}", json={"completed": True})
@@ -136,19 +136,19 @@ def test_id_and_time_cannot_be_changed(client: httpx.Client, change: dict[str, o
 
 
 @pytest.mark.parametrize("column", ["profile_id", "created_at"])
-def test_profile_and_time_cannot_be_given(client: httpx.Client, column: str) -> None:
+def test_profile_and_time_cannot_be_sent(client: httpx.Client, column: str) -> None:
     assert add(client, **{column: "2000-01-01"}).status_code in {400, 403}
     assert listed(client) == []
 
 
-def test_a_toggle_turns_a_todo_and_turns_it_back(client: httpx.Client) -> None:
+def test_toggling_a_todo_twice_restores_it(client: httpx.Client) -> None:
     made = added(client)
     assert toggle(client, made["id"]).json() == {**made, "completed": True}
     assert toggle(client, made["id"]).json() == made
     assert listed(client) == [made]
 
 
-def test_64_toggles_at_once_leave_a_todo_as_it_began(client: httpx.Client) -> None:
+def test_64_concurrent_toggles_leave_a_todo_unchanged(client: httpx.Client) -> None:
     made = added(client)
     answers = at_once([lambda: toggle(client, made["id"])] * 64)
     assert {answer.status_code for answer in answers} == {200}
@@ -156,13 +156,13 @@ def test_64_toggles_at_once_leave_a_todo_as_it_began(client: httpx.Client) -> No
     assert listed(client) == [made]
 
 
-def test_65_toggles_at_once_turn_it(client: httpx.Client) -> None:
+def test_65_concurrent_toggles_change_a_todo(client: httpx.Client) -> None:
     made = added(client)
     at_once([lambda: toggle(client, made["id"])] * 65)
     assert listed(client) == [{**made, "completed": True}]
 
 
-def test_a_deleted_todo_is_answered_once_more_and_gone(client: httpx.Client) -> None:
+def test_delete_returns_the_todo_and_removes_it(client: httpx.Client) -> None:
     first, second = added(client, "one"), added(client, "two")
     answer = client.post("/rpc/delete_todo", json={"id": first["id"]})
     assert (answer.status_code, answer.json()) == (200, first)
@@ -170,7 +170,7 @@ def test_a_deleted_todo_is_answered_once_more_and_gone(client: httpx.Client) -> 
     assert client.post("/rpc/delete_todo", json={"id": first["id"]}).status_code == 404
 
 
-def test_of_many_who_delete_at_once_one_is_answered(client: httpx.Client) -> None:
+def test_one_of_many_concurrent_deletes_succeeds(client: httpx.Client) -> None:
     made = added(client)
     answers = at_once(
         [lambda: client.post("/rpc/delete_todo", json={"id": made["id"]})] * 8
@@ -183,7 +183,7 @@ def test_of_many_who_delete_at_once_one_is_answered(client: httpx.Client) -> Non
 
 
 @pytest.mark.parametrize("function", ["toggle_todo", "delete_todo"])
-def test_a_todo_that_is_unknown_or_another_s_is_not_found(
+def test_a_todo_that_is_unknown_or_of_another_profile_is_not_found(
     client: httpx.Client, client_for: ClientFor, profile: str, function: str
 ) -> None:
     made = added(client)
@@ -194,7 +194,7 @@ def test_a_todo_that_is_unknown_or_another_s_is_not_found(
     assert listed(client) == [made]
 
 
-def test_an_id_that_is_no_uuid_is_refused(client: httpx.Client) -> None:
+def test_an_id_that_is_not_a_uuid_is_refused(client: httpx.Client) -> None:
     answer = toggle(client, "first")
     assert (answer.status_code, answer.json()["code"]) == (400, "22P02")
 
@@ -209,7 +209,7 @@ def test_a_call_without_an_id_is_refused(
 
 
 @pytest.mark.parametrize("column", ["text", "completed"])
-def test_a_patch_cannot_remove_a_value(client: httpx.Client, column: str) -> None:
+def test_a_patch_cannot_set_a_column_to_null(client: httpx.Client, column: str) -> None:
     made = added(client)
     answer = client.patch(f"/todos?id=eq.{made['id']}", json={column: None})
     details = refused(answer, 400, "invalid_argument", f"{column} is required")
@@ -241,7 +241,7 @@ def test_a_repeated_insert_returns_the_stored_todo(
 
 
 @pytest.mark.parametrize("insert", [by_function, by_post])
-def test_another_text_under_a_taken_id_is_refused(
+def test_a_stored_id_with_another_text_is_refused(
     client: httpx.Client, insert: Callable[..., httpx.Response]
 ) -> None:
     name = str(uuid.uuid4())
@@ -270,7 +270,7 @@ def test_an_insert_without_a_text_is_refused(
 
 
 @pytest.mark.parametrize("insert", [by_function, by_post])
-def test_many_inserts_of_one_todo_at_once_store_one(
+def test_concurrent_inserts_of_one_todo_store_it_once(
     client: httpx.Client, insert: Callable[..., httpx.Response]
 ) -> None:
     name = str(uuid.uuid4())
@@ -279,7 +279,7 @@ def test_many_inserts_of_one_todo_at_once_store_one(
     assert [answer.json() for answer in answers] == listed(client) * 16
 
 
-def test_the_transaction_of_a_bulk_insert_can_be_asked_for_also_if_a_part_is_repeated(
+def test_the_txid_of_a_bulk_insert_can_be_selected(
     client: httpx.Client,
 ) -> None:
     stored = added(client)
@@ -292,7 +292,7 @@ def test_the_transaction_of_a_bulk_insert_can_be_asked_for_also_if_a_part_is_rep
 @pytest.mark.parametrize(
     "body", ['[{"id": "%s"}, {"id": "%s"}]', ' [{"id": "%s", "x": "%s"}]', '[["%s", "%s"]]']
 )
-def test_an_array_as_the_body_of_a_call_is_refused_and_nothing_is_done(
+def test_a_call_with_an_array_as_its_body_is_refused_and_changes_nothing(
     client: httpx.Client, body: str
 ) -> None:
     todos = [added(client, "one"), added(client, "two")]
@@ -305,7 +305,9 @@ def test_an_array_as_the_body_of_a_call_is_refused_and_nothing_is_done(
     assert listed(client) == todos
 
 
-def test_an_array_of_calls_says_why_it_is_refused(client: httpx.Client) -> None:
+def test_the_error_for_an_array_as_the_body_says_that_it_must_be_an_object(
+    client: httpx.Client,
+) -> None:
     todos = [added(client, "one"), added(client, "two")]
     answer = client.post("/rpc/toggle_todo", json=[{"id": todo["id"]} for todo in todos])
     refused(answer, 400, "invalid_argument", "The body must be one JSON object; nothing was done")
@@ -317,13 +319,13 @@ def test_an_array_of_calls_says_why_it_is_refused(client: httpx.Client) -> None:
     assert listed(client) == todos
 
 
-def test_delete_goes_through_the_function_alone(client: httpx.Client) -> None:
+def test_a_todo_cannot_be_deleted_with_the_method_delete(client: httpx.Client) -> None:
     made = added(client)
     assert client.delete(f"/todos?id=eq.{made['id']}").status_code == 403
     assert listed(client) == [made]
 
 
-def test_another_profile_neither_sees_nor_changes_a_todo_and_may_use_its_id(
+def test_another_profile_cannot_access_a_todo_but_can_use_its_id(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     made = added(client)
@@ -337,7 +339,7 @@ def test_another_profile_neither_sees_nor_changes_a_todo_and_may_use_its_id(
 
 
 @pytest.mark.parametrize("prefer", ["merge-duplicates", "ignore-duplicates"])
-def test_an_upsert_leaves_stored_todos_as_they_are(
+def test_an_upsert_does_not_change_a_stored_todo(
     client: httpx.Client, client_for: ClientFor, profile: str, prefer: str
 ) -> None:
     made = added(client)
@@ -351,7 +353,7 @@ def test_an_upsert_leaves_stored_todos_as_they_are(
         assert listed(client) == [made]
 
 
-def test_a_guest_and_an_auditor_get_nothing(
+def test_a_guest_and_an_auditor_are_refused(
     client: httpx.Client, guest: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     made = added(client)

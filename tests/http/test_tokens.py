@@ -1,4 +1,4 @@
-"""Tokens over HTTP: what is not a valid token of a profile gets a refusal, never data."""
+"""Requests without a valid token of a profile are refused and return no data."""
 
 import base64
 import json
@@ -30,14 +30,14 @@ READ_BY_AUDITORS = {"/tool_event_transitions", "/hookify_decisions"}
 
 
 def with_payload(token: str, claims: dict[str, Any]) -> str:
-    """The token with other claims under the old signature."""
+    """Return the token with other claims and the old signature."""
     head, _, signature = token.split(".")
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     return f"{head}.{payload}.{signature}"
 
 
 def refusals(guest: httpx.Client, token: str) -> set[tuple[int, str]]:
-    """Send every kind of request with the token; give the statuses and codes of the answers."""
+    """Send every kind of request with the token; return the statuses and codes."""
     found = set()
     for method, path, body in REQUESTS:
         answer = guest.request(
@@ -52,55 +52,55 @@ def refusals(guest: httpx.Client, token: str) -> set[tuple[int, str]]:
 
 
 @pytest.fixture
-def unharmed(client: httpx.Client) -> Iterator[None]:
-    """Give the profile an event for a bad token to aim at: that is what it has at the end."""
-    held = client.post("/rpc/record_tool_event", json={**EVENT, "id": "tool_1"}).json()
+def unchanged_rows(client: httpx.Client) -> Iterator[None]:
+    """Record an event of the profile; after the test, its rows must be the same."""
+    event = client.post("/rpc/record_tool_event", json={**EVENT, "id": "tool_1"}).json()
     yield
-    assert client.get("/tool_events").json() == [held]
+    assert client.get("/tool_events").json() == [event]
     assert client.get("/todos").json() == []
     assert client.get("/ui_settings").json() == []
 
 
-@pytest.mark.usefixtures("unharmed")
-def test_a_token_of_yesterday_is_refused(
+@pytest.mark.usefixtures("unchanged_rows")
+def test_an_expired_token_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
     token = token_for(profile, exp=int(time.time()) - 86400)
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
-def test_a_token_of_tomorrow_is_refused(
+@pytest.mark.usefixtures("unchanged_rows")
+def test_a_token_that_is_not_valid_yet_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
     token = token_for(profile, nbf=int(time.time()) + 86400)
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_a_token_signed_with_another_secret_is_refused(guest: httpx.Client, profile: str) -> None:
     token = jwt.encode(make_claims(profile), "another secret of the right length", "HS256")
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 def test_an_unsigned_token_is_refused(guest: httpx.Client, profile: str) -> None:
     token = jwt.encode(make_claims(profile), None, algorithm="none")
     assert token.endswith(".")
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
-def test_another_profile_s_token_cannot_be_rewritten(
+@pytest.mark.usefixtures("unchanged_rows")
+def test_a_token_with_changed_claims_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
-    token = with_payload(token_for("somebody-else"), make_claims(profile))
+    token = with_payload(token_for("another-profile"), make_claims(profile))
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize("token", ["x", "a.b", "a.b.c", "..", "e30.e30.e30", "ü.ü.ü"])
-def test_what_is_no_token_is_refused(guest: httpx.Client, token: str) -> None:
+def test_a_malformed_token_is_refused(guest: httpx.Client, token: str) -> None:
     raw = token.encode()
     for method, path, body in REQUESTS:
         answer = guest.request(
@@ -110,18 +110,26 @@ def test_what_is_no_token_is_refused(guest: httpx.Client, token: str) -> None:
         assert answer.json()["code"] in {"PGRST301", "PGRST302"}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize("subject", [None, ""])
-def test_a_token_without_a_profile_is_refused(
+def test_a_token_without_a_sub_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str, subject: str | None
 ) -> None:
     for role in ("authenticated", "auditor"):
         assert refusals(guest, token_for(profile, role, sub=subject)) == {(401, "no_profile")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize("role", ["authenticated", "auditor"])
+@pytest.mark.parametrize("subject", ["x" * 201, "ü" * 101])
+def test_a_sub_of_more_than_200_bytes_is_refused(
+    guest: httpx.Client, token_for: TokenFor, subject: str, role: str
+) -> None:
+    assert refusals(guest, token_for(subject, role)) == {(401, "no_profile")}
+
+
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize("subject", [["{profile}"], {"id": "{profile}"}, True, 7, 1.5])
-def test_a_subject_that_is_no_text_is_refused(
+def test_a_sub_that_is_not_a_string_is_refused(
     guest: httpx.Client, stack: Stack, profile: str, subject: Any
 ) -> None:
     claims = json.dumps({**make_claims(profile), "sub": subject}).replace("{profile}", profile)
@@ -129,28 +137,28 @@ def test_a_subject_that_is_no_text_is_refused(
     assert refusals(guest, token) == {(401, "PGRST301")}
 
 
-@pytest.mark.usefixtures("unharmed")
+@pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize(
     "role",
     ["postgres", "sessionbase_owner", "sessionbase_replicator", "pg_read_all_data", "nobody"],
 )
-def test_a_role_that_is_no_client_s_is_refused(
+def test_a_role_that_is_not_for_clients_is_refused(
     guest: httpx.Client, token_for: TokenFor, profile: str, role: str
 ) -> None:
     found = refusals(guest, token_for(profile, role))
     assert {status for status, _ in found} <= {400, 401, 403}, found
 
 
-@pytest.mark.usefixtures("unharmed")
-def test_the_login_of_postgrest_has_no_rights_of_its_own(
+@pytest.mark.usefixtures("unchanged_rows")
+def test_a_token_with_the_role_authenticator_has_no_rights(
     guest: httpx.Client, token_for: TokenFor, profile: str
 ) -> None:
     found = refusals(guest, token_for(profile, "authenticator"))
     assert {status for status, _ in found} == {403}, found
 
 
-@pytest.mark.usefixtures("unharmed")
-def test_a_token_without_a_role_or_with_a_guest_s_is_a_guest(
+@pytest.mark.usefixtures("unchanged_rows")
+def test_a_token_without_a_role_or_with_the_role_anon_is_a_guest(
     guest: httpx.Client, token_for: TokenFor, stack: Stack, profile: str
 ) -> None:
     claims = make_claims(profile)
@@ -161,8 +169,8 @@ def test_a_token_without_a_role_or_with_a_guest_s_is_a_guest(
         assert {status for status, _ in found} <= {401, 403}
 
 
-@pytest.mark.usefixtures("unharmed")
-def test_the_auditor_reads_logs_and_decisions_and_nothing_else(
+@pytest.mark.usefixtures("unchanged_rows")
+def test_an_auditor_can_read_logs_and_decisions_only(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     decision = client.post(
@@ -198,7 +206,7 @@ def test_the_auditor_reads_logs_and_decisions_and_nothing_else(
     assert auditor.get("/hookify_decisions", params=mine).json() == [decision]
 
 
-def test_a_good_token_works(guest: httpx.Client, token_for: TokenFor, profile: str) -> None:
+def test_a_valid_token_is_accepted(guest: httpx.Client, token_for: TokenFor, profile: str) -> None:
     headers = {"Authorization": f"Bearer {token_for(profile)}"}
     for method, path, body in REQUESTS[2:7]:
         answer = guest.request(method, path, json=body, headers=headers)

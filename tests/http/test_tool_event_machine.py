@@ -1,4 +1,4 @@
-"""Tool events against a model: whatever two profiles do, in whatever order, both tell the same."""
+"""Random sequences of calls on tool events, compared with a model (Hypothesis)."""
 
 import json
 from dataclasses import dataclass, replace
@@ -19,22 +19,22 @@ UNFINISHED = ("pending", "executing")
 FINAL = ("succeeded", "failed")
 LEGAL = {("pending", "executing"), *((old, new) for old in UNFINISHED for new in FINAL)}
 COLUMNS = "id, session_id, tool_call_id, status, arguments, result, error, context_events"
-LOOKED_AT = [{"eventIndex": 1, "displayIndex": 2, "eventType": "message", "summary": "x"}]
+CONTEXT_EVENTS = [{"eventIndex": 1, "displayIndex": 2, "eventType": "message", "summary": "x"}]
 
 PROFILES = st.sampled_from(["one", "one", "two"])
 IDS = st.sampled_from([f"tool_{number}" for number in range(1, 5)])
 SESSIONS = st.sampled_from(["s1", "s2"])
 CALLS = st.sampled_from(["call_1", "call_2"])
-# Weighted, so that most calls are ones that an app would make.
+# Weighted, so that most calls are valid.
 STARTS = st.sampled_from([*UNFINISHED * 4, "failed", "done"])
 STATUSES = st.sampled_from([*UNFINISHED, *FINAL * 4, "done"])
 SMALL_JSON = st.sampled_from([None, 1, {"a": [1]}])
-CONTEXT = st.sampled_from([None, [], LOOKED_AT])
+CONTEXT = st.sampled_from([None, [], CONTEXT_EVENTS])
 
 
 @dataclass(frozen=True)
 class Event:
-    """A tool event as the model has it."""
+    """A tool event of the model."""
 
     id: str
     session_id: str
@@ -49,7 +49,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What comes with a transition."""
+    """The arguments of a transition."""
 
     result: Any
     error: str | None
@@ -67,11 +67,11 @@ OUTCOMES = st.builds(
 
 
 class Refused(Exception):
-    """The code of a refusal, by the model or by the database."""
+    """An error with its code, of the model or of the database."""
 
 
 def moved(old: Event, to: str, outcome: Outcome) -> Event:
-    """What becomes of an event, by the rules as design.md states them."""
+    """Return the event after a transition, or raise Refused."""
     if old.status in FINAL and to == old.status:
         return old
     if old.status in UNFINISHED and outcome.expected_status not in {None, old.status}:
@@ -94,7 +94,7 @@ def moved(old: Event, to: str, outcome: Outcome) -> Event:
 
 
 class ToolEventMachine(RuleBasedStateMachine):
-    """Each run is two fresh profiles; the model keeps their events in the order recorded."""
+    """Each run uses two new profiles. The model has their events in the order of recording."""
 
     def __init__(self, db: psycopg.Connection[Any], prefix: str) -> None:
         super().__init__()
@@ -103,14 +103,15 @@ class ToolEventMachine(RuleBasedStateMachine):
         self.model: dict[str, dict[str, Event]] = {"one": {}, "two": {}}
 
     def call(self, profile: str, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Run one query as PostgREST would for a token of the profile; give its rows."""
+        """Run a query with the role and claims of the profile, like PostgREST; return its rows."""
         claims = {"sub": self.prefix + profile, "role": "authenticated"}
         try:
             with self.db.transaction():
                 self.db.execute(
-                    "select set_config('request.jwt.claims', %s, true)", [json.dumps(claims)]
+                    "select set_config('request.jwt.claims', %s, true),"
+                    " set_config('role', 'authenticated', true)",
+                    [json.dumps(claims)],
                 )
-                self.db.execute("set local role authenticated")
                 rows = self.db.execute(f"select to_jsonb(r) from {query} as r", values).fetchall()
         except psycopg.Error as error:
             assert error.sqlstate == "PGRST", error
@@ -119,7 +120,7 @@ class ToolEventMachine(RuleBasedStateMachine):
         return [row for (row,) in rows]
 
     def check(self, profile: str, want: Event | str, query: str, *values: Any) -> None:
-        """The database gives the row of the model's event, or refuses with the model's code."""
+        """Assert that the database returns the row, or the error code, of the model."""
         try:
             rows = self.call(profile, query, *values)
         except Refused as refusal:
@@ -149,7 +150,7 @@ class ToolEventMachine(RuleBasedStateMachine):
         arguments: Any,
         context: Any,
     ) -> None:
-        """Record a new event, or one whose id is taken."""
+        """Record an event with a new or a used id."""
         old = self.model[profile].get(name)
         new = Event(name, session, call, status, arguments, None, None, context, (status,))
         want: Event | str = new
@@ -174,7 +175,7 @@ class ToolEventMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(self.model.values()))
     @rule(profile=PROFILES, name=IDS)
     def record_again(self, profile: str, name: str) -> None:
-        """Send a record a second time, as a client does that has lost the answer."""
+        """Record an event again, as a client does after a lost response."""
         old = self.model[profile].get(name)
         if old and old.log == (old.status,):
             self.record(
@@ -190,7 +191,7 @@ class ToolEventMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(self.model.values()))
     @rule(profile=PROFILES, name=IDS, to=STATUSES, outcome=OUTCOMES)
     def transition(self, profile: str, name: str, to: str, outcome: Outcome) -> None:
-        """Move an event by its id, known or not."""
+        """Move an event by its id, or by an unknown id."""
         old = self.model[profile].get(name)
         self.check(
             profile,
@@ -222,8 +223,8 @@ class ToolEventMachine(RuleBasedStateMachine):
         self.check(profile, outcome_of(picked, to, outcome), query, *values)
 
     @invariant()
-    def both_profiles_have_what_the_model_says(self) -> None:
-        """Rows, their order, their log, their times: each profile its own and nothing else."""
+    def both_profiles_have_the_rows_of_the_model(self) -> None:
+        """Compare the rows, their order, log and times of each profile with the model."""
         for profile, events in self.model.items():
             rows = self.call(profile, "(select * from api.tool_events order by started_at, id)")
             assert [shown(row) for row in rows] == [shown(vars(known)) for known in events.values()]
@@ -242,23 +243,23 @@ class ToolEventMachine(RuleBasedStateMachine):
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
-    """What the model and the database can be compared by."""
+    """Return the columns that model and database have in common."""
     return {name: row[name] for name in COLUMNS.split(", ")}
 
 
 def same_record(old: Event, new: Event) -> bool:
-    """Whether the second record is a repeat of the first, as far as the database can still tell."""
-    moved_on = old.log != (old.status,)
+    """Whether the second record is accepted as a repetition of the first."""
+    was_moved = old.log != (old.status,)
     return (old.session_id, old.tool_call_id, old.arguments, old.log[0]) == (
         new.session_id,
         new.tool_call_id,
         new.arguments,
         new.status,
-    ) and (moved_on or old.context_events == new.context_events)
+    ) and (was_moved or old.context_events == new.context_events)
 
 
 def outcome_of(old: Event | None, to: str, outcome: Outcome) -> Event | str:
-    """The event that a transition makes, or the code of its refusal."""
+    """Return the event after a transition, or the code of the error."""
     if to not in {*UNFINISHED, *FINAL}:
         return "invalid_argument"
     if old is None:
@@ -270,12 +271,12 @@ def outcome_of(old: Event | None, to: str, outcome: Outcome) -> Event | str:
 
 
 def as_json(value: Any) -> str | None:
-    """PostgREST hands JSON null over as SQL null."""
+    """Return JSON text, or None for null: PostgREST passes JSON null as SQL null."""
     return None if value is None else json.dumps(value)
 
 
 def arguments_of(outcome: Outcome) -> tuple[str | None, ...]:
-    """The last parameters of both functions."""
+    """Return the last arguments of both functions."""
     return (
         as_json(outcome.result),
         outcome.error,
@@ -284,7 +285,7 @@ def arguments_of(outcome: Outcome) -> tuple[str | None, ...]:
     )
 
 
-def test_any_sequence_of_calls_leaves_what_the_model_says(
+def test_any_sequence_of_calls_has_the_results_of_the_model(
     db: psycopg.Connection[Any], profile: str
 ) -> None:
     runs = iter(range(1_000_000))

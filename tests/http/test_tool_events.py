@@ -1,4 +1,4 @@
-"""Tool events over HTTP: recorded, listed, and finished once, whoever comes second."""
+"""Tool events over HTTP: they are recorded, listed and finished once."""
 
 import json
 import uuid
@@ -15,8 +15,8 @@ from support.concurrency import at_once
 from support.refusals import refused
 
 EVENT = {"session_id": "s1", "tool_name": "get_timeline_event", "arguments": {"index": 3}}
-LOOKED_AT = [{"eventIndex": 3, "displayIndex": 4, "eventType": "message", "summary": "hello"}]
-LOOKED_AT_LATER = [{**LOOKED_AT[0], "eventId": "e-9", "summary": "later"}]
+CONTEXT = [{"eventIndex": 3, "displayIndex": 4, "eventType": "message", "summary": "hello"}]
+OTHER_CONTEXT = [{**CONTEXT[0], "eventId": "e-9", "summary": "later"}]
 
 
 def record(client: httpx.Client, **fields: Any) -> httpx.Response:
@@ -64,7 +64,7 @@ def listed(client: httpx.Client, session: str = "s1") -> list[dict[str, Any]]:
 # ---- Recording
 
 
-def test_a_recorded_event_is_answered_whole_with_what_the_database_adds(
+def test_a_recorded_event_is_returned_with_the_generated_columns(
     client: httpx.Client,
 ) -> None:
     made = recorded(client)
@@ -84,7 +84,7 @@ def test_a_recorded_event_is_answered_whole_with_what_the_database_adds(
     assert log_of(client, made["id"]) == [(None, "executing")]
 
 
-def test_everything_given_is_kept_as_given(client: httpx.Client) -> None:
+def test_every_value_is_stored_unchanged(client: httpx.Client) -> None:
     given = {
         "id": "tool_1",
         "session_id": "s & 'q' \"d\" ü 🙂",
@@ -93,26 +93,24 @@ def test_everything_given_is_kept_as_given(client: httpx.Client) -> None:
         "tool_name": "list_timeline_events",
         "status": "pending",
         "arguments": {"nested": [1, 2.5, "x\n", None, {"ü": True}], "empty": {}},
-        "context_events": LOOKED_AT,
+        "context_events": CONTEXT,
     }
     made = recorded(client, **given)
     assert {name: made[name] for name in given} == given
 
 
 @pytest.mark.parametrize("value", [None, True, 0, -1.5, "", "text", [], [[None]], {}, {"a": None}])
-def test_arguments_and_results_of_any_json_make_the_round_trip(
-    client: httpx.Client, value: Any
-) -> None:
+def test_arguments_and_results_can_be_any_json(client: httpx.Client, value: Any) -> None:
     made = recorded(client, arguments=value)
     assert made["arguments"] == value
-    # A repeat with the same value is the same event: null is a value like any other.
+    # A repeated call with the same value returns the event, also if the value is null.
     assert recorded(client, id=made["id"], arguments=value) == made
     assert transition(client, made["id"], "succeeded", result=value).json()["result"] == value
     row = stored(client, made["id"])
     assert (row["arguments"], row["result"]) == (value, value)
 
 
-def test_a_session_is_listed_oldest_first(
+def test_the_events_of_a_session_are_listed_oldest_first(
     client: httpx.Client, db: psycopg.Connection[Any]
 ) -> None:
     made = [recorded(client, id=f"tool_{name}")["id"] for name in ("c", "a", "b")]
@@ -120,7 +118,7 @@ def test_a_session_is_listed_oldest_first(
     assert [row["id"] for row in listed(client)] == made
     assert [row["session_id"] for row in listed(client, "another")] == ["another"]
     assert listed(client, "unknown") == []
-    # What started in the same instant keeps one order, by id.
+    # Events with the same start are ordered by id.
     db.execute(
         "update app.tool_events set started_at = '2026-01-01' where id = any (%s) and profile_id ="
         " (select profile_id from app.tool_events order by started_at desc limit 1)",
@@ -130,9 +128,9 @@ def test_a_session_is_listed_oldest_first(
     assert [row["id"] for row in together] == sorted(row["id"] for row in together)
 
 
-def test_repeating_a_record_gives_the_stored_event(client: httpx.Client) -> None:
-    made = recorded(client, id="tool_1", context_events=LOOKED_AT)
-    assert recorded(client, id="tool_1", context_events=LOOKED_AT) == made
+def test_a_repeated_record_returns_the_stored_event(client: httpx.Client) -> None:
+    made = recorded(client, id="tool_1", context_events=CONTEXT)
+    assert recorded(client, id="tool_1", context_events=CONTEXT) == made
     # The same object with its keys in another order is the same content.
     assert recorded(client, id="tool_2", arguments={"a": 1, "b": 2})["id"] == "tool_2"
     assert recorded(client, id="tool_2", arguments={"b": 2, "a": 1})["id"] == "tool_2"
@@ -140,11 +138,11 @@ def test_repeating_a_record_gives_the_stored_event(client: httpx.Client) -> None
     assert len(listed(client)) == 2
 
 
-def test_a_late_repeat_of_the_record_does_not_set_a_finished_event_back(
+def test_a_repeated_record_does_not_change_a_finished_event(
     client: httpx.Client,
 ) -> None:
     recorded(client, id="tool_1")
-    done = transition(client, "tool_1", "succeeded", result=1, context_events=LOOKED_AT).json()
+    done = transition(client, "tool_1", "succeeded", result=1, context_events=CONTEXT).json()
     assert recorded(client, id="tool_1") == done
     assert stored(client, "tool_1") == done
 
@@ -158,10 +156,10 @@ def test_a_late_repeat_of_the_record_does_not_set_a_finished_event_back(
         ("tool_name", "other"),
         ("arguments", None),
         ("status", "pending"),
-        ("context_events", LOOKED_AT),
+        ("context_events", CONTEXT),
     ],
 )
-def test_other_content_under_a_taken_id_is_refused_and_named(
+def test_a_stored_id_with_other_content_is_refused_with_the_differing_field(
     client: httpx.Client, name: str, value: Any
 ) -> None:
     made = recorded(client, id="tool_1")
@@ -190,7 +188,7 @@ def test_other_content_under_a_taken_id_is_refused_and_named(
         (["executing", "failed"], {"error": "it broke", "result": {"partly": True}}),
     ],
 )
-def test_every_legal_path_is_walked_logged_and_timed(
+def test_every_legal_sequence_of_statuses_is_logged_and_timed(
     client: httpx.Client, profile: str, path: list[str], outcome: dict[str, Any] | None
 ) -> None:
     row = recorded(client, id="tool_1", status=path[0])
@@ -213,26 +211,24 @@ def test_every_legal_path_is_walked_logged_and_timed(
     assert who == [{"profile_id": profile, "changed_by": profile}] * len(path)
 
 
-def test_the_second_completion_of_a_tool_run_changes_nothing(client: httpx.Client) -> None:
-    """The app's own sequence: the tool's wrapper, by id, then the stream reader, by call id."""
+def test_a_second_completion_changes_nothing(client: httpx.Client) -> None:
+    """The app finishes an event twice: by id, and by call id when it reads the stream."""
     recorded(client, id="tool_1", tool_call_id="718460984")
     first = transition(
-        client, "tool_1", "succeeded", result={"n": 1}, context_events=LOOKED_AT
+        client, "tool_1", "succeeded", result={"n": 1}, context_events=CONTEXT
     ).json()
     again = transition_by_call(client, "718460984", "succeeded", result={"n": 1})
     assert (again.status_code, again.json()) == (200, [first])
-    other = transition(
-        client, "tool_1", "succeeded", result={"n": 2}, context_events=LOOKED_AT_LATER
-    )
+    other = transition(client, "tool_1", "succeeded", result={"n": 2}, context_events=OTHER_CONTEXT)
     assert (other.status_code, other.json()) == (200, first)
     assert stored(client, "tool_1") == first
     assert log_of(client, "tool_1") == [(None, "executing"), ("executing", "succeeded")]
 
 
-def test_the_same_holds_when_the_stream_reader_comes_first(client: httpx.Client) -> None:
+def test_a_completion_by_id_after_one_by_call_id_changes_nothing(client: httpx.Client) -> None:
     recorded(client, id="tool_1", tool_call_id="call")
     first = transition_by_call(client, "call", "failed", error="first").json()
-    again = transition(client, "tool_1", "failed", error="second", context_events=LOOKED_AT)
+    again = transition(client, "tool_1", "failed", error="second", context_events=CONTEXT)
     assert [again.json()] == first
     assert stored(client, "tool_1")["error"] == "first"
 
@@ -258,22 +254,22 @@ def test_a_finished_event_refuses_every_other_status(
     assert stored(client, "tool_1") == done
 
 
-def test_context_events_stay_when_an_update_carries_none(client: httpx.Client) -> None:
-    recorded(client, id="tool_1", status="pending", context_events=LOOKED_AT)
-    assert transition(client, "tool_1", "executing").json()["context_events"] == LOOKED_AT
+def test_an_update_without_context_events_keeps_the_stored_ones(client: httpx.Client) -> None:
+    recorded(client, id="tool_1", status="pending", context_events=CONTEXT)
+    assert transition(client, "tool_1", "executing").json()["context_events"] == CONTEXT
     done = transition(client, "tool_1", "succeeded", context_events=None, result=1).json()
-    assert done["context_events"] == LOOKED_AT
+    assert done["context_events"] == CONTEXT
 
 
 def test_context_events_of_an_update_replace_the_stored_ones(client: httpx.Client) -> None:
-    recorded(client, id="tool_1", status="pending", context_events=LOOKED_AT)
-    moved = transition(client, "tool_1", "executing", context_events=LOOKED_AT_LATER).json()
-    assert moved["context_events"] == LOOKED_AT_LATER
+    recorded(client, id="tool_1", status="pending", context_events=CONTEXT)
+    moved = transition(client, "tool_1", "executing", context_events=OTHER_CONTEXT).json()
+    assert moved["context_events"] == OTHER_CONTEXT
     done = transition(client, "tool_1", "succeeded", context_events=[]).json()
     assert done["context_events"] == []
 
 
-def test_an_unfinished_event_may_be_told_its_own_status_again(client: httpx.Client) -> None:
+def test_a_transition_to_the_same_unfinished_status_changes_nothing(client: httpx.Client) -> None:
     made = recorded(client, id="tool_1")
     again = transition(client, "tool_1", "executing")
     assert (again.status_code, again.json()) == (200, made)
@@ -292,7 +288,7 @@ def test_an_executing_event_cannot_go_back_to_pending(client: httpx.Client) -> N
     assert stored(client, "tool_1") == made
 
 
-def test_an_expected_status_that_is_not_the_stored_one_refuses(client: httpx.Client) -> None:
+def test_an_expected_status_that_is_not_the_stored_one_is_refused(client: httpx.Client) -> None:
     made = recorded(client, id="tool_1", tool_call_id="call")
     for answer in (
         transition(client, "tool_1", "succeeded", expected_status="pending"),
@@ -305,7 +301,7 @@ def test_an_expected_status_that_is_not_the_stored_one_refuses(client: httpx.Cli
     assert done.status_code == 200, done.text
 
 
-def test_a_retry_with_an_expected_status_gives_the_stored_event(client: httpx.Client) -> None:
+def test_a_retry_with_an_expected_status_returns_the_stored_event(client: httpx.Client) -> None:
     recorded(client, id="tool_1")
     done = transition(client, "tool_1", "succeeded", expected_status="executing").json()
     again = transition(client, "tool_1", "succeeded", expected_status="executing")
@@ -315,7 +311,7 @@ def test_a_retry_with_an_expected_status_gives_the_stored_event(client: httpx.Cl
 # ---- By call id
 
 
-def test_no_event_of_that_call_gives_an_empty_array(client: httpx.Client) -> None:
+def test_a_call_id_without_an_event_returns_an_empty_array(client: httpx.Client) -> None:
     recorded(client, tool_call_id="call")
     recorded(client)
     for answer in (
@@ -326,17 +322,17 @@ def test_no_event_of_that_call_gives_an_empty_array(client: httpx.Client) -> Non
     assert {row["status"] for row in listed(client)} == {"executing"}
 
 
-def test_the_newest_unfinished_event_of_a_call_is_taken_first_then_the_newest(
+def test_a_call_id_selects_the_newest_unfinished_event_and_then_the_newest(
     client: httpx.Client,
 ) -> None:
     for name in ("oldest", "middle", "newest"):
         recorded(client, id=name, tool_call_id="call")
     transition(client, "newest", "failed")
-    # Unfinished before newer, newest among the unfinished.
+    # The newest of the unfinished events.
     for name in ("middle", "oldest"):
         answer = transition_by_call(client, "call", "succeeded", result=name).json()
         assert [(row["id"], row["result"]) for row in answer] == [(name, name)]
-    # All finished: the newest, which is final.
+    # All are finished: the newest event.
     assert [row["id"] for row in transition_by_call(client, "call", "failed").json()] == ["newest"]
     refused(
         transition_by_call(client, "call", "succeeded"),
@@ -347,7 +343,7 @@ def test_the_newest_unfinished_event_of_a_call_is_taken_first_then_the_newest(
     assert [row["status"] for row in listed(client)] == ["succeeded", "succeeded", "failed"]
 
 
-def test_a_session_narrows_the_search_by_call_id(client: httpx.Client) -> None:
+def test_the_search_by_call_id_can_be_limited_to_a_session(client: httpx.Client) -> None:
     recorded(client, id="here", tool_call_id="call")
     recorded(client, id="newer", tool_call_id="call", session_id="s2")
     answer = transition_by_call(client, "call", "succeeded", session_id="s1").json()
@@ -355,10 +351,10 @@ def test_a_session_narrows_the_search_by_call_id(client: httpx.Client) -> None:
     assert stored(client, "newer")["status"] == "executing"
 
 
-def test_by_call_id_everything_else_is_as_by_id(client: httpx.Client) -> None:
+def test_a_transition_by_call_id_has_the_same_rules_as_by_id(client: httpx.Client) -> None:
     recorded(client, id="tool_1", tool_call_id="call", status="pending")
-    moved = transition_by_call(client, "call", "executing", context_events=LOOKED_AT).json()
-    assert moved[0]["context_events"] == LOOKED_AT
+    moved = transition_by_call(client, "call", "executing", context_events=CONTEXT).json()
+    assert moved[0]["context_events"] == CONTEXT
     refused(
         transition_by_call(client, "call", "pending"),
         409,
@@ -376,17 +372,17 @@ def test_by_call_id_everything_else_is_as_by_id(client: httpx.Client) -> None:
     assert done == [stored(client, "tool_1")]
 
 
-# ---- What is refused
+# ---- Errors
 
 
-def test_an_unknown_id_is_refused_in_the_words_of_the_app(client: httpx.Client) -> None:
+def test_an_unknown_id_is_refused_with_the_message_of_the_app(client: httpx.Client) -> None:
     details = refused(
         transition(client, "tool_x", "failed"), 404, "not_found", "Tool event tool_x not found"
     )
     assert details == {"id": "tool_x"}
 
 
-def test_a_line_break_in_an_id_stays_inside_the_body(client: httpx.Client) -> None:
+def test_a_line_break_in_an_id_adds_no_response_header(client: httpx.Client) -> None:
     name = "tool_x\r\nSet-Cookie: a=b"
     answer = transition(client, name, "failed")
     assert refused(answer, 404, "not_found", f"Tool event {name} not found") == {"id": name}
@@ -409,7 +405,7 @@ def test_an_event_is_recorded_as_pending_or_executing_only(
 
 @pytest.mark.parametrize("before", ["pending", "executing", "succeeded", "failed"])
 @pytest.mark.parametrize("status", ["done", "", "Succeeded", " succeeded"])
-def test_an_unknown_status_is_refused_whatever_the_event_s_own(
+def test_an_unknown_status_is_refused_for_every_stored_status(
     client: httpx.Client, before: str, status: str
 ) -> None:
     recorded(client, id="tool_1", status="pending")
@@ -427,7 +423,7 @@ def test_an_unknown_status_is_refused_whatever_the_event_s_own(
 
 
 @pytest.mark.parametrize("before", ["executing", "succeeded"])
-def test_no_status_at_all_is_refused(client: httpx.Client, before: str) -> None:
+def test_a_missing_status_is_refused(client: httpx.Client, before: str) -> None:
     recorded(client, id="tool_1")
     transition(client, "tool_1", before)
     details = refused(
@@ -439,12 +435,12 @@ def test_no_status_at_all_is_refused(client: httpx.Client, before: str) -> None:
     assert details == {"field": "to_status"}
 
 
-def test_an_unknown_status_is_said_even_where_no_event_matches(client: httpx.Client) -> None:
+def test_an_unknown_status_is_refused_also_if_no_event_matches(client: httpx.Client) -> None:
     for answer in (
-        transition(client, "nobody", "finished"),
+        transition(client, "unknown", "finished"),
         client.post(
             "/rpc/transition_tool_event_by_call",
-            json={"tool_call_id": "nobody", "to_status": "finished"},
+            json={"tool_call_id": "unknown", "to_status": "finished"},
         ),
     ):
         assert refused(
@@ -455,7 +451,7 @@ def test_an_unknown_status_is_said_even_where_no_event_matches(client: httpx.Cli
         ) == {"field": "to_status"}
 
 
-def test_a_retried_record_is_a_repeat_although_the_event_has_got_context_since(
+def test_a_repeated_record_is_accepted_after_a_transition_added_context_events(
     client: httpx.Client,
 ) -> None:
     first = recorded(client, id="tool_1")
@@ -465,7 +461,7 @@ def test_a_retried_record_is_a_repeat_although_the_event_has_got_context_since(
     assert again == {**first, "context_events": context}
 
 
-def test_other_context_in_a_record_that_nobody_touched_is_another_content(
+def test_a_repeated_record_with_other_context_events_is_refused(
     client: httpx.Client,
 ) -> None:
     first = recorded(client, id="tool_1")
@@ -481,7 +477,7 @@ def test_other_context_in_a_record_that_nobody_touched_is_another_content(
 
 
 MIB = 1024 * 1024
-BAD_CONTEXT: list[Any] = [{}, "text", 1, [1], [[]], [{}], [{**LOOKED_AT[0], "eventIndex": "3"}]]
+BAD_CONTEXT: list[Any] = [{}, "text", 1, [1], [[]], [{}], [{**CONTEXT[0], "eventIndex": "3"}]]
 
 
 @pytest.mark.parametrize(
@@ -507,7 +503,7 @@ BAD_CONTEXT: list[Any] = [{}, "text", 1, [1], [[]], [{}], [{**LOOKED_AT[0], "eve
         ),
     ],
 )
-def test_a_value_that_breaks_a_rule_is_refused_by_name(
+def test_an_invalid_value_is_refused_with_its_field(
     client: httpx.Client, fields: dict[str, Any], message: str, field: str
 ) -> None:
     assert refused(record(client, **fields), 400, "invalid_argument", message) == {"field": field}
@@ -534,7 +530,7 @@ def test_a_value_that_breaks_a_rule_is_refused_by_name(
         ),
     ],
 )
-def test_an_outcome_that_does_not_go_with_the_status_is_refused(
+def test_a_result_or_error_that_does_not_match_the_status_is_refused(
     client: httpx.Client, to: str, fields: dict[str, Any], message: str, field: str
 ) -> None:
     made = recorded(client, id="tool_1", status="pending")
@@ -543,13 +539,13 @@ def test_an_outcome_that_does_not_go_with_the_status_is_refused(
     assert stored(client, "tool_1") == made
 
 
-def test_what_is_too_large_is_refused_with_413_and_its_limit(client: httpx.Client) -> None:
+def test_a_value_over_its_size_limit_is_refused_with_413(client: httpx.Client) -> None:
     big = "x" * MIB
     assert refused(
         record(client, arguments=big), 413, "payload_too_large", "arguments may have 1 MiB at most"
     ) == {"field": "arguments"}
     assert refused(
-        record(client, context_events=[{**LOOKED_AT[0], "summary": big}]),
+        record(client, context_events=[{**CONTEXT[0], "summary": big}]),
         413,
         "payload_too_large",
         "context_events may have 1 MiB at most",
@@ -577,10 +573,10 @@ def test_what_is_too_large_is_refused_with_413_and_its_limit(client: httpx.Clien
         {"arguments": {"a": "\x00"}},
         {"arguments": {"\x00": 1}},
         {"session_id": "a\x00b"},
-        {"context_events": [{**LOOKED_AT[0], "summary": "\x00"}]},
+        {"context_events": [{**CONTEXT[0], "summary": "\x00"}]},
     ],
 )
-def test_a_text_with_the_character_zero_is_refused(
+def test_a_text_with_a_null_character_is_refused(
     client: httpx.Client, fields: dict[str, Any]
 ) -> None:
     answer = record(client, **fields)
@@ -609,7 +605,7 @@ def test_a_text_with_the_character_zero_is_refused(
         ),
     ],
 )
-def test_a_call_with_other_parameters_than_the_function_s_is_refused(
+def test_a_call_with_invalid_parameters_is_refused(
     client: httpx.Client, body: str, status: int, code: str
 ) -> None:
     headers = {"Content-Type": "application/json"}
@@ -633,7 +629,7 @@ def test_the_views_cannot_be_written(client: httpx.Client) -> None:
     assert log_of(client, "tool_1") == [(None, "executing")]
 
 
-def test_what_writes_cannot_be_called_with_get(client: httpx.Client) -> None:
+def test_a_function_that_writes_cannot_be_called_with_get(client: httpx.Client) -> None:
     recorded(client, id="tool_1")
     answer = client.get("/rpc/transition_tool_event?id=tool_1&to_status=failed")
     assert answer.status_code in {404, 405}, answer.text
@@ -650,16 +646,16 @@ def test_only_schema_api_is_served(client: httpx.Client, table: str) -> None:
         assert answer.status_code == 406
 
 
-# ---- One row, many writers
+# ---- Concurrent calls
 
 
-def winners(answers: list[httpx.Response]) -> list[dict[str, Any]]:
-    """The answers that are 200, each as one row."""
+def rows_of(answers: list[httpx.Response]) -> list[dict[str, Any]]:
+    """Return the rows of the responses with status 200."""
     bodies = [answer.json() for answer in answers if answer.status_code == 200]
     return [body[0] if isinstance(body, list) else body for body in bodies]
 
 
-def test_32_clients_that_finish_one_event_make_one_transition(client: httpx.Client) -> None:
+def test_32_concurrent_finishes_of_one_event_make_one_transition(client: httpx.Client) -> None:
     recorded(client, id="tool_1", tool_call_id="call")
 
     def finish(number: int) -> Callable[[], httpx.Response]:
@@ -669,12 +665,12 @@ def test_32_clients_that_finish_one_event_make_one_transition(client: httpx.Clie
 
     answers = at_once([finish(number) for number in range(32)])
     row = stored(client, "tool_1")
-    assert winners(answers) == [row] * 32
+    assert rows_of(answers) == [row] * 32
     assert row["result"] in range(32)
     assert log_of(client, "tool_1") == [(None, "executing"), ("executing", "succeeded")]
 
 
-def test_of_32_clients_with_two_outcomes_one_outcome_wins_and_the_others_are_told(
+def test_of_two_concurrent_outcomes_one_is_stored_and_the_other_is_refused(
     client: httpx.Client,
 ) -> None:
     recorded(client, id="tool_1", tool_call_id="call", status="pending")
@@ -687,7 +683,7 @@ def test_of_32_clients_with_two_outcomes_one_outcome_wins_and_the_others_are_tol
 
     answers = at_once([finish(number) for number in range(32)])
     row = stored(client, "tool_1")
-    assert winners(answers) == [row] * 16
+    assert rows_of(answers) == [row] * 16
     lost = "failed" if row["status"] == "succeeded" else "succeeded"
     for answer in answers:
         if answer.status_code != 200:
@@ -701,15 +697,17 @@ def test_of_32_clients_with_two_outcomes_one_outcome_wins_and_the_others_are_tol
     assert log_of(client, "tool_1") == [(None, "pending"), ("pending", row["status"])]
 
 
-def test_32_readers_of_one_call_finish_its_32_events_once_each(client: httpx.Client) -> None:
+def test_32_concurrent_finishes_by_one_call_id_finish_32_events(client: httpx.Client) -> None:
     for number in range(32):
         recorded(client, id=f"tool_{number}", tool_call_id="call")
     answers = at_once([lambda: transition_by_call(client, "call", "failed") for _ in range(32)])
-    assert len({row["id"] for row in winners(answers)}) == 32
+    assert len({row["id"] for row in rows_of(answers)}) == 32
     assert {row["status"] for row in listed(client)} == {"failed"}
 
 
-def test_32_clients_that_expect_the_same_status_have_one_winner(client: httpx.Client) -> None:
+def test_one_of_32_concurrent_transitions_with_an_expected_status_succeeds(
+    client: httpx.Client,
+) -> None:
     recorded(client, id="tool_1", status="pending")
     answers = at_once(
         [
@@ -717,25 +715,25 @@ def test_32_clients_that_expect_the_same_status_have_one_winner(client: httpx.Cl
             for _ in range(32)
         ]
     )
-    assert len(winners(answers)) == 1
+    assert len(rows_of(answers)) == 1
     for answer in answers:
         if answer.status_code != 200:
             refused(answer, 409, "illegal_transition", "Tool event is executing, not pending")
     assert log_of(client, "tool_1") == [(None, "pending"), ("pending", "executing")]
 
 
-def test_32_records_under_one_id_make_one_event(client: httpx.Client) -> None:
+def test_32_concurrent_records_with_one_id_store_one_event(client: httpx.Client) -> None:
     answers = at_once([lambda: record(client, id="tool_1") for _ in range(32)])
-    assert winners(answers) == [stored(client, "tool_1")] * 32
+    assert rows_of(answers) == [stored(client, "tool_1")] * 32
     assert log_of(client, "tool_1") == [(None, "executing")]
 
 
-def test_of_32_different_records_under_one_id_one_is_stored(client: httpx.Client) -> None:
+def test_one_of_32_different_concurrent_records_with_one_id_is_stored(client: httpx.Client) -> None:
     def attempt(number: int) -> Callable[[], httpx.Response]:
         return lambda: record(client, id="tool_1", arguments=number)
 
     answers = at_once([attempt(number) for number in range(32)])
-    assert winners(answers) == [stored(client, "tool_1")]
+    assert rows_of(answers) == [stored(client, "tool_1")]
     for answer in answers:
         if answer.status_code != 200:
             details = refused(
@@ -747,7 +745,7 @@ def test_of_32_different_records_under_one_id_one_is_stored(client: httpx.Client
             assert details == {"id": "tool_1", "differs": ["arguments"]}
 
 
-def test_a_finish_that_races_the_record_is_told_not_found_or_succeeds(
+def test_a_finish_concurrent_with_the_record_succeeds_or_is_not_found(
     client: httpx.Client,
 ) -> None:
     pairs = [
@@ -764,18 +762,16 @@ def test_a_finish_that_races_the_record_is_told_not_found_or_succeeds(
         assert stored(client, name)["status"] == ("succeeded" if finished else "executing")
 
 
-# ---- Two profiles
+# ---- Other profiles
 
 
 @pytest.fixture
 def other(client_for: ClientFor, profile: str) -> httpx.Client:
-    """A client of another profile."""
+    """Return a client of another profile."""
     return client_for(f"{profile}-other")
 
 
-def test_one_profile_s_ids_neither_block_nor_show_another_s(
-    client: httpx.Client, other: httpx.Client
-) -> None:
+def test_two_profiles_can_use_the_same_ids(client: httpx.Client, other: httpx.Client) -> None:
     mine = recorded(client, id="tool_1", tool_call_id="call")
     theirs = recorded(other, id="tool_1", tool_call_id="call", arguments="theirs")
     assert listed(client) == [mine]
@@ -783,7 +779,7 @@ def test_one_profile_s_ids_neither_block_nor_show_another_s(
     assert log_of(client, "tool_1") == log_of(other, "tool_1") == [(None, "executing")]
 
 
-def test_another_profile_s_event_cannot_be_read(
+def test_an_event_of_another_profile_cannot_be_read(
     client: httpx.Client, other: httpx.Client, db: psycopg.Connection[Any], profile: str
 ) -> None:
     recorded(client, id="tool_1", tool_call_id="call")
@@ -794,11 +790,13 @@ def test_another_profile_s_event_cannot_be_read(
     assert filtered.json() == []
     counted = other.get("/tool_events", headers={"Prefer": "count=exact"})
     assert counted.headers["content-range"] == "*/0"
-    held = db.execute("select id from app.tool_events where profile_id = %s", [profile]).fetchall()
-    assert held == [("tool_1",)]
+    stored_ids = db.execute(
+        "select id from app.tool_events where profile_id = %s", [profile]
+    ).fetchall()
+    assert stored_ids == [("tool_1",)]
 
 
-def test_another_profile_s_event_cannot_be_changed(
+def test_an_event_of_another_profile_cannot_be_changed(
     client: httpx.Client, other: httpx.Client
 ) -> None:
     made = recorded(client, id="tool_1", tool_call_id="call")
@@ -811,7 +809,7 @@ def test_another_profile_s_event_cannot_be_changed(
     assert log_of(client, "tool_1") == [(None, "executing")]
 
 
-def test_a_guest_can_do_nothing_with_tool_events(client: httpx.Client, guest: httpx.Client) -> None:
+def test_a_guest_is_refused(client: httpx.Client, guest: httpx.Client) -> None:
     made = recorded(client, id="tool_1", tool_call_id="call")
     for answer in (
         guest.get("/tool_events"),
@@ -825,10 +823,10 @@ def test_a_guest_can_do_nothing_with_tool_events(client: httpx.Client, guest: ht
     assert listed(client) == [made]
 
 
-# ---- what PostgREST can do with the answers
+# ---- Features of PostgREST
 
 
-def test_an_answer_can_be_cut_to_columns_and_asked_for_as_one_object(
+def test_a_response_can_be_limited_to_columns_and_to_one_object(
     client: httpx.Client,
 ) -> None:
     recorded(client, id="tool_1", tool_call_id="call")
@@ -843,17 +841,17 @@ def test_an_answer_can_be_cut_to_columns_and_asked_for_as_one_object(
     assert page.json() == [{"id": "tool_1"}]
 
 
-def test_details_are_json_that_a_program_can_read(client: httpx.Client) -> None:
-    awkward = 'tool_"\\\n{}'
-    answer = transition(client, awkward, "failed")
-    assert json.loads(answer.json()["details"]) == {"id": awkward}
+def test_details_are_valid_json(client: httpx.Client) -> None:
+    special = 'tool_"\\\n{}'
+    answer = transition(client, special, "failed")
+    assert json.loads(answer.json()["details"]) == {"id": special}
 
 
-def test_callers_by_one_call_id_wait_for_each_other_and_never_deadlock(
+def test_concurrent_transitions_by_one_call_id_do_not_deadlock(
     client: httpx.Client,
 ) -> None:
-    # One caller has the event that another will look at next: without an order among callers by a
-    # call id, a waiter holds one event and wants a second, and two of them can want each other's.
+    # Transitions by call id lock several events, one after the other. Without a common order, two
+    # of them can each wait for an event that the other has locked.
     for number in range(6):
         recorded(client, id=f"tool_{number}", tool_call_id="c", session_id=f"s{number}")
     by_call = [lambda: transition_by_call(client, "c", "succeeded") for _ in range(12)]

@@ -1,4 +1,4 @@
-"""`?select=*,txid`: the transaction of a write, as a replication stream names it, or null."""
+"""`?select=*,txid` returns the transaction id of a write, as in the replication stream."""
 
 import uuid
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ WRITES = {
     "todos": [
         Write("POST", "/todos", TODO),
         Write("PATCH", f"/todos?id=eq.{TODO['id']}", {"completed": True}),
-        # The same again: PATCH writes it all the same, which the client's retry relies on.
+        # A repeated PATCH writes too; the retries of the TypeScript client rely on it.
         Write("PATCH", f"/todos?id=eq.{TODO['id']}", {"completed": True}),
         rpc("toggle_todo", {"id": TODO["id"]}),
         rpc("delete_todo", {"id": TODO["id"]}),
@@ -87,7 +87,7 @@ REPEATS = {
 
 
 def transactions(client: httpx.Client, write: Write) -> list[str | None]:
-    """Carry out a write; give the txid of each row that it answers."""
+    """Make a request; return the txid of each row of the response."""
     answer = client.request(
         write.method, write.path, params={"select": "*,txid"}, json=write.body, headers=WHOLE
     )
@@ -99,42 +99,45 @@ def transactions(client: httpx.Client, write: Write) -> list[str | None]:
 
 @pytest.fixture
 def slot(db: psycopg.Connection[Any]) -> Iterator[str]:
-    """A replication slot that remembers what is written from now on."""
+    """Yield a replication slot that receives the writes from now on."""
     name = f"txid_{uuid.uuid4().hex}"
     db.execute("select pg_create_logical_replication_slot(%s, 'test_decoding', true)", [name])
     yield name
     db.execute("select pg_drop_replication_slot(%s)", [name])
 
 
-def test_every_table_that_can_be_replicated_is_tried_here(db: psycopg.Connection[Any]) -> None:
+def test_every_table_that_can_be_replicated_has_writes_in_this_file(
+    db: psycopg.Connection[Any],
+) -> None:
     replicated = db.execute(
         "select tablename from pg_policies where schemaname = 'app'"
         " and roles = '{sessionbase_replicator}'"
     ).fetchall()
     assert {table for (table,) in replicated} == set(WRITES), (
-        "list the writes of each table with a policy for sessionbase_replicator in WRITES"
+        "add the writes of each table that has a policy for sessionbase_replicator to WRITES in "
+        "tests/http/test_txid.py, and remove other tables"
     )
 
 
 @pytest.mark.contrib
 @pytest.mark.parametrize("table", WRITES)
-def test_the_txid_of_a_write_is_the_one_that_a_replication_stream_names(
+def test_the_txid_of_a_write_is_the_one_in_the_replication_stream(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, slot: str, table: str
 ) -> None:
-    told = [txid for write in WRITES[table] for txid in transactions(client, write)]
-    # Other tests write at the same time: of the stream, what is this profile's.
+    found = [txid for write in WRITES[table] for txid in transactions(client, write)]
+    # Other tests write at the same time, so select the changes of this profile.
     streamed = db.execute(
         "select xid::text from pg_logical_slot_get_changes(%s, null, null)"
         " where data like %s and data like %s",
         [slot, f"table app.{table}: %", f"%'{profile}'%"],
     ).fetchall()
-    assert told == [xid for (xid,) in streamed]
-    assert len(set(told)) == len(WRITES[table])
+    assert found == [xid for (xid,) in streamed]
+    assert len(set(found)) == len(WRITES[table])
 
 
 @pytest.mark.contrib
 @pytest.mark.parametrize("function", REPEATS)
-def test_a_repeat_that_writes_nothing_names_no_transaction_to_wait_for(
+def test_a_repeated_call_that_writes_nothing_returns_no_txid(
     client: httpx.Client, db: psycopg.Connection[Any], profile: str, slot: str, function: str
 ) -> None:
     for write in REPEATS[function]:
@@ -149,16 +152,16 @@ def test_a_repeat_that_writes_nothing_names_no_transaction_to_wait_for(
     assert streamed == []
 
 
-def test_a_batch_that_changes_one_of_its_records_names_its_transaction(
+def test_a_batch_that_changes_one_record_returns_the_txid_for_all(
     client: httpx.Client,
 ) -> None:
     transactions(client, rpc("ingest_misalignments", FOUND))
-    told = transactions(client, rpc("ingest_misalignments", MORE))
-    assert len(told) == 2
-    assert len(set(told)) == 1
-    assert None not in told
+    found = transactions(client, rpc("ingest_misalignments", MORE))
+    assert len(found) == 2
+    assert len(set(found)) == 1
+    assert None not in found
 
 
-def test_a_read_has_no_txid(client: httpx.Client) -> None:
+def test_a_read_returns_no_txid(client: httpx.Client) -> None:
     transactions(client, Write("POST", "/todos", TODO))
     assert transactions(client, Write("GET", "/todos")) == [None]

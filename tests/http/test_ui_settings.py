@@ -1,4 +1,4 @@
-"""UI settings over HTTP: one document a profile, which no tab writes over unseen."""
+"""UI settings over HTTP: one document per profile, with revisions against lost updates."""
 
 import json
 from functools import partial
@@ -47,7 +47,7 @@ def load(client: httpx.Client) -> list[dict[str, Any]]:
 
 
 def document_of_size(size: int) -> dict[str, str]:
-    """Make a document whose text has `size` bytes as PostgreSQL writes it."""
+    """Return a document whose text has `size` bytes in PostgreSQL."""
     frame = json.dumps({"blob": ""})
     return {"blob": "x" * (size - len(frame))}
 
@@ -79,7 +79,7 @@ RFC_7396_EXAMPLES = [
 
 
 @pytest.mark.parametrize(("original", "change", "result"), RFC_7396_EXAMPLES)
-def test_a_merge_patch_does_what_the_rfc_s_table_says(
+def test_a_merge_patch_has_the_results_of_rfc_7396(
     db: psycopg.Connection[Any], original: str, change: str, result: str
 ) -> None:
     merged = db.execute(
@@ -93,7 +93,7 @@ def test_a_merge_patch_does_what_the_rfc_s_table_says(
     ("original", "change", "result"),
     [row for row in RFC_7396_EXAMPLES if row[0].startswith("{") and row[1].startswith("{")],
 )
-def test_a_patch_over_http_does_what_the_rfc_s_table_says(
+def test_a_patch_over_http_has_the_results_of_rfc_7396(
     client: httpx.Client, original: str, change: str, result: str
 ) -> None:
     save(client, json.loads(original))
@@ -102,11 +102,11 @@ def test_a_patch_over_http_does_what_the_rfc_s_table_says(
     assert answer.json()["settings"] == json.loads(result)
 
 
-def test_before_the_first_save_there_is_nothing(client: httpx.Client) -> None:
+def test_before_the_first_save_there_is_no_row(client: httpx.Client) -> None:
     assert load(client) == []
 
 
-def test_a_saved_document_comes_back_as_it_was(client: httpx.Client) -> None:
+def test_a_saved_document_is_returned_unchanged(client: httpx.Client) -> None:
     answer = save(client, DOCUMENT)
     assert answer.status_code == 200, answer.text
     made = answer.json()
@@ -116,7 +116,9 @@ def test_a_saved_document_comes_back_as_it_was(client: httpx.Client) -> None:
     assert load(client) == [made]
 
 
-def test_saving_replaces_the_whole_document_and_moves_the_revision(client: httpx.Client) -> None:
+def test_saving_replaces_the_whole_document_and_increases_the_revision(
+    client: httpx.Client,
+) -> None:
     first = save(client, DOCUMENT).json()
     second = save(client, {"bookmarks": []}).json()
     assert (second["settings"], second["revision"]) == ({"bookmarks": []}, 2)
@@ -124,12 +126,12 @@ def test_saving_replaces_the_whole_document_and_moves_the_revision(client: httpx
     assert load(client) == [second]
 
 
-def test_saving_the_same_is_a_revision_too(client: httpx.Client) -> None:
+def test_saving_the_same_document_increases_the_revision(client: httpx.Client) -> None:
     revisions = [save(client, DOCUMENT).json()["revision"] for _ in range(3)]
     assert revisions == [1, 2, 3]
 
 
-def test_keys_that_are_unknown_survive_save_and_patch(client: httpx.Client) -> None:
+def test_save_and_patch_keep_unknown_keys(client: httpx.Client) -> None:
     unknown = {
         "fromALaterVersion": {"deep": [1, None, {"x": "y"}]},
         "timelinePreferences": {"newFilter": 7, "filters": []},
@@ -144,18 +146,18 @@ def test_keys_that_are_unknown_survive_save_and_patch(client: httpx.Client) -> N
     assert load(client)[0]["settings"] == expected
 
 
-def test_a_patch_before_the_first_save_makes_the_document(client: httpx.Client) -> None:
+def test_a_patch_before_the_first_save_creates_the_document(client: httpx.Client) -> None:
     answer = patch(client, {"bookmarks": ["b"], "lastSessionPath": None})
     assert (answer.json()["settings"], answer.json()["revision"]) == ({"bookmarks": ["b"]}, 1)
 
 
-def test_an_empty_patch_changes_the_revision_alone(client: httpx.Client) -> None:
+def test_an_empty_patch_changes_only_the_revision(client: httpx.Client) -> None:
     save(client, DOCUMENT)
     answer = patch(client, {})
     assert (answer.json()["settings"], answer.json()["revision"]) == (DOCUMENT, 2)
 
 
-def test_a_current_revision_is_accepted_and_a_stale_one_told_what_is_stored(
+def test_a_stale_revision_is_refused_with_the_stored_document(
     client: httpx.Client,
 ) -> None:
     save(client, {"a": 1})
@@ -179,7 +181,7 @@ def test_revision_0_means_that_nothing_is_stored_yet(client: httpx.Client, write
 
 @pytest.mark.parametrize("revision", [0, 1])
 @pytest.mark.parametrize("write", [save, patch])
-def test_of_many_tabs_that_read_one_revision_one_wins_and_all_others_are_told(
+def test_one_of_many_concurrent_writes_with_one_revision_succeeds(
     client: httpx.Client, write: Any, revision: int
 ) -> None:
     if revision:
@@ -187,15 +189,15 @@ def test_of_many_tabs_that_read_one_revision_one_wins_and_all_others_are_told(
     answers = at_once(
         [partial(write, client, {"tab": tab}, expected_revision=revision) for tab in range(16)]
     )
-    won = [tab for tab, answer in enumerate(answers) if answer.status_code == 200]
-    assert len(won) == 1
+    succeeded = [tab for tab, answer in enumerate(answers) if answer.status_code == 200]
+    assert len(succeeded) == 1
     for tab, answer in enumerate(answers):
-        if tab not in won:
-            assert_stale(answer, revision + 1, {"tab": won[0]})
-    assert load(client)[0]["settings"] == {"tab": won[0]}
+        if tab not in succeeded:
+            assert_stale(answer, revision + 1, {"tab": succeeded[0]})
+    assert load(client)[0]["settings"] == {"tab": succeeded[0]}
 
 
-def test_200_patches_of_8_clients_at_once_are_all_there(
+def test_200_concurrent_patches_of_8_clients_are_all_stored(
     client: httpx.Client, client_for: ClientFor, profile: str
 ) -> None:
     def patch_25(tab: int) -> list[int]:
@@ -216,7 +218,9 @@ def test_200_patches_of_8_clients_at_once_are_all_there(
 
 @pytest.mark.parametrize("write", [save, patch])
 @pytest.mark.parametrize("document", [None, [], "text", 1, True, [DOCUMENT]])
-def test_a_document_is_an_object(client: httpx.Client, write: Any, document: object) -> None:
+def test_a_document_that_is_not_an_object_is_refused(
+    client: httpx.Client, write: Any, document: object
+) -> None:
     before = save(client, DOCUMENT).json()
     answer = write(client, document)
     assert answer.status_code == 400
@@ -245,7 +249,7 @@ def test_a_document_is_an_object(client: httpx.Client, write: Any, document: obj
         {"timelinePreferences": {"searchQuery": {}}},
     ],
 )
-def test_a_known_key_has_its_known_type(
+def test_a_known_key_with_another_type_is_refused(
     client: httpx.Client, write: Any, wrong: dict[str, object]
 ) -> None:
     before = save(client, DOCUMENT).json()
@@ -255,12 +259,12 @@ def test_a_known_key_has_its_known_type(
     assert load(client) == [before]
 
 
-def test_a_known_key_may_be_null(client: httpx.Client) -> None:
+def test_a_known_key_can_be_null(client: httpx.Client) -> None:
     empty = dict.fromkeys(DOCUMENT)
     assert save(client, empty).json()["settings"] == empty
 
 
-def test_a_document_of_1_mib_is_kept_and_one_byte_more_is_not(client: httpx.Client) -> None:
+def test_a_document_over_1_mib_is_refused(client: httpx.Client) -> None:
     assert save(client, document_of_size(MIB)).status_code == 200
     stored = load(client)
     for answer in (save(client, document_of_size(MIB + 1)), patch(client, {"a": 1})):
@@ -271,13 +275,13 @@ def test_a_document_of_1_mib_is_kept_and_one_byte_more_is_not(client: httpx.Clie
 
 
 @pytest.mark.parametrize("write", [save, patch])
-def test_a_text_that_cannot_be_stored_is_refused(client: httpx.Client, write: Any) -> None:
+def test_a_text_with_a_null_character_is_refused(client: httpx.Client, write: Any) -> None:
     answer = write(client, {"lastSessionPath": "a\0b"})
     assert (answer.status_code, answer.json()["code"]) == (400, "22P05")
     assert load(client) == []
 
 
-def test_a_patch_that_is_too_deep_is_refused(client: httpx.Client) -> None:
+def test_a_patch_that_is_nested_too_deeply_is_refused(client: httpx.Client) -> None:
     deep = '{"a":' * 3000 + "1" + "}" * 3000
     answer = client.post(
         "/rpc/patch_ui_settings",
@@ -294,7 +298,9 @@ def test_a_patch_of_very_many_keys_is_applied(client: httpx.Client) -> None:
     assert patch(client, dict.fromkeys(many)).json()["settings"] == {}
 
 
-def test_profiles_do_not_meet(client: httpx.Client, client_for: ClientFor, profile: str) -> None:
+def test_another_profile_cannot_access_the_rows(
+    client: httpx.Client, client_for: ClientFor, profile: str
+) -> None:
     mine = save(client, DOCUMENT).json()
     other = client_for(f"{profile}-other")
     assert load(other) == []
@@ -304,7 +310,7 @@ def test_profiles_do_not_meet(client: httpx.Client, client_for: ClientFor, profi
 
 
 @pytest.mark.parametrize("verb", ["POST", "PATCH", "DELETE"])
-def test_the_row_is_written_by_the_functions_alone(client: httpx.Client, verb: str) -> None:
+def test_the_view_cannot_be_written(client: httpx.Client, verb: str) -> None:
     before = save(client, DOCUMENT).json()
     answer = client.request(verb, "/ui_settings?revision=eq.1", json={"settings": {}})
     assert answer.status_code == 403
@@ -322,7 +328,7 @@ def test_the_row_is_written_by_the_functions_alone(client: httpx.Client, verb: s
         ("POST", "/rpc/patch_ui_settings", {"patch": {}}),
     ],
 )
-def test_a_guest_is_told_that_nothing_was_saved(
+def test_a_guest_gets_the_error_that_nothing_was_saved(
     guest: httpx.Client, db: psycopg.Connection[Any], verb: str, path: str, body: object
 ) -> None:
     answer = guest.request(verb, path, json=body)
@@ -339,7 +345,7 @@ def test_a_guest_is_told_that_nothing_was_saved(
     assert stored == (0,)
 
 
-def test_an_auditor_gets_nothing(client: httpx.Client, client_for: ClientFor, profile: str) -> None:
+def test_an_auditor_is_refused(client: httpx.Client, client_for: ClientFor, profile: str) -> None:
     before = save(client, DOCUMENT).json()
     auditor = client_for(profile, "auditor")
     assert auditor.get("/ui_settings").status_code == 403

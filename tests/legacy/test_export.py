@@ -1,9 +1,8 @@
-"""The exporter: its file is the app's own form, and importing it again finds nothing new."""
+"""The exporter writes the format of the app, and importing its file changes nothing."""
 
 import json
 import stat
 import subprocess
-import sys
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +19,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.exporter import export_tool_events, new_file
 from sessionbase.legacy.fields import PRETTY_LIMIT
 from sessionbase.paths import PROJECT_DIR
+from support.command import run_main
 from support.import_files import event, finished, load, write
 
 SAMPLE = PROJECT_DIR / "docs/sample/chat-tool-events.json"
@@ -37,21 +37,18 @@ def export(uri: str, profile: str, file: Path) -> bytes:
 
 
 def command(stack: Any, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run `sessionbase export tool-events` as a user does."""
-    parts = ["-m", "sessionbase", "export", "tool-events", "--db-uri", stack.db_uri]
-    return subprocess.run(
-        [sys.executable, *parts, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    """Run `sessionbase export tool-events` in this process."""
+    return run_main("export", "tool-events", "--db-uri", stack.db_uri, *arguments)
 
 
-def assert_all_there(stack: Any, file: Path, profile: str, records: int) -> None:
-    """Assert that to import the file changes and loses nothing."""
+def assert_all_stored(stack: Any, file: Path, profile: str, records: int) -> None:
+    """Assert that every record of the file is already stored."""
     report = load(stack.db_uri, file, profile)
     assert (report.records, report.already_there, report.moved_on) == (records, records, 0)
     assert report.ok
 
 
-def test_the_sample_comes_out_as_the_app_would_write_it(
+def test_the_sample_is_exported_in_the_format_of_the_app(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     load(stack.db_uri, SAMPLE, profile)
@@ -61,19 +58,19 @@ def test_the_sample_comes_out_as_the_app_would_write_it(
     exported = json.loads(data)
     assert exported == records
     assert [list(record) for record in exported] == [list(record) for record in records]
-    # Indented as JSON.stringify(events, null, 2) does it.
+    # With the indentation of JSON.stringify(events, null, 2).
     assert data.decode() == json.dumps(exported, indent=2, ensure_ascii=False) + "\n"
-    assert_all_there(stack, tmp_path / "out.json", profile, len(records))
+    assert_all_stored(stack, tmp_path / "out.json", profile, len(records))
 
 
-ODD = {
+RECORDS = {
     "null arguments": event(arguments=None),
     "null inside": event(arguments={"a": None, "b": [None]}),
     "scalar arguments": event(arguments="text"),
     "empty containers": event(arguments={"a": {}, "b": [], "c": [[], {}], "": ""}),
     "brackets in texts": event(arguments={"{": "[", "x": "{\n    }\n  [\n]"}, toolName="{\n}"),
     "unicode": event(arguments='😀\u2028\u007f\u0001\t"\\/é', sessionId="ß/😀 \n"),
-    "only what must be there": event(threadId=..., toolCallId=...),
+    "only required fields": event(threadId=..., toolCallId=...),
     "pending": event(status="pending"),
     "microseconds": finished(
         startedAt="2025-12-18T23:50:36.922001Z",
@@ -93,20 +90,20 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("record", ODD.values(), ids=ODD.keys())
-def test_to_import_what_was_exported_finds_it_already_there(
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS.keys())
+def test_importing_an_exported_file_changes_nothing(
     stack: Stack, profile: str, tmp_path: Path, record: dict[str, Any]
 ) -> None:
     load(stack.db_uri, write(tmp_path, record), profile)
     [exported] = json.loads(export(stack.db_uri, profile, tmp_path / "out.json"))
-    assert_all_there(stack, tmp_path / "out.json", profile, 1)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 1)
     times = {"startedAt", "completedAt", "latencyMs"}
     assert {name: exported[name] for name in exported if name not in times} == {
         name: record[name] for name in record if name not in times
     }
 
 
-def test_numbers_keep_every_digit(stack: Stack, profile: str, tmp_path: Path) -> None:
+def test_numbers_are_exported_with_every_digit(stack: Stack, profile: str, tmp_path: Path) -> None:
     numbers = ["123456789012345678901234567890", "0.1000000000000000055511151231257827", "1.10"]
     numbers += ["-7", "1" + "0" * 400, "0." + "0" * 400 + "1", "9007199254740993"]
     record = json.dumps(event()).replace("2591", "[" + ", ".join(numbers) + "]")
@@ -114,10 +111,10 @@ def test_numbers_keep_every_digit(stack: Stack, profile: str, tmp_path: Path) ->
     data = export(stack.db_uri, profile, tmp_path / "out.json")
     [exported] = json.loads(data, parse_float=str, parse_int=str)
     assert exported["arguments"]["eventNumber"] == numbers
-    assert_all_there(stack, tmp_path / "out.json", profile, 1)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 1)
 
 
-def test_times_have_milliseconds_and_microseconds_only_where_they_are(
+def test_times_are_exported_with_milliseconds_or_if_needed_microseconds(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     starts = ["2025-12-18T23:50:36Z", "2025-12-18T23:50:36.5Z", "2025-12-18T23:50:36.500007Z"]
@@ -131,7 +128,7 @@ def test_times_have_milliseconds_and_microseconds_only_where_they_are(
     ]
 
 
-def test_the_latency_is_the_one_that_the_api_gives(
+def test_the_exported_latency_is_the_one_of_the_api(
     stack: Stack, client: httpx.Client, profile: str, tmp_path: Path
 ) -> None:
     ends = ["37.0004Z", "37.0005Z", "37.000501Z", "37.0015Z"]  # rounded up and down
@@ -145,9 +142,7 @@ def test_the_latency_is_the_one_that_the_api_gives(
     assert [record["latencyMs"] for record in exported] == [row["latency_ms"] for row in rows]
 
 
-def test_a_long_value_stands_on_one_line_and_comes_back_whole(
-    stack: Stack, profile: str, tmp_path: Path
-) -> None:
+def test_a_long_value_is_exported_on_one_line(stack: Stack, profile: str, tmp_path: Path) -> None:
     deep: Any = list(range(PRETTY_LIMIT // 6))
     for _ in range(300):
         deep = [deep]
@@ -155,10 +150,10 @@ def test_a_long_value_stands_on_one_line_and_comes_back_whole(
     data = export(stack.db_uri, profile, tmp_path / "out.json")
     assert len(data) < 2 * PRETTY_LIMIT
     assert json.loads(data)[0]["result"] == deep
-    assert_all_there(stack, tmp_path / "out.json", profile, 1)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 1)
 
 
-def test_what_clients_recorded_over_http_goes_round_too(
+def test_events_recorded_over_http_are_exported(
     stack: Stack, client: httpx.Client, profile: str, tmp_path: Path
 ) -> None:
     recorded = {"session_id": "s", "tool_name": "t", "arguments": {"a": 1}}
@@ -172,11 +167,11 @@ def test_what_clients_recorded_over_http_goes_round_too(
         ("a", "failed"),
         ("b", "executing"),
     ]
-    assert_all_there(stack, tmp_path / "out.json", profile, 2)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 2)
 
 
 def exactly(data: bytes) -> Any:
-    """Decode JSON with numbers as they are written, not as the nearest float."""
+    """Decode JSON with exact numbers, not with the nearest float."""
     return json.loads(data, parse_float=Decimal, parse_int=Decimal)
 
 
@@ -202,7 +197,7 @@ values = st.recursive(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(arguments=st.lists(st.tuples(values, values), max_size=6))
-def test_any_json_goes_round_and_into_an_empty_profile_gives_the_same_file(
+def test_any_json_is_exported_and_imported_unchanged(
     stack: Stack, tmp_path: Path, arguments: list[tuple[Any, Any]]
 ) -> None:
     profile, copy = uuid.uuid4().hex, uuid.uuid4().hex
@@ -214,19 +209,19 @@ def test_any_json_goes_round_and_into_an_empty_profile_gives_the_same_file(
     load(stack.db_uri, file, profile)
     data = export(stack.db_uri, profile, tmp_path / "out.json")
     assert exactly(data) == exactly(file.read_bytes())
-    assert_all_there(stack, tmp_path / "out.json", profile, len(records))
+    assert_all_stored(stack, tmp_path / "out.json", profile, len(records))
     load(stack.db_uri, tmp_path / "out.json", copy)
     assert export(stack.db_uri, copy, tmp_path / "copy.json") == data
 
 
-def test_a_profile_without_events_gives_an_empty_array(
+def test_a_profile_without_events_is_exported_as_an_empty_array(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     assert export(stack.db_uri, profile, tmp_path / "out.json") == b"[]\n"
-    assert_all_there(stack, tmp_path / "out.json", profile, 0)
+    assert_all_stored(stack, tmp_path / "out.json", profile, 0)
 
 
-def test_the_events_of_other_profiles_are_not_in_it(
+def test_events_of_other_profiles_are_not_exported(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     load(stack.db_uri, write(tmp_path, event("mine")), profile)
@@ -235,7 +230,7 @@ def test_the_events_of_other_profiles_are_not_in_it(
     assert [record["id"] for record in exported] == ["mine"]
 
 
-def test_the_oldest_comes_first_and_the_id_decides_where_two_started_together(
+def test_events_are_exported_in_the_order_of_their_start_and_id(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     later = {"startedAt": "2026-01-01T00:00:00Z"}
@@ -245,7 +240,7 @@ def test_the_oldest_comes_first_and_the_id_decides_where_two_started_together(
     assert [record["id"] for record in exported] == ["c", "B", "a", "b"]
 
 
-def test_without_output_the_array_is_all_of_stdout(
+def test_without_output_only_the_array_is_printed(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     load(stack.db_uri, write(tmp_path, event("é")), profile)
@@ -254,37 +249,37 @@ def test_without_output_the_array_is_all_of_stdout(
     assert [record["id"] for record in json.loads(done.stdout)] == ["é"]
 
 
-def test_a_file_that_exists_is_refused_and_stays_until_forced(
+def test_an_existing_file_is_replaced_only_with_force(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "out.json"
-    file.write_text("precious")
+    file.write_text("old")
     refused = command(stack, "--profile", profile, "--output", file)
     assert refused.returncode == 1
     assert refused.stderr == (
-        f"Error: {file} exists, and stays as it is (--force replaces it, or name another)\n"
+        f"Error: {file} exists, and was not changed (--force replaces it, or name another)\n"
     )
-    assert file.read_text() == "precious"
+    assert file.read_text() == "old"
     forced = command(stack, "--profile", profile, "--output", file, "--force", "--json")
     assert json.loads(forced.stdout) == {"file": str(file), "profile": profile, "records": 0}
     assert file.read_text() == "[]\n"
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+def test_a_file_created_during_the_export_is_not_replaced(tmp_path: Path) -> None:
     file = tmp_path / "out.json"
     with pytest.raises(SessionbaseError, match="exists"), new_file(file, overwrite=False) as stream:
         stream.write(b"[]")
-        file.write_text("precious")
-    assert file.read_text() == "precious"
+        file.write_text("old")
+    assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_an_export_that_fails_leaves_no_file_and_the_old_one_as_it_was(
+def test_a_failed_export_leaves_no_new_file_and_keeps_the_old_one(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     load(stack.db_uri, write(tmp_path, event("a"), name="in.json"), profile)
-    # No client can store such a time; a DBA could.
+    # Only a DBA can store such a time.
     db.execute(
         "insert into app.tool_events (profile_id, id, session_id, tool_name, arguments, started_at)"
         " values (%s, 'endless', 's', 't', '{}', 'infinity')",
@@ -297,12 +292,12 @@ def test_an_export_that_fails_leaves_no_file_and_the_old_one_as_it_was(
     assert done.returncode == 1
     assert done.stderr.startswith("Error: event endless has a time outside the years 1 to 9999")
     assert list(folder.iterdir()) == []
-    file.write_text("precious")
+    file.write_text("old")
     assert command(stack, "--profile", profile, "--output", file, "--force").returncode == 1
-    assert (file.read_text(), list(folder.iterdir())) == ("precious", [file])
+    assert (file.read_text(), list(folder.iterdir())) == ("old", [file])
 
 
-def test_what_is_no_ordinary_file_is_refused_even_by_force(
+def test_a_folder_is_refused_as_output_even_with_force(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     for arguments in ([], ["--force"]):
@@ -311,9 +306,7 @@ def test_what_is_no_ordinary_file_is_refused_even_by_force(
         assert done.stderr == f"Error: {tmp_path} is not an ordinary file\n"
 
 
-def test_the_file_has_the_permissions_that_any_new_file_has(
-    stack: Stack, profile: str, tmp_path: Path
-) -> None:
+def test_the_file_has_the_default_permissions(stack: Stack, profile: str, tmp_path: Path) -> None:
     export(stack.db_uri, profile, tmp_path / "out.json")
     (tmp_path / "plain").touch()
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out.json", "plain")}
@@ -321,13 +314,13 @@ def test_the_file_has_the_permissions_that_any_new_file_has(
 
 
 @pytest.mark.parametrize("arguments", [["--json"], ["--force"]])
-def test_what_goes_with_output_alone_is_wrong_usage_without_it(
+def test_options_that_need_output_are_wrong_usage_without_it(
     stack: Stack, profile: str, arguments: list[str]
 ) -> None:
     assert command(stack, "--profile", profile, *arguments).returncode == 2
 
 
-def test_a_dash_as_output_is_stdout(stack: Stack, profile: str, tmp_path: Path) -> None:
+def test_a_dash_as_output_means_stdout(stack: Stack, profile: str, tmp_path: Path) -> None:
     load(stack.db_uri, SAMPLE, profile)
     dash, plain = (command(stack, "--profile", profile, *more) for more in (["-o", "-"], []))
     assert (dash.returncode, dash.stdout) == (0, plain.stdout)

@@ -1,4 +1,4 @@
-"""The importer: what becomes of each kind of record, and that nothing is lost on the way."""
+"""The importer: the result for each kind of record, and that no value is changed."""
 
 import json
 from datetime import datetime
@@ -24,7 +24,7 @@ def stored(db: psycopg.Connection[Any], profile: str) -> dict[str, dict[str, Any
         return {row["id"]: row for row in cursor}
 
 
-def test_the_sample_is_loaded_and_listed_over_http_in_the_apps_order(
+def test_the_sample_is_imported_and_listed_in_the_order_of_the_app(
     stack: Stack, client: httpx.Client, profile: str
 ) -> None:
     report = load(stack.db_uri, SAMPLE, profile)
@@ -41,8 +41,8 @@ def test_the_sample_is_loaded_and_listed_over_http_in_the_apps_order(
         assert row["result"] == record.get("result")
         assert row["context_events"] == record.get("contextEvents")
         assert row["latency_ms"] == record.get("latencyMs")
-        kept = datetime.fromisoformat(row["started_at"])
-        assert kept == datetime.fromisoformat(record["startedAt"])
+        started_at = datetime.fromisoformat(row["started_at"])
+        assert started_at == datetime.fromisoformat(record["startedAt"])
 
 
 def test_the_log_marks_events_as_imported(
@@ -57,14 +57,14 @@ def test_the_log_marks_events_as_imported(
     assert log == [("a", None, "executing", "import"), ("b", None, "succeeded", "import")]
 
 
-def test_the_file_itself_is_not_touched(stack: Stack, profile: str, tmp_path: Path) -> None:
+def test_the_imported_file_is_not_changed(stack: Stack, profile: str, tmp_path: Path) -> None:
     file = write(tmp_path, event("a"), 3)
     before = (file.read_bytes(), file.stat().st_mtime_ns)
     load(stack.db_uri, file, profile)
     assert (file.read_bytes(), file.stat().st_mtime_ns) == before
 
 
-def test_run_again_everything_is_already_there(
+def test_a_second_import_of_a_file_loads_nothing(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, event("a"), finished("b"))
@@ -76,14 +76,14 @@ def test_run_again_everything_is_already_there(
     assert stored(db, profile) == before
 
 
-def test_an_event_that_was_finished_since_is_already_there_and_keeps_its_result(
+def test_an_event_finished_after_the_import_keeps_its_result_at_a_second_import(
     stack: Stack, db: psycopg.Connection[Any], client: httpx.Client, profile: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, event("a"), event("b"))
     load(stack.db_uri, file, profile)
     answer = client.post(
         "/rpc/transition_tool_event",
-        json={"id": "a", "to_status": "succeeded", "result": {"kept": 1}},
+        json={"id": "a", "to_status": "succeeded", "result": {"n": 1}},
     )
     assert answer.status_code == 200
     report = load(stack.db_uri, file, profile)
@@ -91,7 +91,7 @@ def test_an_event_that_was_finished_since_is_already_there_and_keeps_its_result(
     assert report.parity is not None and report.parity.agrees
     lines = {s.status: (s.file, s.database) for s in report.parity.by_status}
     assert lines == {"executing": (2, 1), "succeeded": (0, 1)}
-    assert stored(db, profile)["a"]["result"] == {"kept": 1}
+    assert stored(db, profile)["a"]["result"] == {"n": 1}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_other_content_under_a_stored_id_is_a_conflict_and_the_stored_row_stays(
     assert line["record"] == finished("a", **changes)
 
 
-def test_a_file_that_is_ahead_of_the_database_is_a_conflict(
+def test_a_finished_record_conflicts_with_an_unfinished_stored_event(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     load(stack.db_uri, write(tmp_path, event("a")), profile)
@@ -143,7 +143,7 @@ def test_a_file_that_is_ahead_of_the_database_is_a_conflict(
     assert (report.conflicts, report.refused) == (1, True)
 
 
-REJECTS: list[tuple[Any, str]] = [
+INVALID: list[tuple[Any, str]] = [
     (3, "it is a number, not an object"),
     (None, "it is null, not an object"),
     ([], "it is an array, not an object"),
@@ -211,8 +211,8 @@ REJECTS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("record", "reason"), REJECTS, ids=[reason for _, reason in REJECTS])
-def test_a_record_that_cannot_be_kept_is_rejected_with_its_reason_and_place(
+@pytest.mark.parametrize(("record", "reason"), INVALID, ids=[reason for _, reason in INVALID])
+def test_an_invalid_record_is_rejected_with_its_reason_and_position(
     stack: Stack,
     db: psycopg.Connection[Any],
     profile: str,
@@ -241,7 +241,7 @@ def test_a_record_that_cannot_be_kept_is_rejected_with_its_reason_and_place(
     assert json.loads(json.dumps(json.JSONDecoder().raw_decode(raw)[0])) == line["record"]
 
 
-TAKEN: list[tuple[dict[str, Any], str, Any]] = [
+VALID: list[tuple[dict[str, Any], str, Any]] = [
     (event(threadId=None, toolCallId=None), "thread_id", None),
     (event(threadId=..., toolCallId=...), "tool_call_id", None),
     (event(status="pending"), "status", "pending"),
@@ -269,8 +269,8 @@ TAKEN: list[tuple[dict[str, Any], str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("record", "column", "value"), TAKEN)
-def test_what_the_app_may_write_is_taken_as_it_is(
+@pytest.mark.parametrize(("record", "column", "value"), VALID)
+def test_a_valid_record_is_imported_unchanged(
     stack: Stack,
     db: psycopg.Connection[Any],
     profile: str,
@@ -285,7 +285,7 @@ def test_what_the_app_may_write_is_taken_as_it_is(
     assert load(stack.db_uri, file, profile).already_there == 1
 
 
-def test_a_latency_that_the_file_leaves_out_is_computed(
+def test_a_missing_latency_is_computed(
     stack: Stack, client: httpx.Client, profile: str, tmp_path: Path
 ) -> None:
     load(stack.db_uri, write(tmp_path, finished(latencyMs=...)), profile)
@@ -303,18 +303,18 @@ def test_a_latency_that_the_file_leaves_out_is_computed(
         ("9999-12-31T23:59:59.999Z", "9999-12-31 23:59:59.999"),
     ],
 )
-def test_a_time_is_kept_exactly(
+def test_a_time_is_stored_exactly(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path, written: str, utc: str
 ) -> None:
     load(stack.db_uri, write(tmp_path, event("a", startedAt=written)), profile)
-    kept = db.execute(
+    stored_time = db.execute(
         "select (started_at at time zone 'UTC')::text from app.tool_events where profile_id = %s",
         (profile,),
     ).fetchone()
-    assert kept == (utc,)
+    assert stored_time == (utc,)
 
 
-def test_numbers_are_kept_digit_by_digit(
+def test_numbers_are_stored_with_every_digit(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     numbers = ["0.1", "1.0", "12345678901234567890123", "9" * 5000, "1e3", "0.30000000000000000001"]
@@ -328,7 +328,7 @@ def test_numbers_are_kept_digit_by_digit(
     assert row == (True, "1.0", "9" * 5000, numbers[5])
 
 
-def test_of_two_records_with_one_id_the_first_is_loaded(
+def test_the_first_of_two_records_with_the_same_id_is_loaded(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, event("a", toolName="one"), event("b"), event("a", toolName="two"))
@@ -340,14 +340,14 @@ def test_of_two_records_with_one_id_the_first_is_loaded(
     assert line["reasons"] == ["duplicate in the file: record 0 has the same id"]
 
 
-def test_an_exact_repetition_in_the_file_is_rejected_too(
+def test_an_identical_record_that_is_repeated_in_the_file_is_rejected(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     report = load(stack.db_uri, write(tmp_path, event("a"), event("a")), profile)
     assert (report.refused, report.new, report.rejected) == (True, 1, 1)
 
 
-def test_a_dry_run_says_what_would_happen_and_loads_nothing(
+def test_a_dry_run_reports_the_result_and_loads_nothing(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     load(stack.db_uri, write(tmp_path, event("a")), profile)
@@ -365,12 +365,12 @@ def test_the_same_id_in_another_profile_is_another_event(
     assert load(stack.db_uri, file, profile).loaded == 1
 
 
-def test_an_empty_array_is_nothing_to_import(stack: Stack, profile: str, tmp_path: Path) -> None:
+def test_an_empty_array_is_accepted(stack: Stack, profile: str, tmp_path: Path) -> None:
     report = load(stack.db_uri, write(tmp_path), profile)
     assert (report.ok, report.records) == (True, 0)
 
 
-def test_a_rejects_file_that_is_there_is_not_overwritten(
+def test_an_existing_rejects_file_is_not_overwritten(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, 3)
@@ -386,7 +386,7 @@ def test_a_rejects_file_that_is_there_is_not_overwritten(
     assert named.read_text() == "mine"
 
 
-def test_rejects_that_cannot_be_written_stop_the_load(
+def test_nothing_is_loaded_if_the_rejects_file_cannot_be_written(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, event("a"), 3)
@@ -401,7 +401,7 @@ def test_rejects_that_cannot_be_written_stop_the_load(
     assert stored(db, profile) == {}
 
 
-def test_a_login_that_may_not_become_the_owner_is_refused(
+def test_a_login_that_is_not_a_member_of_the_owner_role_cannot_import(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     role = f"someone_{profile[2:10]}"
@@ -414,7 +414,7 @@ def test_a_login_that_may_not_become_the_owner_is_refused(
         db.execute(f"drop role {role}")
 
 
-def test_a_login_that_is_no_superuser_may_import_as_a_member_of_the_owner(
+def test_a_member_of_the_owner_role_can_import(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     role = f"deployer_{profile[2:10]}"

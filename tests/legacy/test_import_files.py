@@ -1,4 +1,4 @@
-"""Files that are not one whole JSON array, and what the reader makes of odd JSON."""
+"""Files that are not a complete JSON array, and the reader of JSON arrays."""
 
 import io
 import json
@@ -39,7 +39,7 @@ from support.import_files import event, finished, load
         (b"\xef\xbb\xbf[]", 0),
     ],
 )
-def test_a_file_that_is_no_json_array_names_the_byte(
+def test_the_error_for_an_invalid_json_array_names_the_byte(
     stack: Stack,
     db: psycopg.Connection[Any],
     profile: str,
@@ -53,7 +53,7 @@ def test_a_file_that_is_no_json_array_names_the_byte(
         load(stack.db_uri, file, profile)
 
 
-def test_a_file_that_is_cut_off_names_the_byte_and_loads_nothing(
+def test_a_truncated_file_is_refused_with_the_byte_where_it_ends(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     whole = json.dumps([event("a"), finished("b"), event("c")], indent=2).encode()
@@ -79,7 +79,7 @@ json_values = st.recursive(
     indent=st.sampled_from([None, 2]),
     ascii_only=st.booleans(),
 )
-def test_the_reader_gives_what_the_whole_file_decodes_to_wherever_the_chunks_end(
+def test_the_reader_returns_the_same_elements_for_every_chunk_size(
     values: list[Any], chunk: int, indent: int | None, ascii_only: bool
 ) -> None:
     text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
@@ -102,9 +102,7 @@ def test_the_reader_gives_what_the_whole_file_decodes_to_wherever_the_chunks_end
     chunk=st.integers(1, 50),
     cut=st.floats(0, 1, exclude_max=True),
 )
-def test_a_file_cut_off_anywhere_is_never_taken_for_a_whole_one(
-    values: list[Any], chunk: int, cut: float
-) -> None:
+def test_a_file_truncated_at_any_byte_is_refused(values: list[Any], chunk: int, cut: float) -> None:
     data = json.dumps(values).encode()
     data = data[: int(len(data) * cut)]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(BadJsonError) as caught:
@@ -113,14 +111,16 @@ def test_a_file_cut_off_anywhere_is_never_taken_for_a_whole_one(
     assert caught.value.offset == len(data)
 
 
-def test_a_number_split_between_two_chunks_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_at_the_border_of_two_chunks_is_read_correctly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for chunk in range(1, 12):
         monkeypatch.setattr(json_array, "CHUNK", chunk)
         elements = list(JsonArrayReader(io.BytesIO(b"[12.5e+6,-7,0.25]")))
         assert [element.text for element in elements] == ["12.5e+6", "-7", "0.25"]
 
 
-def test_an_element_that_is_too_long_is_refused_before_it_fills_the_memory(
+def test_a_too_long_element_is_refused_before_it_is_read_completely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(json_array, "CHUNK", 64)

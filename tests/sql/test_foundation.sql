@@ -1,5 +1,5 @@
--- What is true of the whole database: who may do what, and how every object is created. The tests read
--- the catalogue, and compare the rights with sql/authority.json (tests/support/authority.sql).
+-- The whole database: who can do what, and how every object is created. The tests read the catalogue
+-- and compare the rights with sql/authority.json (tests/support/authority.sql).
 begin;
 set local search_path = tap, pg_catalog;
 select no_plan();
@@ -358,7 +358,7 @@ select is(
 select authenticate_as('');
 select is(
   refusal('select app.profile_id()'), '401 no_profile The token names no profile',
-  'and so is one with an empty sub'
+  'a token with an empty sub is refused'
 );
 select is(
   refusal('select * from app.tool_events'), '401 no_profile The token names no profile',
@@ -369,6 +369,28 @@ select is(
   refusal('select app.profile_id()'), '401 no_profile The token names no profile',
   'a DBA has no profile by default'
 );
+create function pg_temp.refusal_of_sub(sub text) returns text language plpgsql as $$
+begin
+  perform set_config('request.jwt.claims', format('{"sub": %s, "role": "authenticated"}', sub), true);
+  return refusal('select app.profile_id()');
+end
+$$;
+select is(
+  pg_temp.refusal_of_sub(sub), '401 no_profile The token names no profile',
+  'a sub that is not a JSON string is refused: ' || sub
+)
+from unnest(array['null', '7', '1.5', 'true', '["alice"]', '{"id": "alice"}']) as sub;
+select is(
+  pg_temp.refusal_of_sub(to_json(sub)::text),
+  '401 no_profile The profile id in the token has more than 200 bytes',
+  'a sub of more than 200 bytes is refused'
+)
+from unnest(array[repeat('x', 201), repeat('ü', 101)]) as sub;
+select is(
+  pg_temp.refusal_of_sub(to_json(repeat('ü', 100))::text), 'not refused',
+  'a sub of 200 bytes is accepted'
+);
+select as_dba();
 set local "sessionbase.actor" = 'import';
 select is(app.actor(), 'import', 'a DBA can set the name that the logs record');
 set local "request.jwt.claims" = '{"sub": "profile-of-the-token"}';

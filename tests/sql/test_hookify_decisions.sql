@@ -1,4 +1,4 @@
--- Domain 2: what the audit of decisions refuses, whoever writes, and what a profile can reach.
+-- Domain 2: what the tables of decisions refuse from every role, and what each role can access.
 begin;
 set local search_path = tap, pg_catalog;
 select no_plan();
@@ -20,10 +20,10 @@ as $$
   )).*
 $$;
 
--- ---- The rules of a row, each broken alone, by a superuser
+-- ---- Each CHECK is violated alone, by a superuser
 
 select lives_ok(
-  $$ select pg_temp.insert_decision('{}') $$, 'a row that breaks no rule is stored'
+  $$ select pg_temp.insert_decision('{}') $$, 'a valid row is stored'
 );
 create temporary table breaches (rule text, changed jsonb);
 insert into breaches values
@@ -64,7 +64,7 @@ select set_eq(
   $$ select conname::text from pg_constraint
      where conrelid = 'app.hookify_decisions'::regclass and contype = 'c' $$,
   'select distinct rule from breaches',
-  'every rule of the table has been broken above'
+  'every CHECK of the table is violated above: add rows to breaches, or remove those without a CHECK'
 );
 select throws_ok(
   format('select pg_temp.insert_decision(%L)', jsonb_build_object(missing, null)), '23502', null,
@@ -76,10 +76,10 @@ from unnest(array[
 select results_eq(
   $$ select length from app.hookify_chains where profile_id = 'rules' $$,
   'values (1::bigint)',
-  'a row that was refused left no place in the chain'
+  'a refused row does not change the chain'
 );
 
--- ---- The chain, which a superuser's row gets like any other
+-- ---- The chain, also for rows of a superuser
 
 select lives_ok(
   format('select pg_temp.insert_decision(%L)', jsonb_build_object(
@@ -92,7 +92,7 @@ from generate_series(1, 3) as number;
 select results_eq(
   $$ select id, position from app.hookify_decisions where profile_id = 'chained' order by position $$,
   $$ values ('d1', 1::bigint), ('d2', 2), ('d3', 3) $$,
-  'the place in the chain is the database''s, whatever the statement says'
+  'the trigger sets the position, also if the statement sets it'
 );
 select results_eq(
   $$ select previous_hash, row_hash from app.hookify_decisions
@@ -102,26 +102,26 @@ select results_eq(
        app.hookify_decision_hash(decision)
      from app.hookify_decisions as decision
      where profile_id = 'chained' order by position $$,
-  'and so are the hashes'
+  'the trigger sets the hashes'
 );
 select is_empty(
   $$ select id from app.hookify_decisions
      where profile_id = 'chained' and created_at < now() - interval '1 day' $$,
-  'and the time'
+  'the trigger sets the time'
 );
 select results_eq(
   $$ select chain.length, chain.head_hash from app.hookify_chains as chain
      where profile_id = 'chained' $$,
   $$ select 3::bigint, row_hash from app.hookify_decisions where profile_id = 'chained' and id = 'd3' $$,
-  'the chain''s end is the newest decision'
+  'the head of the chain is the newest decision'
 );
 select throws_ok(
   $$ select pg_temp.insert_decision('{"profile_id": "chained", "id": "d1"}') $$, '23505', null,
-  'an id is used once'
+  'an id can be used only once'
 );
 select results_eq(
   $$ select length from app.hookify_chains where profile_id = 'chained' $$, 'values (3::bigint)',
-  'and using it again leaves no gap'
+  'a refused id leaves no gap in the chain'
 );
 select isnt(
   app.hookify_decision_hash(jsonb_populate_record(decision, changed)),
@@ -155,7 +155,7 @@ from (values
   )
 ) as attempts (verb, statement);
 
--- ---- What a profile and an auditor can reach
+-- ---- What each role can access
 
 select authenticate_as('alice');
 select is(
@@ -165,19 +165,19 @@ select is(
 select authenticate_as('bob');
 select is(
   (api.record_hookify_decision('s', 'manual', 'low', false, '[]', content => 'x', id => 'd')).position,
-  1::bigint, 'bob uses the same id, and his chain is his own'
+  1::bigint, 'bob uses the same id in his own chain'
 );
 select set_eq(
   'select profile_id, id, blocked from app.hookify_decisions', $$ values ('bob', 'd', false) $$,
-  'a profile sees its own decisions alone'
+  'a profile can read its own decisions only'
 );
 select set_eq(
-  'select profile_id from app.hookify_chains', array['bob'], 'and its own chain alone'
+  'select profile_id from app.hookify_chains', array['bob'], 'a profile can read its own chain only'
 );
 select is(
   refusal($$ select api.verify_hookify_decisions('alice') $$),
   '400 invalid_argument A profile can verify its own decisions only',
-  'it cannot verify another''s'
+  'a profile cannot verify the chain of another'
 );
 select throws_ok(statement, '42501', null, 'a profile may not: ' || statement)
 from unnest(array[
@@ -195,22 +195,22 @@ from unnest(array[
   $$ alter table app.hookify_decisions disable trigger append_only $$
 ]) as statement;
 
-select authenticate_as('somebody', 'auditor');
+select authenticate_as('carol', 'auditor');
 select set_has(
   'select profile_id, id from api.hookify_decisions', $$ values ('alice', 'd'), ('bob', 'd') $$,
-  'an auditor reads the decisions of every profile'
+  'an auditor can read the decisions of every profile'
 );
 select results_eq(
   $$ select profile_id, valid, checked
      from unnest(array['alice', 'bob', 'chained']) as wanted
      cross join api.verify_hookify_decisions(wanted) $$,
   $$ values ('alice', true, 1::bigint), ('bob', true, 1), ('chained', true, 3) $$,
-  'and verifies every chain'
+  'an auditor can verify every chain'
 );
 select is(
   refusal($$ select api.verify_hookify_decisions('nobody') $$),
   '404 not_found No decisions are recorded for profile nobody',
-  'an unknown profile is not called valid'
+  'an unknown profile is not found'
 );
 select set_has(
   $$ select profile_id, valid, checked from api.verify_hookify_decisions() $$,
@@ -224,7 +224,7 @@ from unnest(array[
   $$ delete from app.hookify_decisions $$
 ]) as statement;
 
-select authenticate_as('somebody', 'anon');
+select authenticate_as('carol', 'anon');
 select throws_ok(statement, '42501', null, 'a guest may not: ' || statement)
 from unnest(array[
   $$ select * from api.hookify_decisions $$,
@@ -235,17 +235,17 @@ from unnest(array[
 ]) as statement;
 select as_dba();
 
--- ---- The content is hashed, not kept
+-- ---- The content is hashed and not stored
 
 select results_eq(
   $$ select content_hash from app.hookify_decisions where profile_id = 'alice' $$,
   $$ values ('2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b') $$,
-  'the content''s SHA-256 is stored'
+  'the SHA-256 of the content is stored'
 );
 select is_empty(
   $$ select id from app.hookify_decisions as decision
      where profile_id = 'alice' and decision::text like '%secret%' $$,
-  'and the content is not'
+  'the content is not stored'
 );
 
 select finish();

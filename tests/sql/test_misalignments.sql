@@ -1,4 +1,4 @@
--- Domain 3: what the tables of misalignments refuse, whoever writes, and what a profile can reach.
+-- Domain 3: what the tables of misalignments refuse from every role, and what each role can access.
 begin;
 set local search_path = tap, pg_catalog;
 select no_plan();
@@ -19,7 +19,7 @@ as $$
   )).*
 $$;
 
--- ---- The rules of a row, each broken alone, by a superuser
+-- ---- Each CHECK is violated alone, by a superuser
 
 select lives_ok(
   format('select pg_temp.insert_misalignment(%L)', changed),
@@ -80,7 +80,7 @@ select set_eq(
   $$ select conname::text from pg_constraint
      where conrelid = 'app.misalignments'::regclass and contype = 'c' $$,
   'select distinct rule from breaches',
-  'every rule of the table has been broken above'
+  'every CHECK of the table is violated above: add rows to breaches, or remove those without a CHECK'
 );
 select throws_ok(
   format('select pg_temp.insert_misalignment(%L)', jsonb_build_object(missing, null)), '23502', null,
@@ -91,7 +91,7 @@ from unnest(array[
   'created_at'
 ]) as missing;
 
--- ---- The state machine and its guard, against a superuser
+-- ---- The state machine and the trigger that enforces it, also for a superuser
 
 select set_eq(
   $$ select format('%s -> %s', coalesce(from_status, 'nothing'), to_status)
@@ -104,20 +104,21 @@ select set_eq(
     'acknowledged -> dismissed', 'acknowledged -> open',
     'dismissed -> acknowledged', 'dismissed -> open'
   ],
-  'these are the legal transitions, and there is no other'
+  'only these transitions are legal: correct this list, or app.is_legal_misalignment_transition in '
+  'sql/app/30_misalignments.sql'
 );
 select lives_ok(
   $$ select pg_temp.insert_misalignment('{"profile_id": "guarded", "id": "m"}') $$,
-  'a superuser stores one'
+  'a superuser can insert a misalignment'
 );
 select throws_ok(
   $$ update app.misalignments set status = 'closed' where profile_id = 'guarded' $$, '23514', null,
-  'not even a superuser can set a status that is none'
+  'not even a superuser can set an unknown status'
 );
 select results_eq(
   $$ select updated_at = created_at, previous_status from app.misalignments where profile_id = 'guarded' $$,
   $$ values (true, null::text) $$,
-  'a new one was last changed when it was made'
+  'updated_at of a new misalignment is created_at'
 );
 update app.misalignments
 set status = 'dismissed', previous_status = 'acknowledged', updated_at = '2001-01-01'
@@ -126,7 +127,7 @@ select results_eq(
   $$ select status, previous_status, updated_at > created_at from app.misalignments
      where profile_id = 'guarded' $$,
   $$ values ('dismissed', 'open', true) $$,
-  'previous_status and updated_at are the database''s, whatever the statement says'
+  'the trigger sets previous_status and updated_at, also if the statement sets them'
 );
 update app.misalignments set title = 'new', previous_status = null where profile_id = 'guarded';
 update app.misalignments set status = 'dismissed' where profile_id = 'guarded';
@@ -138,7 +139,7 @@ select set_eq(
     (1, null, 'open', session_user::text),
     (2, 'open', 'dismissed', session_user::text),
     (3, 'dismissed', 'open', session_user::text) $$,
-  'every status entered is logged and numbered, and an update that leaves it is not'
+  'every transition is logged with a number; an update without a transition is not logged'
 );
 
 -- ---- The log
@@ -156,7 +157,7 @@ from (values
 ) as attempts (verb, statement);
 select throws_ok(
   $$ delete from app.misalignments where profile_id = 'guarded' $$, '23503', null,
-  'nor delete a misalignment from under its log'
+  'not even a superuser can delete a misalignment that has log entries'
 );
 select throws_ok(
   format(
@@ -168,13 +169,13 @@ select throws_ok(
   code, null, 'the log refuses ' || why
 )
 from (values
-  ('m', 3, 'dismissed', '23505', 'a number twice'),
+  ('m', 3, 'dismissed', '23505', 'a number that is logged already'),
   ('m', 0, 'dismissed', '23514', 'a number 0'),
-  ('m', 4, null, '23514', 'a start in the middle'),
-  ('unknown', 1, null, '23503', 'what belongs to no misalignment')
+  ('m', 4, null, '23514', 'an entry other than the first without from_status'),
+  ('unknown', 1, null, '23503', 'an entry without a misalignment')
 ) as entries (misalignment, number, from_status, code, why);
 
--- ---- Two profiles, one id
+-- ---- Two profiles with the same id
 
 select authenticate_as('alice');
 select is(
@@ -184,20 +185,20 @@ select is(
 select authenticate_as('bob');
 select is(
   refusal($$ select api.transition_misalignment('s', 'mis-s-r', 'dismissed') $$),
-  '404 not_found Misalignment not found', 'alice''s is not there for bob'
+  '404 not_found Misalignment not found', 'a misalignment of another profile is not found'
 );
 select set_eq(
   $$ select title, status from api.ingest_misalignments(
        's', '[{"rule_id": "r", "title": "bobs", "summary": "", "status": "dismissed"}]') $$,
-  $$ values ('bobs', 'dismissed') $$, 'its id is free for bob'
+  $$ values ('bobs', 'dismissed') $$, 'two profiles can use the same id'
 );
 select set_eq(
   'select profile_id, title from app.misalignments', $$ values ('bob', 'bobs') $$,
-  'a profile sees its own alone'
+  'a profile can read its own misalignments only'
 );
 select set_eq(
   'select profile_id, to_status from api.misalignment_transitions', $$ values ('bob', 'dismissed') $$,
-  'and its own log alone'
+  'a profile can read its own log only'
 );
 update app.misalignments set title = 'bob was here';
 select throws_ok(statement, '42501', null, 'a profile may not: ' || statement)
@@ -217,11 +218,11 @@ from unnest(array[
   $$ select app.log_misalignment_transition() $$
 ]) as statement;
 
-select authenticate_as('somebody', 'auditor');
+select authenticate_as('carol', 'auditor');
 select set_has(
   $$ select profile_id, misalignment_id from api.misalignment_transitions $$,
   $$ values ('alice', 'mis-s-r'), ('bob', 'mis-s-r') $$,
-  'an auditor reads the log of every profile'
+  'an auditor can read the log of every profile'
 );
 select throws_ok(statement, '42501', null, 'an auditor may not: ' || statement)
 from unnest(array[
@@ -230,7 +231,7 @@ from unnest(array[
   $$ select api.transition_misalignment('s', 'mis-s-r', 'dismissed') $$
 ]) as statement;
 
-select authenticate_as('somebody', 'anon');
+select authenticate_as('carol', 'anon');
 select throws_ok(statement, '42501', null, 'a guest may not: ' || statement)
 from unnest(array[
   $$ select * from api.misalignments $$,
@@ -242,7 +243,7 @@ select as_dba();
 select set_eq(
   $$ select profile_id, title, status from app.misalignments where profile_id in ('alice', 'bob') $$,
   $$ values ('alice', 'alices', 'open'), ('bob', 'bob was here', 'dismissed') $$,
-  'alice''s is as she left it'
+  'the misalignment of alice is unchanged'
 );
 
 select finish();

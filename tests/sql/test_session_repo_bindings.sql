@@ -1,9 +1,9 @@
--- Domain 5: what the table of bindings refuses, whoever writes, and what a profile can reach.
+-- Domain 5: what the table of bindings refuses from every role, and what each role can access.
 begin;
 set local search_path = tap, pg_catalog;
 select no_plan();
 
--- ---- The rules of a row, against a superuser
+-- ---- Each CHECK is violated alone, by a superuser
 
 create temporary table breaches (rule text, profile_id text, session_id text, asset_path text, root_dir text);
 insert into breaches values
@@ -23,14 +23,14 @@ select throws_ok(
   ),
   '23514',
   format('new row for relation "session_repo_bindings" violates check constraint "%s"', rule),
-  rule || ' refuses what breaks it'
+  rule || ' refuses an invalid value'
 )
 from breaches;
 select set_eq(
   $$ select conname::text from pg_constraint
      where conrelid = 'app.session_repo_bindings'::regclass and contype = 'c' $$,
   'select distinct rule from breaches',
-  'every rule of the table has been broken above'
+  'every CHECK of the table is violated above: add rows to breaches, or remove those without a CHECK'
 );
 select lives_ok(
   format(
@@ -54,10 +54,10 @@ update app.session_repo_bindings set updated_at = '2001-01-01' where profile_id 
 select results_eq(
   $$ select updated_at from app.session_repo_bindings where profile_id = 'touched' $$,
   $$ select now() + interval '1 day 1 microsecond' $$,
-  'updated_at moves forward at every update, by a clock set back and a DBA too'
+  'every update increases updated_at, also if the clock was set back or a DBA sets the column'
 );
 
--- ---- Two profiles, one session
+-- ---- Two profiles with the same session
 
 select authenticate_as('alice');
 select is(
@@ -67,19 +67,19 @@ from unnest(array['s1', 's2']) as session;
 select is(
   refusal('delete from api.session_repo_bindings'),
   '400 invalid_argument The request would change several rows; nothing was changed',
-  'a forgotten filter does not cost a profile its bindings'
+  'a delete without a filter is refused'
 );
 select authenticate_as('bob');
 select is(
-  (api.set_session_repo_binding('s1', 'a', '/bobs')).root_dir, '/bobs', 'bob binds a session of that name'
+  (api.set_session_repo_binding('s1', 'a', '/bobs')).root_dir, '/bobs', 'bob binds a session with the same name'
 );
 select set_eq(
   'select profile_id, root_dir from app.session_repo_bindings', $$ values ('bob', '/bobs') $$,
-  'a profile sees its own bindings alone'
+  'a profile can read its own bindings only'
 );
 select is_empty(
   $$ delete from api.session_repo_bindings where session_id = 's2' returning session_id $$,
-  'a clear of another''s finds nothing, and is quiet'
+  'clearing the binding of another profile does nothing'
 );
 select throws_ok(statement, '42501', null, 'a profile may not: ' || statement)
 from unnest(array[
@@ -109,7 +109,7 @@ select set_eq(
   $$ select profile_id, session_id, root_dir from app.session_repo_bindings
      where profile_id in ('alice', 'bob') $$,
   $$ values ('alice', 's1', '/alices'), ('alice', 's2', '/alices'), ('bob', 's1', '/bobs') $$,
-  'alice''s bindings are as she left them'
+  'the bindings of alice are unchanged'
 );
 
 select finish();

@@ -1,4 +1,4 @@
-"""What the catalogue cannot tell of the SQL files: that each function says what it is."""
+"""Conventions of the SQL files that cannot be checked in the catalogue."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ FILES = sorted(
 
 
 def functions(text: str) -> dict[str, set[str]]:
-    """Every function that the SQL creates, and the options that it states."""
+    """Return the functions that the SQL creates, each with the options of its statement."""
     return {
         ".".join(part.sval for part in raw.stmt.funcname or ()): {
             option.defname for option in raw.stmt.options or ()
@@ -29,8 +29,9 @@ def functions(text: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_function_states_volatility_security_and_search_path(path: Path) -> None:
     for name, stated in functions(path.read_text()).items():
-        assert {"volatility", "security", "set"} <= stated, name
-        assert name.startswith(("app.", "api.")), name
+        missing = {"volatility", "security", "set"} - stated
+        assert not missing, f"{path}: state {', '.join(sorted(missing))} for {name}"
+        assert name.startswith(("app.", "api.")), f"{path}: create {name} in schema app or api"
 
 
 def test_the_files_have_functions_to_check() -> None:
@@ -38,7 +39,10 @@ def test_the_files_have_functions_to_check() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_file_raises_what_postgrest_retries_or_copies_into_the_status_line(path: Path) -> None:
+def test_no_file_raises_an_error_that_postgrest_retries_or_copies_into_the_status_line(
+    path: Path,
+) -> None:
     code = re.sub(r"--.*", "", path.read_text())
     code = re.sub(r"comment on .*?;\n", "", code, flags=re.DOTALL)
-    assert not re.search(r"40001|serialization_failure|'PT\d", code)
+    found = re.search(r"40001|serialization_failure|'PT\d", code)
+    assert not found, f"{path}: raise {found and found[0]} with app.raise_error instead"

@@ -1,11 +1,11 @@
--- Domain 4: what the table of todos refuses, whoever writes, and what a profile can reach.
+-- Domain 4: what the table of todos refuses from every role, and what each role can access.
 begin;
 set local search_path = tap, pg_catalog;
 select no_plan();
 
--- ---- The rules of a row, against a superuser
+-- ---- Each CHECK is violated alone, by a superuser
 
--- Code points that JavaScript's trim() removes, and neighbours that it keeps.
+-- Code points that trim() of JavaScript removes, and others that it does not remove.
 select throws_ok(
   format('insert into app.todos (profile_id, text) values (%L, %L)', 'rules', chr(code) || chr(code)),
   'PGRST', null,
@@ -17,7 +17,7 @@ from unnest(array[
 ]) as code;
 select lives_ok(
   format('insert into app.todos (profile_id, text) values (%L, %L)', 'rules', chr(code)),
-  format('a text of U+%s alone is not', lpad(upper(to_hex(code)), 4, '0'))
+  format('a text of U+%s alone is not blank', lpad(upper(to_hex(code)), 4, '0'))
 )
 from unnest(array[8, 14, 31, 33, 133, 6158, 8203, 8204, 8288, 12289]) as code;
 select throws_ok(
@@ -37,14 +37,14 @@ select lives_ok(
 );
 select throws_ok(
   $$ update app.todos set text = ' ' where profile_id = 'rules' $$, 'PGRST', null,
-  'an edit cannot make a text blank'
+  'an update cannot make a text blank'
 );
 select throws_ok(
   $$ update app.todos set completed = null where profile_id = 'rules' $$, 'PGRST', null,
-  'a todo is done or it is not'
+  'completed cannot be null'
 );
 
--- ---- Two profiles, one id
+-- ---- Two profiles with the same id
 
 select authenticate_as('alice');
 insert into api.todos (id, text) values
@@ -52,24 +52,24 @@ insert into api.todos (id, text) values
 select is(
   refusal('update api.todos set completed = true'),
   '400 invalid_argument The request would change several rows; nothing was changed',
-  'a forgotten filter does not cost a profile its list'
+  'an update without a filter is refused'
 );
 select is(
   refusal($$ update api.todos set completed = true where id = '00000000-0000-7000-8000-000000000001' $$),
-  'not refused', 'one row may be changed'
+  'not refused', 'an update of one row is accepted'
 );
 select authenticate_as('bob');
 select lives_ok(
   $$ insert into api.todos (id, text) values ('00000000-0000-7000-8000-000000000001', 'bobs') $$,
-  'an id is a profile''s own'
+  'two profiles can use the same id'
 );
 select set_eq(
   'select profile_id, text from app.todos', $$ values ('bob', 'bobs') $$,
-  'a profile sees its own todos alone'
+  'a profile can read its own todos only'
 );
 select is(
   refusal(format('select api.%s(%L)', function, '00000000-0000-7000-8000-000000000002')),
-  '404 not_found Todo not found', function || ': another''s todo is not there'
+  '404 not_found Todo not found', function || ': a todo of another profile is not found'
 )
 from unnest(array['toggle_todo', 'delete_todo']) as function;
 update api.todos set text = 'bob was here';
@@ -104,11 +104,11 @@ select as_dba();
 select set_eq(
   $$ select profile_id, text, completed from app.todos where profile_id in ('alice', 'bob') $$,
   $$ values ('alice', 'alices', true), ('alice', 'alices', false), ('bob', 'bob was here', false) $$,
-  'alice''s todos are as she left them'
+  'the todos of alice are unchanged'
 );
 select lives_ok(
   $$ update app.todos set completed = true where profile_id = 'alice' $$,
-  'a DBA may change several rows at once'
+  'a DBA can change several rows at once'
 );
 
 select finish();

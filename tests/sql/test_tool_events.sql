@@ -1,9 +1,9 @@
--- Domain 1: what the tables of tool events refuse, whoever writes, and what a profile can reach.
+-- Domain 1: what the tables of tool events refuse from every role, and what each role can access.
 begin;
 set local search_path = tap, pg_catalog;
 select no_plan();
 
--- ---- The rules of a row, each broken alone, by a superuser
+-- ---- Each CHECK is violated alone, by a superuser
 
 create function pg_temp.insert_event(changed jsonb) returns void
 language sql
@@ -26,7 +26,7 @@ as $$
 $$;
 
 select lives_ok(
-  $$ select pg_temp.insert_event('{}') $$, 'a row that breaks no rule is stored'
+  $$ select pg_temp.insert_event('{}') $$, 'a valid row is stored'
 );
 select lives_ok(
   $$ select pg_temp.insert_event(
@@ -37,10 +37,10 @@ select lives_ok(
         {"eventIndex": 1, "displayIndex": 2, "eventType": "a", "summary": "", "eventId": null, "more": 1}
       ]}'
   ) $$,
-  'a finished event may be stored as such, as the importer does'
+  'a DBA can insert a finished event, as the importer does'
 );
 
--- What breaks the rule, and the rule. 'x' stands for a text of one byte more than is allowed.
+-- Each row: a CHECK, and values that violate it.
 create temporary table breaches (rule text, changed jsonb);
 insert into breaches values
 ('profile_id_length', '{"profile_id": ""}'),
@@ -123,7 +123,7 @@ from breaches;
 select set_eq(
   $$ select conname::text from pg_constraint where conrelid = 'app.tool_events'::regclass and contype = 'c' $$,
   'select distinct rule from breaches',
-  'every rule of the table has been broken above'
+  'every CHECK of the table is violated above: add rows to breaches, or remove those without a CHECK'
 );
 select lives_ok(
   format('select pg_temp.insert_event(%L)', changed), format('%s is allowed', left(changed::text, 40))
@@ -150,7 +150,7 @@ select results_eq(
   'latency_ms is in milliseconds'
 );
 
--- ---- The state machine and its guard, against a superuser
+-- ---- The state machine and the trigger that enforces it, also for a superuser
 
 select set_eq(
   $$ select format('%s -> %s', coalesce(from_status, 'nothing'), to_status)
@@ -162,7 +162,8 @@ select set_eq(
     'pending -> executing', 'pending -> succeeded', 'pending -> failed',
     'executing -> succeeded', 'executing -> failed'
   ],
-  'these are the legal transitions, and there is no other'
+  'only these transitions are legal: correct this list, or app.is_legal_tool_event_transition in '
+  'sql/app/10_tool_events.sql'
 );
 
 insert into app.tool_events (profile_id, id, session_id, tool_name, status, arguments, context_events)
@@ -215,7 +216,7 @@ select is(
     when unknown is null then '400 invalid_argument status is required'
     else '400 invalid_argument status must be pending, executing, succeeded or failed'
   end,
-  format('nor move %s to the status %s', id, coalesce(quote_literal(unknown), 'null'))
+  format('a DBA cannot move %s to the status %s', id, coalesce(quote_literal(unknown), 'null'))
 )
 from unnest(array['executing-executing', 'succeeded-succeeded']) as id
 cross join unnest(array['done', '', null]) as unknown;
@@ -223,7 +224,7 @@ select is_empty(
   $$ select id, status, completed_at from app.tool_events
      where profile_id = 'guarded'
        and (status in ('succeeded', 'failed')) <> (completed_at is not null and completed_at >= started_at) $$,
-  'the guard gave every event that finished its completion time'
+  'the trigger set the completion time of every finished event'
 );
 update app.tool_events
 set status = 'succeeded', completed_at = '2001-01-01'
@@ -231,7 +232,7 @@ where profile_id = 'guarded' and id = 'executing-executing';
 select ok(
   (select completed_at > now() - interval '1 day' from app.tool_events
    where profile_id = 'guarded' and id = 'executing-executing'),
-  'the completion time is the database''s, whatever the statement says'
+  'the trigger sets the completion time, also if the statement sets it'
 );
 insert into app.tool_events (profile_id, id, session_id, tool_name, arguments, started_at)
 values ('guarded', 'from-tomorrow', 's', 't', '{}', now() + interval '1 day');
@@ -240,7 +241,7 @@ select results_eq(
   $$ select completed_at = started_at from app.tool_events
      where profile_id = 'guarded' and id = 'from-tomorrow' $$,
   'values (true)',
-  'an event that started by a clock since set back took no time, rather than less than none'
+  'an event never finishes before its start, also if the clock was set back'
 );
 
 -- ---- The log
@@ -255,7 +256,7 @@ select set_eq(
     ('executing-executing', 'executing', 'succeeded', session_user::text),
     ('pending-failed', null, 'pending', session_user::text),
     ('pending-failed', 'pending', 'failed', session_user::text) $$,
-  'every status that an event entered is logged, with who made it so, a DBA''s changes too'
+  'every status that an event enters is logged with the login, also for a DBA'
 );
 select throws_ok(
   statement, '23001', verb || ' of app.tool_event_transitions is refused: it is append-only',
@@ -270,20 +271,20 @@ from (values
 ) as attempts (verb, statement);
 select throws_ok(
   $$ delete from app.tool_events where profile_id = 'guarded' $$, '23503', null,
-  'nor delete an event from under its log'
+  'not even a superuser can delete an event that has log entries'
 );
 select throws_ok(
   $$ insert into app.tool_event_transitions (profile_id, tool_event_id, to_status)
      values ('guarded', 'no-such-event', 'pending') $$,
-  '23503', null, 'a log entry belongs to an event'
+  '23503', null, 'a log entry needs an event'
 );
 select throws_ok(
   $$ insert into app.tool_event_transitions (profile_id, tool_event_id, from_status, to_status)
      values ('guarded', 'pending-failed', 'pending', 'failed') $$,
-  '23505', null, 'no status is entered twice'
+  '23505', null, 'the same status cannot be logged twice'
 );
 
--- ---- Two profiles, one id
+-- ---- Two profiles with the same id
 
 select authenticate_as('alice');
 insert into app.tool_events (id, session_id, tool_name, arguments, tool_call_id)
@@ -294,37 +295,37 @@ select authenticate_as('bob');
 select lives_ok(
   $$ insert into app.tool_events (id, session_id, tool_name, arguments, tool_call_id)
      values ('shared', 's', 'bobs', '{}', 'call') $$,
-  'an id is a profile''s own: another''s does not block it'
+  'two profiles can use the same id'
 );
 select set_eq(
   'select id, tool_name from app.tool_events', $$ values ('shared', 'bobs') $$,
-  'a profile sees its own events alone'
+  'a profile can read its own events only'
 );
 select set_eq(
   'select id, tool_name from api.tool_events', $$ values ('shared', 'bobs') $$,
-  'through the view, too'
+  'a profile can read its own events only, through the view'
 );
 select set_eq(
   'select profile_id, tool_event_id from api.tool_event_transitions', $$ values ('bob', 'shared') $$,
-  'and its own log alone'
+  'a profile can read its own log only'
 );
 select set_eq(
   'select profile_id, tool_event_id from app.tool_event_transitions', $$ values ('bob', 'shared') $$,
-  'through the table, too'
+  'a profile can read its own log only, from the table'
 );
 select is(
   refusal($$ select api.transition_tool_event('alices-own', 'failed', error => 'bob was here') $$),
   '404 not_found Tool event alices-own not found',
-  'another''s event is not there'
+  'an event of another profile is not found'
 );
 select is_empty(
   $$ select * from api.transition_tool_event_by_call('alices-call', 'failed') $$,
-  'by call id neither'
+  'an event of another profile is not found by call id'
 );
 select is_empty(
   $$ update app.tool_events set status = 'failed', error = 'bob was here' where id = 'alices-own'
      returning id $$,
-  'a write to a hidden row finds nothing'
+  'an update of a row of another profile finds nothing'
 );
 update app.tool_events set status = 'succeeded', result = '"bobs"';
 select as_dba();
@@ -335,10 +336,10 @@ select set_eq(
     ('alice', 'alices-own', 'executing', null::jsonb, null),
     ('alice', 'shared', 'executing', null, null),
     ('bob', 'shared', 'succeeded', '"bobs"', null) $$,
-  'the hidden rows are there, and a write without a filter left them as they were'
+  'an update without a filter changes only rows of the own profile'
 );
 
--- ---- What a profile may not do, although it may read
+-- ---- What a profile cannot do although it can read
 
 grant insert (profile_id), update (profile_id) on app.tool_events to authenticated;
 select authenticate_as('bob');
@@ -346,14 +347,14 @@ select throws_ok(
   $$ insert into app.tool_events (profile_id, id, session_id, tool_name, arguments)
      values ('alice', 'forged', 's', 't', '{}') $$,
   '42501', 'new row violates row-level security policy for table "tool_events"',
-  'even if a grant let it name a profile, the policy would let it name its own alone'
+  'the policy refuses the id of another profile, even with a grant on profile_id'
 );
 insert into app.tool_events (id, session_id, tool_name, arguments)
 values ('unfinished', 's', 't', '{}');
 select throws_ok(
   $$ update app.tool_events set profile_id = 'alice' where id = 'unfinished' $$,
   '42501', 'new row violates row-level security policy for table "tool_events"',
-  'or move an event to another profile'
+  'the policy refuses to move an event to another profile, even with a grant on profile_id'
 );
 select as_dba();
 revoke insert (profile_id), update (profile_id) on app.tool_events from authenticated;
@@ -382,11 +383,11 @@ from unnest(array[
   $$ create function api.mine() returns int language sql as 'select 1' $$
 ]) as statement;
 
-select authenticate_as('somebody', 'auditor');
+select authenticate_as('carol', 'auditor');
 select set_has(
   $$ select profile_id, tool_event_id from api.tool_event_transitions $$,
   $$ values ('alice', 'shared'), ('alice', 'alices-own'), ('bob', 'shared') $$,
-  'an auditor reads the log of every profile'
+  'an auditor can read the log of every profile'
 );
 select throws_ok(statement, '42501', null, 'an auditor may not: ' || statement)
 from unnest(array[
@@ -398,7 +399,7 @@ from unnest(array[
   $$ insert into app.tool_event_transitions (profile_id, tool_event_id, to_status) values ('bob', 'shared', 'failed') $$
 ]) as statement;
 
-select authenticate_as('somebody', 'anon');
+select authenticate_as('carol', 'anon');
 select throws_ok(statement, '42501', null, 'a guest may not: ' || statement)
 from unnest(array[
   $$ select * from api.tool_events $$,
@@ -409,7 +410,7 @@ from unnest(array[
   $$ select app.profile_id() $$
 ]) as statement;
 
-select authenticate_as('somebody', 'sessionbase_replicator');
+select authenticate_as('carol', 'sessionbase_replicator');
 select throws_ok(statement, '42501', null, 'the replicator may not, unless enabled: ' || statement)
 from unnest(array[
   $$ select * from app.tool_events $$,
@@ -420,12 +421,12 @@ from unnest(array[
 
 select authenticate_as('alice');
 select is_empty(
-  'select id from app.tool_events where id = ''forged''', 'of all that, nothing came to be'
+  'select id from app.tool_events where id = ''forged''', 'none of the refused statements inserted a row'
 );
 select set_eq(
   'select id, status from api.tool_events',
   $$ values ('shared', 'executing'), ('alices-own', 'executing') $$,
-  'and the other profile has what it had'
+  'none of the refused statements changed a row of the other profile'
 );
 
 select as_dba();

@@ -1,9 +1,9 @@
--- Domain 6: what the table of settings refuses, whoever writes, and what a profile can reach.
+-- Domain 6: what the table of settings refuses from every role, and what each role can access.
 begin;
 set local search_path = tap, pg_catalog;
 select no_plan();
 
--- ---- The rules of a row, against a superuser
+-- ---- Each CHECK is violated alone, by a superuser
 
 create temporary table breaches (rule text, profile_id text, settings jsonb, revision bigint);
 insert into breaches values
@@ -36,7 +36,7 @@ select set_eq(
   $$ select conname::text from pg_constraint
      where conrelid = 'app.ui_settings'::regclass and contype = 'c' $$,
   'select distinct rule from breaches',
-  'every rule of the table has been broken above'
+  'every CHECK of the table is violated above: add rows to breaches, or remove those without a CHECK'
 );
 select lives_ok(
   format('insert into app.ui_settings (profile_id, settings) values (%L, %L)', gen_random_uuid(), settings),
@@ -59,10 +59,10 @@ select results_eq(
   $$ select revision, updated_at > now() - interval '1 day' from app.ui_settings
      where profile_id = 'revised' $$,
   $$ values (3::bigint, true) $$,
-  'every change is a new revision, whatever the statement says'
+  'every change increases the revision, also if the statement sets it'
 );
 
--- ---- The merge patch beyond the RFC's table
+-- ---- Cases of the merge patch that are not in the table of the RFC
 
 select is(app.json_merge_patch(target, patch), result, format('%s with %s', target, patch))
 from (values
@@ -76,7 +76,7 @@ from (values
   (null, '{"a": {"b": null, "c": 1}}', '{"a": {"c": 1}}')
 ) as examples (target, patch, result);
 
--- ---- What a profile can reach
+-- ---- What each role can access
 
 select authenticate_as('alice');
 select is((api.save_ui_settings('{"of": "alice"}')).revision, 1::bigint, 'alice saves');
@@ -84,13 +84,13 @@ select authenticate_as('bob');
 select is(
   refusal($$ select api.patch_ui_settings('{"of": "bob"}', 1) $$),
   '409 stale_revision The settings are at revision 0, not 1; nothing was saved',
-  'alice''s revision is not bob''s'
+  'the revision of alice does not apply to bob'
 );
-select is_empty('select * from api.ui_settings', 'nor does he see her settings');
-select is((api.patch_ui_settings('{"of": "bob"}')).revision, 1::bigint, 'he has his own');
+select is_empty('select * from api.ui_settings', 'bob cannot read the settings of alice');
+select is((api.patch_ui_settings('{"of": "bob"}')).revision, 1::bigint, 'bob has his own revision');
 select set_eq(
   'select profile_id, settings from app.ui_settings', $$ values ('bob', '{"of": "bob"}'::jsonb) $$,
-  'a profile sees its own settings alone'
+  'a profile can read its own settings only'
 );
 select throws_ok(statement, '42501', null, 'a profile may not: ' || statement)
 from unnest(array[
@@ -118,7 +118,7 @@ select as_dba();
 select set_eq(
   $$ select profile_id, settings ->> 'of' from app.ui_settings where profile_id in ('alice', 'bob') $$,
   $$ values ('alice', 'alice'), ('bob', 'bob') $$,
-  'alice''s settings are as she left them'
+  'the settings of alice are unchanged'
 );
 
 select finish();

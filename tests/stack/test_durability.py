@@ -1,4 +1,4 @@
-"""What was answered is kept: through down and up, through a crash, by whichever server."""
+"""Acknowledged writes survive a restart and a crash, and every PostgREST server shows them."""
 
 import shutil
 import tempfile
@@ -14,21 +14,13 @@ import pytest
 
 from conftest import Stack, TokenFor, bring_up, free_port
 from sessionbase import state
+from sessionbase.doctor.authority import read_authority
 from sessionbase.stack import manage, postgrest
 from sessionbase.stack.account import service_account
 from sessionbase.stack.token import make_claims, sign
 from support.concurrency import at_once
 
-VIEWS = [
-    "tool_events",
-    "tool_event_transitions",
-    "hookify_decisions",
-    "misalignments",
-    "misalignment_transitions",
-    "todos",
-    "session_repo_bindings",
-    "ui_settings",
-]
+VIEWS = [name for domain in read_authority().domains.values() for name in domain.views]
 
 
 def open_client(rest_url: str, token: str) -> httpx.Client:
@@ -62,7 +54,7 @@ def record_decision(client: httpx.Client, number: int) -> Any:
 
 
 def fill(client: httpx.Client) -> None:
-    """Write to all six domains, finished and unfinished."""
+    """Store rows in every view, of finished and unfinished events."""
     for number in range(3):
         event = f"tool_{number}"
         call(
@@ -98,9 +90,10 @@ def fill(client: httpx.Client) -> None:
 
 
 def everything(client: httpx.Client) -> dict[str, Any]:
-    """Read every view, sorted as text: a view without an order has none."""
+    """Return the rows of every view, sorted as text, because the views have no order."""
     found = {view: client.get(f"/{view}").json() for view in VIEWS}
-    assert all(found.values())
+    empty = [view for view, rows in found.items() if not rows]
+    assert not empty, f"add calls that store rows of {', '.join(empty)} to `fill` in this file"
     return {view: sorted(map(str, rows)) for view, rows in found.items()}
 
 
@@ -119,7 +112,7 @@ def test_all_six_domains_are_unchanged_after_down_and_up(data_dir: Path) -> None
 
 
 def kill_postgresql(data_dir: Path) -> None:
-    """Kill the server and its sessions with SIGKILL, as a crash of the machine would."""
+    """Kill the server and its sessions with SIGKILL, like a crash of the machine."""
     server = psutil.Process(manage.status(data_dir)["pids"]["postgresql"])
     processes = [server, *server.children(recursive=True)]
     for process in processes:
@@ -127,8 +120,8 @@ def kill_postgresql(data_dir: Path) -> None:
     psutil.wait_procs(processes, timeout=60)
 
 
-def write_until_cut_off(write: Callable[[int], Any], enough: Event) -> list[int]:
-    """Write 0, 1, 2 … until a write fails; give the numbers of those that were answered."""
+def write_until_it_fails(write: Callable[[int], Any], enough: Event) -> list[int]:
+    """Write 0, 1, 2 … until a write fails; return the numbers of the acknowledged writes."""
     answered: list[int] = []
     try:
         while True:
@@ -142,7 +135,7 @@ def write_until_cut_off(write: Callable[[int], Any], enough: Event) -> list[int]
         enough.set()
 
 
-def test_every_answered_write_is_there_after_postgresql_was_killed(data_dir: Path) -> None:
+def test_every_acknowledged_write_is_stored_after_postgresql_was_killed(data_dir: Path) -> None:
     bring_up(data_dir)
     with client_of(data_dir) as client:
         fill(client)
@@ -169,7 +162,7 @@ def test_every_answered_write_is_there_after_postgresql_was_killed(data_dir: Pat
 
         answered = at_once(
             [
-                lambda write=write, event=event: write_until_cut_off(write, event)
+                lambda write=write, event=event: write_until_it_fails(write, event)
                 for write, event in zip(writers, enough, strict=True)
             ]
             + [crash]
@@ -193,9 +186,9 @@ def test_every_answered_write_is_there_after_postgresql_was_killed(data_dir: Pat
 
 @pytest.fixture
 def second_server(stack: Stack, tmp_path: Path) -> Iterator[str]:
-    """The URL of another PostgREST on the test database."""
+    """Yield the URL of another PostgREST on the test database."""
     stack_config, secrets = state.require(stack.data_dir)
-    # Its own home, for its copy of the configuration, where the account that it runs as can read.
+    # Its own folder for the configuration file, which the account of the server can read.
     home = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     home.chmod(0o755)
     second = replace(stack_config, home=home, port=free_port(), admin_port=free_port())
@@ -206,7 +199,7 @@ def second_server(stack: Stack, tmp_path: Path) -> Iterator[str]:
     shutil.rmtree(home)
 
 
-def test_two_servers_on_one_database_give_the_same_answers(
+def test_two_postgrest_servers_on_one_database_return_the_same_rows(
     client: httpx.Client, stack: Stack, second_server: str, token_for: TokenFor, profile: str
 ) -> None:
     with open_client(second_server, token_for(profile)) as other:
@@ -214,7 +207,7 @@ def test_two_servers_on_one_database_give_the_same_answers(
         assert everything(other) == everything(client)
 
 
-def test_what_one_server_answered_the_other_gives_at_once_during_concurrent_writes(
+def test_a_write_through_one_server_is_immediately_visible_through_the_other(
     client: httpx.Client, second_server: str, token_for: TokenFor, profile: str
 ) -> None:
     with open_client(second_server, token_for(profile)) as other:

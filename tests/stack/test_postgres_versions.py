@@ -1,4 +1,4 @@
-"""The server programs of the embedded stack: which are used, and which are refused."""
+"""The server programs of the embedded stack: choice and required versions."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def test_a_cluster_of_another_major_version_is_refused_before_anything_starts(
     assert manage.up(data_dir).started == ["PostgreSQL", "PostgREST"]
 
 
-def test_a_folder_without_server_programs_is_refused_by_its_name(
+def test_a_folder_without_server_programs_is_refused(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(account.POSTGRES_BIN_VARIABLE, str(tmp_path))
@@ -69,7 +69,7 @@ def test_a_server_that_is_too_old_is_refused(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's stack runs as another user")
-def test_programs_in_a_folder_that_only_root_enters_are_copied_and_run(
+def test_server_programs_in_a_folder_that_only_root_can_enter_are_copied(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs = account.postgres_bin(account.Account(os.geteuid(), os.getegid()))
@@ -101,7 +101,7 @@ def test_programs_in_a_folder_that_only_root_enters_are_copied_and_run(
         ("", "--postgres needs a version"),
     ],
 )
-def test_the_test_command_refuses_a_server_that_it_can_t_have(server: str, why: str) -> None:
+def test_scripts_test_refuses_a_server_that_is_not_available(server: str, why: str) -> None:
     command = [str(PROJECT_DIR / "scripts/test"), "--postgres", server]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""The embedded stack's life, each test with a throwaway data directory of its own."""
+"""Starting, stopping and deleting the embedded stack, each test in its own data directory."""
 
 import os
 import shlex
@@ -27,19 +27,19 @@ def pids(data_dir: Path) -> list[int]:
     return [found["postgresql"], found["postgrest"]]
 
 
-def keep_a_row(data_dir: Path) -> None:
-    """Commit a row that must not be lost."""
+def store_a_row(data_dir: Path) -> None:
+    """Commit a row."""
     with psycopg.connect(state.read_db_uri(data_dir)) as connection:
-        connection.execute("create table public.kept as select 1 as number")
+        connection.execute("create table public.stored as select 1 as number")
 
 
-def kept_rows(data_dir: Path) -> list[tuple[int]]:
-    """Return what `keep_a_row` committed."""
+def stored_rows(data_dir: Path) -> list[tuple[int]]:
+    """Return the row that `store_a_row` committed."""
     with psycopg.connect(state.read_db_uri(data_dir)) as connection:
-        return connection.execute("select number from public.kept").fetchall()
+        return connection.execute("select number from public.stored").fetchall()
 
 
-def test_up_again_starts_nothing_and_changes_nothing(data_dir: Path) -> None:
+def test_a_second_up_starts_nothing_and_changes_nothing(data_dir: Path) -> None:
     first = bring_up(data_dir)
     running = pids(data_dir)
     again = manage.up(data_dir)
@@ -49,7 +49,7 @@ def test_up_again_starts_nothing_and_changes_nothing(data_dir: Path) -> None:
     assert pids(data_dir) == running
 
 
-def test_of_two_ups_at_once_one_starts_and_the_other_finds_it_up(data_dir: Path) -> None:
+def test_one_of_two_concurrent_ups_starts_the_servers(data_dir: Path) -> None:
     options = manage.UpOptions(port=free_port(), admin_port=free_port())
     together = threading.Barrier(2)
 
@@ -62,17 +62,17 @@ def test_of_two_ups_at_once_one_starts_and_the_other_finds_it_up(data_dir: Path)
     assert sorted(started) == [[], ["PostgreSQL", "PostgREST"]]
 
 
-def test_killed_servers_come_up_again_with_every_committed_row(data_dir: Path) -> None:
+def test_killed_servers_are_started_again_with_every_committed_row(data_dir: Path) -> None:
     bring_up(data_dir)
-    keep_a_row(data_dir)
+    store_a_row(data_dir)
     for pid in pids(data_dir):
         psutil.Process(pid).kill()
     assert manage.up(data_dir).started == ["PostgreSQL", "PostgREST"]
-    assert kept_rows(data_dir) == [(1,)]
+    assert stored_rows(data_dir) == [(1,)]
     assert manage.status(data_dir)["running"]
 
 
-def test_a_lock_file_whose_pid_another_process_has_now_does_not_confuse(data_dir: Path) -> None:
+def test_a_stale_lock_file_with_the_pid_of_another_process_is_ignored(data_dir: Path) -> None:
     stack_config = bring_up(data_dir).stack_config
     for pid in pids(data_dir):
         psutil.Process(pid).kill()
@@ -89,9 +89,9 @@ def test_a_lock_file_whose_pid_another_process_has_now_does_not_confuse(data_dir
         sleeper.wait()
 
 
-def test_down_stops_both_and_keeps_the_data_and_the_ports(data_dir: Path) -> None:
+def test_down_stops_both_servers_and_keeps_the_data_and_the_ports(data_dir: Path) -> None:
     stack_config = bring_up(data_dir).stack_config
-    keep_a_row(data_dir)
+    store_a_row(data_dir)
     assert manage.down(data_dir) == ["PostgREST", "PostgreSQL"]
     assert manage.down(data_dir) == []
     assert not (stack_config.cluster / "postmaster.pid").exists()
@@ -99,26 +99,26 @@ def test_down_stops_both_and_keeps_the_data_and_the_ports(data_dir: Path) -> Non
     assert stopped.returncode == 1
     assert '"running": false' in stopped.stdout
     assert manage.up(data_dir).stack_config == stack_config
-    assert kept_rows(data_dir) == [(1,)]
+    assert stored_rows(data_dir) == [(1,)]
 
 
-def test_deleting_the_data_asks_first(data_dir: Path) -> None:
+def test_deleting_the_data_needs_a_confirmation(data_dir: Path) -> None:
     stack_config = bring_up(data_dir).stack_config
-    keep_a_row(data_dir)
+    store_a_row(data_dir)
     refused = sessionbase("down", "--delete-data", "--data-dir", data_dir, stdin="n\n")
     assert refused.returncode == 1
     assert "nothing was deleted" in refused.stderr
-    assert kept_rows(data_dir) == [(1,)]
+    assert stored_rows(data_dir) == [(1,)]
     done = sessionbase("down", "--delete-data", "--data-dir", data_dir, stdin="y\n")
     assert done.returncode == 0
     assert not any(path.exists() for path in [data_dir, stack_config.home, stack_config.socket_dir])
 
 
-def test_lost_secrets_are_not_made_anew_and_the_file_s_return_heals(data_dir: Path) -> None:
+def test_missing_secrets_are_not_generated_again_and_can_be_restored(data_dir: Path) -> None:
     bring_up(data_dir)
-    keep_a_row(data_dir)
+    store_a_row(data_dir)
     file = data_dir / "secrets.json"
-    kept = file.read_bytes()
+    before = file.read_bytes()
     file.unlink()
     for command in ("up", "status"):
         refused = sessionbase(command, "--data-dir", data_dir)
@@ -131,9 +131,9 @@ def test_lost_secrets_are_not_made_anew_and_the_file_s_return_heals(data_dir: Pa
     with pytest.raises(SessionbaseError, match="is damaged: it has no superuser_password"):
         manage.up(data_dir)
     assert file.read_bytes() == b"{}"
-    file.write_bytes(kept)
+    file.write_bytes(before)
     manage.up(data_dir)
-    assert kept_rows(data_dir) == [(1,)]
+    assert stored_rows(data_dir) == [(1,)]
 
 
 def test_a_stack_without_its_secrets_can_be_deleted(data_dir: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_stack_without_its_secrets_can_be_deleted(data_dir: Path) -> None:
     assert not any(path.exists() for path in [data_dir, stack_config.home, stack_config.socket_dir])
 
 
-def test_a_port_for_both_is_wrong_usage(data_dir: Path) -> None:
+def test_the_same_port_for_both_servers_is_wrong_usage(data_dir: Path) -> None:
     port = free_port()
     done = sessionbase("up", "--data-dir", data_dir, "--port", port, "--admin-port", port)
     assert (done.returncode, done.stdout) == (2, "")
@@ -151,7 +151,7 @@ def test_a_port_for_both_is_wrong_usage(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--port", "--admin-port"])
-def test_a_taken_port_is_named_before_anything_is_started(data_dir: Path, option: str) -> None:
+def test_a_port_in_use_is_refused_before_anything_is_started(data_dir: Path, option: str) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -166,7 +166,9 @@ def test_a_taken_port_is_named_before_anything_is_started(data_dir: Path, option
     assert not stack_config.cluster.exists()
 
 
-def test_secrets_are_the_owners_alone_and_made_at_random(data_dir: Path, stack: Stack) -> None:
+def test_secrets_are_random_and_only_their_owner_can_read_them(
+    data_dir: Path, stack: Stack
+) -> None:
     bring_up(data_dir)
     for name in ("secrets.json", "stack.json", "postgresql.log", "postgrest.log"):
         assert stat.S_IMODE((data_dir / name).stat().st_mode) == 0o600
@@ -181,7 +183,7 @@ def test_secrets_are_the_owners_alone_and_made_at_random(data_dir: Path, stack: 
         assert not any(secret in " ".join(process.cmdline()) for secret in mine)
 
 
-def test_no_server_runs_as_root_and_none_listens_beyond_this_machine(stack: Stack) -> None:
+def test_no_server_runs_as_root_or_listens_on_a_public_address(stack: Stack) -> None:
     for process in map(psutil.Process, pids(stack.data_dir)):
         assert process.uids().real != 0
         listening = [
@@ -201,7 +203,7 @@ def test_a_wrong_password_is_refused_on_the_socket(stack: Stack) -> None:
             )
 
 
-def test_the_cluster_keeps_what_was_promised(stack: Stack) -> None:
+def test_the_cluster_has_the_documented_settings(stack: Stack) -> None:
     wanted = {
         "wal_level": "logical",
         "synchronous_commit": "on",
@@ -220,14 +222,16 @@ def test_the_cluster_keeps_what_was_promised(stack: Stack) -> None:
     assert rules == [("scram-sha-256",)]
 
 
-def test_a_data_directory_too_deep_for_a_socket_gets_a_private_one(data_dir: Path) -> None:
+def test_a_data_directory_with_a_long_path_has_its_own_short_socket_directory(
+    data_dir: Path,
+) -> None:
     deep = data_dir / ("d" * 120)
     home = account.choose_socket_dir(deep)
     assert len(os.fsencode(home)) <= account.MAX_SOCKET_DIR_BYTES
     assert home != account.choose_socket_dir(data_dir / ("e" * 120))
 
 
-def test_a_strangers_directory_is_not_taken_for_the_sockets(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_refused_as_the_socket_directory(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SessionbaseError, match="not this user's own directory"):
@@ -235,7 +239,9 @@ def test_a_strangers_directory_is_not_taken_for_the_sockets(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's stack runs as another user")
-def test_roots_closed_folders_stay_closed_and_the_cluster_lies_elsewhere(data_dir: Path) -> None:
+def test_a_folder_that_only_root_can_enter_stays_closed_and_does_not_hold_the_cluster(
+    data_dir: Path,
+) -> None:
     stack_config = bring_up(data_dir).stack_config
     assert stat.S_IMODE(data_dir.parent.stat().st_mode) == 0o700
     assert stack_config.home.is_relative_to(account.SYSTEM_DIR)
@@ -243,13 +249,13 @@ def test_roots_closed_folders_stay_closed_and_the_cluster_lies_elsewhere(data_di
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's stack runs as another user")
-def test_roots_open_folders_hold_their_cluster(data_dir: Path) -> None:
+def test_a_folder_of_root_that_others_can_enter_holds_the_cluster(data_dir: Path) -> None:
     data_dir.parent.chmod(0o755)
     assert bring_up(data_dir).stack_config.home == data_dir
     assert stat.S_IMODE(data_dir.stat().st_mode) == 0o711
 
 
-def test_any_running_server_can_be_served_by_its_uri(data_dir: Path, stack: Stack) -> None:
+def test_up_can_use_a_running_postgresql_by_its_uri(data_dir: Path, stack: Stack) -> None:
     bring_up(data_dir)
     manage.down(data_dir)
     stack_config, secrets = state.require(data_dir)
@@ -270,7 +276,7 @@ def test_any_running_server_can_be_served_by_its_uri(data_dir: Path, stack: Stac
         assert connection.execute("select 1").fetchone() == (1,)
 
 
-def test_a_postgrest_that_does_not_start_is_told_with_its_last_words(data_dir: Path) -> None:
+def test_the_error_for_a_postgrest_that_does_not_start_has_its_output(data_dir: Path) -> None:
     broken = data_dir.parent / "postgrest"
     broken.write_text("#!/bin/sh\necho out of luck\nexit 1\n")
     broken.chmod(0o755)
@@ -280,7 +286,7 @@ def test_a_postgrest_that_does_not_start_is_told_with_its_last_words(data_dir: P
         bring_up(data_dir, postgrest=data_dir / "none")
 
 
-def test_the_printed_lines_work_when_pasted_and_the_sample_is_there_once(data_dir: Path) -> None:
+def test_the_printed_commands_work_and_the_sample_is_imported_once(data_dir: Path) -> None:
     ports = ["--port", free_port(), "--admin-port", free_port()]
     first = sessionbase("up", "--data-dir", data_dir, *ports)
     assert first.returncode == 0, first.stderr

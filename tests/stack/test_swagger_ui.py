@@ -1,4 +1,4 @@
-"""Swagger UI of `up --docs`, used in a real browser."""
+"""Swagger UI of `up --docs`, in a browser."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def data_dir() -> Iterator[Path]:
 
 
 def options(docs_port: int) -> manage.UpOptions:
-    """Ask for free ports, and for Swagger UI on this one."""
+    """Return options with free ports, and this one for Swagger UI."""
     return manage.UpOptions(free_port(), free_port(), docs_port=docs_port)
 
 
@@ -43,22 +43,22 @@ def token(data_dir: Path, profile: str) -> str:
     return sign(make_claims(profile), state.require(data_dir)[1].jwt_secret)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM HERE: Swagger UI was not tried")
-def test_a_person_authorizes_reads_what_there_is_and_makes_calls_that_count(
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: Swagger UI was not tested")
+def test_swagger_ui_authorizes_lists_the_endpoints_and_executes_calls(
     data_dir: Path, tmp_path: Path, profile: str
 ) -> None:
-    saw = use_swagger_ui(data_dir, token(data_dir, profile), tmp_path / "page.png")
-    assert saw["complaints"] == []
-    assert saw["asGuest"] == 1, "a guest may do nothing, so only the description itself is there"
-    assert {"get_todos", "patch_todos", "post_rpc_toggle_todo"} <= set(saw["offered"])
-    nobody_may = {"post_misalignments", "delete_todos", "get_rpc_toggle_todo"}
-    assert nobody_may & set(saw["offered"]) == set()
-    assert saw["added"]["status"] == "201"
-    assert saw["listed"]["status"] == "200"
-    assert '"text": "typed in Swagger UI"' in saw["listed"]["answer"]
-    assert "How many rows to give at most." in saw["listed"]["described"]
-    assert saw["called"]["status"] == "200"
-    assert '"unfinished_tool_events": []' in saw["called"]["answer"]
+    seen = use_swagger_ui(data_dir, token(data_dir, profile), tmp_path / "page.png")
+    assert seen["browserErrors"] == []
+    assert seen["asGuest"] == 1, "for a guest, only GET / must be listed"
+    assert {"get_todos", "patch_todos", "post_rpc_toggle_todo"} <= set(seen["operations"])
+    not_granted = {"post_misalignments", "delete_todos", "get_rpc_toggle_todo"}
+    assert not_granted & set(seen["operations"]) == set()
+    assert seen["added"]["status"] == "201"
+    assert seen["listed"]["status"] == "200"
+    assert '"text": "typed in Swagger UI"' in seen["listed"]["answer"]
+    assert "The maximum number of rows to return." in seen["listed"]["description"]
+    assert seen["called"]["status"] == "200"
+    assert '"unfinished_tool_events": []' in seen["called"]["answer"]
 
     rows = httpx.get(
         f"{manage.status(data_dir)['rest_url']}/todos?select=text",
@@ -69,7 +69,7 @@ def test_a_person_authorizes_reads_what_there_is_and_makes_calls_that_count(
 
 
 def use_swagger_ui(data_dir: Path, bearer: str, screenshot: Path) -> dict[str, Any]:
-    """Run tests/support/swagger_ui.cjs, and return what it saw."""
+    """Run tests/support/swagger_ui.cjs, and return its results."""
     script = PROJECT_DIR / "tests/support/swagger_ui.cjs"
     url = manage.status(data_dir)["docs_url"]
     done = subprocess.run(
@@ -84,7 +84,7 @@ def use_swagger_ui(data_dir: Path, bearer: str, screenshot: Path) -> dict[str, A
     return seen
 
 
-def test_it_serves_its_own_files_and_nothing_else(data_dir: Path) -> None:
+def test_the_server_of_swagger_ui_serves_only_its_own_files(data_dir: Path) -> None:
     url = manage.status(data_dir)["docs_url"]
     with httpx.Client(base_url=url, trust_env=False) as client:
         assert "swagger-ui-bundle.js" in client.get("/").text
@@ -95,7 +95,7 @@ def test_it_serves_its_own_files_and_nothing_else(data_dir: Path) -> None:
             assert client.get(path).status_code == 404
 
 
-def test_it_runs_as_the_user_of_the_servers_not_as_root(data_dir: Path) -> None:
+def test_the_server_of_swagger_ui_does_not_run_as_root(data_dir: Path) -> None:
     stack_config, _ = state.require(data_dir)
     process, pids = docs.find(stack_config), manage.status(data_dir)["pids"]
     assert process
@@ -103,7 +103,7 @@ def test_it_runs_as_the_user_of_the_servers_not_as_root(data_dir: Path) -> None:
     assert process.uids().effective != 0
 
 
-def test_up_again_leaves_it_alone_and_another_port_moves_it(data_dir: Path) -> None:
+def test_a_second_up_keeps_swagger_ui_running_and_another_port_restarts_it(data_dir: Path) -> None:
     before = manage.status(data_dir)
     port = int(before["docs_url"].rsplit(":", 1)[1])
     assert manage.up(data_dir, manage.UpOptions(docs_port=port)).started == []
@@ -112,17 +112,17 @@ def test_up_again_leaves_it_alone_and_another_port_moves_it(data_dir: Path) -> N
     other = free_port()
     assert manage.up(data_dir, manage.UpOptions(docs_port=other)).started == ["Swagger UI"]
     assert manage.status(data_dir)["docs_url"] == f"http://127.0.0.1:{other}"
-    assert manage.up(data_dir).started == [], "without --docs what runs goes on"
+    assert manage.up(data_dir).started == [], "up without --docs must keep Swagger UI running"
     assert manage.status(data_dir)["docs_url"] == f"http://127.0.0.1:{other}"
 
 
-def test_a_port_that_postgrest_has_is_refused(data_dir: Path) -> None:
+def test_the_port_of_postgrest_is_refused_for_swagger_ui(data_dir: Path) -> None:
     taken = int(manage.status(data_dir)["rest_url"].rsplit(":", 1)[1])
     with pytest.raises(SessionbaseError, match="is used by PostgREST"):
         manage.up(data_dir, manage.UpOptions(docs_port=taken))
 
 
-def test_down_stops_it() -> None:
+def test_down_stops_swagger_ui() -> None:
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     try:
         manage.up(folder / "data", options(free_port()))

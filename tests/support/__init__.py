@@ -1,1 +1,1 @@
-"""What several tests use: fixtures, helpers and the pgTAP functions."""
+"""Fixtures, helpers and pgTAP functions that several tests use."""

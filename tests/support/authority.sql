@@ -1,4 +1,5 @@
--- What sql/authority.json says, as tables in schema tap that the pgTAP tests compare the catalogue with.
+-- The contents of sql/authority.json as tables in schema tap. The pgTAP tests compare the catalogue
+-- with them.
 
 create table tap.authority as
 select pg_catalog.current_setting('sessionbase.authority')::jsonb as list;

@@ -1,5 +1,5 @@
--- What the pgTAP tests share, in schema tap beside pgTAP itself. Every test file is one transaction
--- that is rolled back, so that it leaves nothing behind.
+-- Functions for the pgTAP tests, in the schema of pgTAP. Each test file is one transaction, which is
+-- rolled back.
 
 create or replace function tap.authenticate_as(profile text, role name default 'authenticated')
 returns setof text
@@ -15,7 +15,7 @@ begin
 end
 $$;
 comment on function tap.authenticate_as(text, name) is
-'From here on, to the end of the transaction, act as PostgREST would for a token of this profile.';
+'Until the end of the transaction, have the role and claims that PostgREST sets for a token of the profile.';
 
 create or replace function tap.as_dba() returns setof text
 language plpgsql
@@ -27,7 +27,7 @@ begin
   perform pg_catalog.set_config('request.jwt.claims', '', true);
 end
 $$;
-comment on function tap.as_dba() is 'Act as the superuser that the tests connect as, without a token.';
+comment on function tap.as_dba() is 'Have the rights of the superuser that the tests connect as, without a token.';
 
 create or replace function tap.refusal(statement text) returns text
 language plpgsql
@@ -49,4 +49,4 @@ exception
 end
 $$;
 comment on function tap.refusal(text) is
-'Run a statement that is to be refused over HTTP, and give the status, code and message of that.';
+'Run a statement that is refused; return the status, code and message of the HTTP response.';

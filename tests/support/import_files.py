@@ -1,4 +1,4 @@
-"""Legacy files for the importer's tests, and the importer run on them."""
+"""Writes legacy files for tests of the importer, and imports them."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ STARTED = "2025-12-18T23:50:36.922Z"
 
 
 def event(event_id: str = "tool_1", **changes: Any) -> dict[str, Any]:
-    """A record like those of real files; a field given as `...` is left out."""
+    """Return a record like those of real files, without the fields given as `...`."""
     record = {
         "id": event_id,
         "sessionId": "session-default",
@@ -27,7 +27,7 @@ def event(event_id: str = "tool_1", **changes: Any) -> dict[str, Any]:
 
 
 def finished(event_id: str = "tool_1", **changes: Any) -> dict[str, Any]:
-    """A record of an event that succeeded after 78 milliseconds."""
+    """Return a record of an event that succeeded after 78 milliseconds."""
     done = {
         "status": "succeeded",
         "result": {"found": True},
@@ -38,7 +38,7 @@ def finished(event_id: str = "tool_1", **changes: Any) -> dict[str, Any]:
 
 
 def write(folder: Path, *records: Any, name: str = "chat-tool-events.json") -> Path:
-    """Write a file the way the app does; a record given as str is taken for JSON already."""
+    """Write a file in the format of the app; a record given as str is written as it is."""
     texts = [r if isinstance(r, str) else json.dumps(r, indent=2) for r in records]
     file = folder / name
     file.write_text("[" + ",\n".join(texts) + "]", encoding="utf-8")
@@ -51,7 +51,7 @@ def load(uri: str, file: Path, profile: str, **options: Any) -> ImportReport:
 
 
 def rejects_of(report: ImportReport) -> list[dict[str, Any]]:
-    """The lines of the rejects file that a report names."""
+    """Return the lines of the rejects file of a report."""
     assert report.rejects_file
     text = Path(report.rejects_file).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.split("\n")[:-1]]

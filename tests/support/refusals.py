@@ -1,4 +1,4 @@
-"""What every refusal over HTTP looks like."""
+"""Checks the format of errors over HTTP."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 
 
 def refused(answer: httpx.Response, status: int, code: str, message: str) -> Any:
-    """Check a refusal of sessionbase's own, word for word; give its `details`, parsed."""
+    """Assert that the response is this error of sessionbase; return its `details`, parsed."""
     body = answer.json()
     assert (answer.status_code, body.get("code")) == (status, code), answer.text
     assert set(body) == {"code", "message", "details", "hint"}

@@ -1,22 +1,24 @@
-"""Fixtures for the tests of the runner: a new database for each test, and a folder of SQL files."""
+"""Fixtures with new databases and folders of SQL files, for tests of migrations."""
 
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from conftest import Stack
 from sessionbase.migrate.runner import MigrateReport, migrate
 from sessionbase.paths import resource_path
 
 
 class Folder:
-    """A folder of SQL files, at first without app/, and a database to apply it to."""
+    """A folder of SQL files, without app/ at first, and the database that they are applied to."""
 
     def __init__(self, path: Path, uri: str) -> None:
         self.path = path
@@ -41,20 +43,45 @@ class Folder:
             return conn.execute(query.encode()).fetchall()
 
     def execute(self, *statements: str) -> None:
-        """Run statements as sessionbase_owner, as a DBA would by hand."""
+        """Run statements as sessionbase_owner, like a DBA."""
         with psycopg.connect(self.uri) as conn:
             conn.execute("set role sessionbase_owner")
             for statement in statements:
                 conn.execute(statement.encode())
 
 
-@pytest.fixture
-def empty_database(db: psycopg.Connection[Any]) -> Iterator[str]:
-    """Yield the superuser's connection string of a new, empty database in the test cluster."""
+@contextmanager
+def new_database(uri: str, template: str = "template0") -> Iterator[str]:
+    """Create a database beside the one of `uri`; yield its connection string, and drop it."""
     name = f"try_{uuid.uuid4().hex}"
-    db.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
-    yield make_conninfo(db.info.dsn, password=db.info.password, dbname=name)
-    db.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    names = {"new": sql.Identifier(name), "template": sql.Identifier(template)}
+    with psycopg.connect(uri, autocommit=True) as conn:
+        conn.execute(sql.SQL("create database {new} template {template}").format(**names))
+    yield make_conninfo(uri, dbname=name)
+    with psycopg.connect(uri, autocommit=True) as conn:
+        conn.execute(sql.SQL("drop database {new} with (force)").format(**names))
+
+
+@pytest.fixture
+def empty_database(stack: Stack) -> Iterator[str]:
+    """Yield the superuser's connection string of a new, empty database in the test cluster."""
+    with new_database(stack.db_uri) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def template_database(stack: Stack) -> Iterator[str]:
+    """Yield the name of a migrated database. Copying it is faster than migrating a new one."""
+    with new_database(stack.db_uri) as uri:
+        migrate(uri)
+        yield str(conninfo_to_dict(uri)["dbname"])
+
+
+@pytest.fixture
+def migrated_database(stack: Stack, template_database: str) -> Iterator[str]:
+    """Yield the superuser's connection string of a new database with the shipped schema."""
+    with new_database(stack.db_uri, template_database) as uri:
+        yield uri
 
 
 @pytest.fixture

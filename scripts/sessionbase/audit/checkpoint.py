@@ -18,6 +18,7 @@ from typing import Any
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.exporter import new_file
+from sessionbase.paths import command
 
 FORMAT = "sessionbase-audit-checkpoint"
 VERSION = 1
@@ -65,7 +66,7 @@ def read_key(path: Path) -> bytes:
     if len(key) < MIN_KEY_BYTES:
         raise SessionbaseError(
             f"the key in {path} has {len(key)} bytes; at least {MIN_KEY_BYTES} are required",
-            "sessionbase audit key FILE creates a key",
+            f"{command()} audit key FILE creates a key",
         )
     return key
 
@@ -131,7 +132,7 @@ def read_checkpoint(path: Path, key: bytes) -> Checkpoint:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise SessionbaseError if something has this name: keys and checkpoints are not replaced."""
+    """Raise SessionbaseError if the path exists: keys and checkpoints are not replaced."""
     if path.exists():
         raise SessionbaseError(f"{path} exists and was not changed", "name a new file")
 
@@ -151,7 +152,7 @@ def _parse(line: bytes) -> Any:
 
 
 def _key_id(key: bytes) -> str:
-    """Return a name of the key, from which the key can't be computed."""
+    """Return an identifier of the key, from which the key can't be computed."""
     return hmac.new(key, FORMAT.encode(), hashlib.sha256).hexdigest()[:16]
 
 

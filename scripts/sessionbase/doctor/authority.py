@@ -85,7 +85,7 @@ class View:
     row: dict[str, Any]
     """What the example writes into a row, besides the columns of `filter`."""
     shows: str = "{text}"
-    """A text that an answer with the row of the example has in it, and no other answer."""
+    """A text that a response contains if and only if it has the row of the example."""
     triggers: list[str] = field(default_factory=list)
 
     def grants(self, table: Table) -> Iterator[tuple[str, str, str]]:
@@ -108,11 +108,11 @@ class Function:
     absent: int = 200
     """The HTTP status of a call that names a row which the caller does not have."""
     get: int = 405
-    """The HTTP status of a GET where the function writes: PostgREST runs that read-only."""
+    """The HTTP status of a GET if the function writes: PostgREST runs a GET read-only."""
     computed_column: bool = False
     """Whether it takes a row, so that PostgREST offers it as a column and not as a call."""
     shows: str = "{text}"
-    """A text that an answer with the row of the example has in it, and no other answer."""
+    """A text that a response contains if and only if it has the row of the example."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The functions of schemas app and api as the shipped SQL files create them.
 
-Each is described by what pg_proc would say of it, so that sql/doctor can compare the two as text.
+Each is described as in pg_proc, so that sql/doctor can compare the two as text.
 """
 
 import re
@@ -11,15 +11,15 @@ from typing import Any
 
 import psycopg
 from pglast import ast
-from pglast.enums import FunctionParameterMode, ObjectType
+from pglast.enums import FunctionParameterMode
 from pglast.stream import RawStream
 
 from sessionbase.errors import SessionbaseError
+from sessionbase.migrate.checks import OUTPUT_MODES, ROUTINE_TYPES
 from sessionbase.migrate.files import SqlFile, Statement, read_folder
 from sessionbase.paths import command
 
 _SCHEMAS = {"app", "api"}
-_OUTPUTS = {FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE}
 _MODES = {
     FunctionParameterMode.FUNC_PARAM_DEFAULT: "in",
     FunctionParameterMode.FUNC_PARAM_IN: "in",
@@ -27,11 +27,6 @@ _MODES = {
     FunctionParameterMode.FUNC_PARAM_INOUT: "inout",
     FunctionParameterMode.FUNC_PARAM_VARIADIC: "variadic",
     FunctionParameterMode.FUNC_PARAM_TABLE: "table",
-}
-_ROUTINES = {
-    ObjectType.OBJECT_FUNCTION,
-    ObjectType.OBJECT_PROCEDURE,
-    ObjectType.OBJECT_ROUTINE,
 }
 
 
@@ -56,7 +51,7 @@ class ShippedFunction:
 
     @property
     def remediation(self) -> str:
-        """How to bring the function in a database to what the file says."""
+        """How to replace the function in a database by the one in the file."""
         first = f"{command()} migrate; it skips a file that is unchanged since it was applied. "
         if self.file.label.startswith("migrations/"):
             again = re.sub(
@@ -136,7 +131,7 @@ def _read(file: SqlFile, statement: Statement, tree: ast.CreateFunctionStmt) -> 
 
     return ShippedFunction(
         name=_name(tree.funcname),
-        inputs=[_type(p.argType) for p in tree.parameters or () if p.mode not in _OUTPUTS],
+        inputs=[_type(p.argType) for p in tree.parameters or () if p.mode not in OUTPUT_MODES],
         parameters=parameters,
         result=_result(tree, outputs),
         attributes={
@@ -176,13 +171,13 @@ def _statements(folder: Path) -> Iterator[tuple[SqlFile, Statement]]:
 def read_functions(folder: Path) -> list[ShippedFunction]:
     """Return the functions of schemas app and api that the SQL folder creates.
 
-    Where several files create one, the last one counts: migrations, then app/, then api/. Raises
+    If several files create one, the last one counts: migrations, then app/, then api/. Raises
     SessionbaseError for a file that can't be parsed, or a body that is not a string.
     """
     found: dict[tuple[str, tuple[str, ...]], ShippedFunction] = {}
     for file, statement in _statements(folder):
         tree = statement.tree
-        if isinstance(tree, ast.DropStmt) and tree.removeType in _ROUTINES:
+        if isinstance(tree, ast.DropStmt) and tree.removeType in ROUTINE_TYPES:
             _drop(found, tree)
         elif isinstance(tree, ast.CreateFunctionStmt) and _schema(tree) in _SCHEMAS:
             function = _read(file, statement, tree)

@@ -13,6 +13,7 @@ from sessionbase.database import connect
 from sessionbase.doctor.authority import expand, read_authority
 from sessionbase.doctor.functions import expected_functions, read_functions
 from sessionbase.errors import SessionbaseError
+from sessionbase.migrate.database import refuse_old_database
 from sessionbase.paths import command, resource_path
 
 _FILE_NAME = re.compile(r"\d\d_(\w+)\.sql")
@@ -91,7 +92,7 @@ def set_expectations(conn: psycopg.Connection[Any]) -> None:
 
     The search_path becomes empty. The setting sessionbase.authority holds sql/authority.json as
     lists of rows, and sessionbase.functions the functions that the shipped SQL files create.
-    Raises SessionbaseError where one of those files has a mistake.
+    Raises SessionbaseError if one of those files has a mistake.
     """
     conn.execute("set local search_path = ''")
     functions = expected_functions(conn, read_functions(resource_path("sql")))
@@ -123,12 +124,14 @@ def examine(db_uri: str) -> Report:
     """Run every lint on the database, in one read-only snapshot.
 
     Any login that can connect is enough: the lints read only the system catalogue. Raises
-    SessionbaseError where the connection fails, or where the database has no schemas app and api.
+    SessionbaseError if the connection fails, if the database has no schemas app and api, or if it
+    was made by a version before 0.1.0.
     """
     with connect(db_uri) as conn:
         conn.execute("set default_transaction_read_only = on")
         conn.commit()
         conn.execute("set transaction isolation level repeatable read")
+        refuse_old_database(conn)
         row = conn.execute(
             "select pg_catalog.to_regnamespace('app') is not null"
             " and pg_catalog.to_regnamespace('api') is not null"

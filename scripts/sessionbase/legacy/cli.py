@@ -51,7 +51,7 @@ def import_tool_events(  # noqa: PLR0917 - typer passes them by name
         bool,
         typer.Option(
             "--accept-rejects",
-            help="Load the valid records, whatever else is in the file.",
+            help="Load the valid records, even if others are rejected or in conflict.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -61,7 +61,7 @@ def import_tool_events(  # noqa: PLR0917 - typer passes them by name
         Path | None,
         typer.Option(
             "--rejects",
-            help="A new file for rejects and conflicts. Without it: FILE.rejects.jsonl.",
+            help="A new file for rejects and conflicts. Default: FILE.rejects.jsonl.",
             show_default=False,
         ),
     ] = None,
@@ -75,10 +75,10 @@ def import_tool_events(  # noqa: PLR0917 - typer passes them by name
 
     Each record of the file has one of four outcomes. loaded: it is new. already there: it is stored
     with the same content, or its status has changed since the file was written. conflict: the
-    database has other content with the same id, which stays. rejected: it is invalid. Rejects and
-    conflicts are written, with their position and reasons, to a JSON Lines file. If there are any,
-    nothing is loaded and the exit code is 1, unless --accept-rejects is given. It is safe to run
-    the command again. A file that does not exist counts as empty.
+    database has other content with the same id, which is not changed. rejected: it is invalid.
+    Rejects and conflicts are written, with their position and reasons, to a JSON Lines file. If
+    there are any, nothing is loaded and the exit code is 1, unless --accept-rejects is given. The
+    command can be repeated. A file that does not exist counts as empty.
 
     The command connects to PostgreSQL, not over HTTP, as a login that may become sessionbase_owner.
     After the load it checks the database against the file: counts by status, and the order within
@@ -143,7 +143,7 @@ def _print_report(report: ImportReport) -> None:
         _print(f"{report.file} does not exist: nothing to import")
         return
     if report.refused or report.dry_run:
-        _print(f"{report.new} records would be loaded; nothing was")
+        _print(f"{report.new} records would be loaded; dry run: nothing was loaded")
     else:
         _print(f"{report.loaded} records loaded into profile {report.profile}")
     moved = f"; the status of {report.moved_on} has changed since" if report.moved_on else ""
@@ -201,7 +201,7 @@ def export_tool_events(  # noqa: PLR0917 - typer passes them by name
         typer.Option(
             "--output",
             "-o",
-            help="The file to write. Without it, or with -: stdout.",
+            help="The file to write. Default, and with -: stdout.",
             show_default=False,
         ),
     ] = None,

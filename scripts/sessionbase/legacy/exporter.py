@@ -104,7 +104,7 @@ def _taken(path: Path) -> SessionbaseError:
     if path.exists() and not path.is_file():
         return SessionbaseError(f"{path} is not an ordinary file")
     return SessionbaseError(
-        f"{path} exists, and stays as it is", "--force replaces it, or name another"
+        f"{path} exists, and was not changed", "--force replaces it, or name another"
     )
 
 

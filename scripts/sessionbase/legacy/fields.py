@@ -84,7 +84,7 @@ class Record:
     started: str
     """The column that gives the order, together with the key."""
     may_change: str
-    """The SQL function (from_status, to_status) that tells if a transition is legal."""
+    """The SQL function (from_status, to_status) that returns whether a transition is legal."""
 
     @property
     def stored(self) -> tuple[Field, ...]:
@@ -102,7 +102,7 @@ class Record:
 
 
 class InvalidRecordError(ValueError):
-    """A decoded value is not a record of the expected form; `reasons` has all that is wrong."""
+    """A decoded value is not a record of the expected form; `reasons` lists all errors."""
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("; ".join(reasons))

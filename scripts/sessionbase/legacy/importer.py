@@ -26,10 +26,10 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 ATTEMPTS = 5
 FIRST_BATCH = 2000
-"""Records that are loaded before the table is analyzed. The check of a foreign key takes an index
-that begins with the profile for as good as the primary key while the statistics do not know the
-profile, and then reads all rows of the profile for each new one."""
-FLUSH_BYTES = 256 * 1024  # limits the memory where the file is read faster than it is stored
+"""Records that are loaded before the table is analyzed. While the statistics do not contain the
+profile, the plan of a foreign key check can use an index that begins with the profile instead of
+the primary key, and reads all rows of the profile for each new row."""
+FLUSH_BYTES = 256 * 1024  # limits the memory if the file is read faster than it is stored
 
 
 class Progress(Protocol):
@@ -95,7 +95,8 @@ def import_tool_events(
 
 @contextmanager
 def _before_the_commit() -> Iterator[None]:
-    """Say that Ctrl-C loaded nothing. During the commit itself that would not be certain."""
+    """Convert KeyboardInterrupt to InterruptError. For the time before the commit only: during the
+    commit it is not certain that nothing was loaded."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -149,7 +150,7 @@ class _Importer:
         )
 
         def on_read(total: int) -> None:
-            # A file that grows as fast as it is read has no end; a pipe has no size.
+            # The size at the start is the limit, because the file can grow. A pipe has no size.
             if stat.S_ISREG(before.st_mode) and total > before.st_size:
                 raise changed
             if progress:
@@ -193,7 +194,7 @@ class _Importer:
         self._conn.execute(statements.REJECT_DUPLICATES)
 
     def load(self, *, accept_rejects: bool, rejects_file: Path | None) -> None:
-        """Compare, load and verify, in one transaction; again if a client was faster."""
+        """Compare, load and verify, in one transaction; again if a client has stored a record."""
         for _ in range(ATTEMPTS):
             with suppress(_RacedError):
                 with suppress(_RollBackError), self._conn.transaction(), _before_the_commit():
@@ -226,7 +227,7 @@ class _Importer:
             if not report.parity.agrees:
                 raise SessionbaseError(
                     f"the check after the load failed, and nothing was loaded: {report.parity}",
-                    "this is a fault of the importer; please report it",
+                    "this is a bug in the importer; please report it",
                 )
         if bad:
             write_rejects(conn, self._sql, report, rejects_file)

@@ -104,7 +104,7 @@ class JsonArrayReader:
                     raise self._bad("the file is not JSON", "expected , or ]")
                 self._peek()
         if self._peek():
-            raise self._bad("the file goes on after the end of the array")
+            raise self._bad("there is text after the end of the array")
 
     def _open_array(self) -> None:
         first = self._peek()
@@ -113,7 +113,7 @@ class JsonArrayReader:
         if first == "\ufeff":
             raise self._bad("the file starts with a byte order mark, which JSON does not allow,")
         if first != "[":
-            raise self._bad("the file holds no JSON array")
+            raise self._bad("the file is not a JSON array")
         self._at += 1
 
     def _element(self, position: int) -> Element:
@@ -255,7 +255,7 @@ class JsonArrayReader:
 
 
 def _unstorable(text: str, value: Any) -> str | None:
-    """Return why jsonb can't store `value`, or None. Its text shows if a closer look is needed."""
+    """Return why jsonb can't store `value`, or None. Its text shows whether it must be examined."""
     escapes = "\\u" in text
     nested = text.count("[") + text.count("{") > MAX_DEPTH
     if not (escapes or nested):

@@ -53,7 +53,7 @@ class ImportReport:
     """Neither stored nor rejected: these are loaded, unless the import is refused."""
     already_there: int = 0
     moved_on: int = 0
-    """Of `already_there`: those whose status has changed since the file was written."""
+    """The part of `already_there` whose status has changed since the file was written."""
     conflicts: int = 0
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)

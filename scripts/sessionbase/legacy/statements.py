@@ -121,9 +121,9 @@ where invalid.position = staged.position
     def compare(self) -> sql.SQL:
         """Compare the candidates with the stored rows of the same keys.
 
-        A row whose status has moved on since the file was written is the same record: only the
-        fields that a transition changes may differ, and the transition must be a legal one.
-        `differs` has the keys of the fields that differ; null if the file's record is there.
+        A row whose status has changed since the file was written is the same record if only fields
+        that a transition changes differ and the transition is a legal one. `differs` has the keys
+        of the fields that differ; null if it is the same record.
         """
         record = self._record
         others = [field for field in record.stored if field.column != record.key]

@@ -1,4 +1,4 @@
-"""What the files of the SQL folder may contain; checked before anything runs."""
+"""Check what the files of the SQL folder contain, before anything runs."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ from sessionbase.migrate.files import SqlFile, SqlFolder, Statement
 
 ParsedFile = tuple[SqlFile, list[Statement]]
 
-_ROUTINES = {
+ROUTINE_TYPES = {
     ObjectType.OBJECT_FUNCTION,
     ObjectType.OBJECT_PROCEDURE,
     ObjectType.OBJECT_ROUTINE,
 }
-_OUTPUTS = {FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE}
+OUTPUT_MODES = {FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Routine:
     schema: str
     name: str
     inputs: tuple[str, ...] | None
-    """The types of its input parameters, as SQL; None where the statement gives only the name."""
+    """The types of its input parameters, as SQL; None if the statement has only the name."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _type(tree: ast.TypeName) -> str:
 
 
 def _split_name(names: Iterable[ast.String] | None) -> tuple[str, str] | None:
-    """Return schema and name; None where the schema is missing."""
+    """Return schema and name; None if the schema is missing."""
     parts = [str(part.sval) for part in names or ()]
     return (parts[0], parts[1]) if len(parts) == 2 else None
 
@@ -56,7 +56,7 @@ def created_routine(tree: ast.Node) -> Routine | None:
     if not isinstance(tree, ast.CreateFunctionStmt):
         return None
     name = _split_name(tree.funcname)
-    inputs = [p.argType for p in tree.parameters or () if p.mode not in _OUTPUTS]
+    inputs = [p.argType for p in tree.parameters or () if p.mode not in OUTPUT_MODES]
     return name and Routine(*name, tuple(_type(item) for item in inputs))
 
 
@@ -94,13 +94,13 @@ def _named(item: ast.Node | None) -> Routine | None:
 def annotated_routines(tree: ast.Node) -> list[Routine] | None:
     """Return the functions that COMMENT ON, GRANT or REVOKE names.
 
-    None where the statement is another one, or is about anything but functions with their schema.
+    None for another statement, or if it names anything but functions with their schema.
     """
-    if isinstance(tree, ast.CommentStmt) and tree.objtype in _ROUTINES:
+    if isinstance(tree, ast.CommentStmt) and tree.objtype in ROUTINE_TYPES:
         objects: tuple[ast.Node | None, ...] = (tree.object,)
     elif (
         isinstance(tree, ast.GrantStmt)
-        and tree.objtype in _ROUTINES
+        and tree.objtype in ROUTINE_TYPES
         and tree.targtype == GrantTargetType.ACL_TARGET_OBJECT
     ):
         objects = tree.objects or ()
@@ -143,9 +143,9 @@ def check_migration(file: SqlFile) -> list[Statement]:
 
 
 def _created_in(tree: ast.Node, schema: str) -> bool:
-    """Tell whether a statement is `create or replace` of something that `schema` may have.
+    """Return whether a statement is `create or replace` of an object that `schema` may contain.
 
-    That is a function; in api also a view, or a trigger of a view.
+    That is a function or procedure; in api also a view, or a trigger of a view.
     """
     if not isinstance(tree, ast.CreateFunctionStmt | ast.ViewStmt | ast.CreateTrigStmt):
         return False
@@ -213,13 +213,13 @@ def _functions_of_migrations(folder: SqlFolder) -> dict[str, str]:
         for statement in migration.file.statements():
             tree = statement.tree
             routine = created_routine(tree)
-            if isinstance(tree, ast.RenameStmt) and tree.renameType in _ROUTINES:
+            if isinstance(tree, ast.RenameStmt) and tree.renameType in ROUTINE_TYPES:
                 old = _named(tree.object)
                 routine = old and Routine(old.schema, str(tree.newname), old.inputs)
             if routine and routine.schema == "app":
                 counts[routine.name] += 1
                 labels[routine.name] = migration.file.label
-            elif isinstance(tree, ast.DropStmt) and tree.removeType in _ROUTINES:
+            elif isinstance(tree, ast.DropStmt) and tree.removeType in ROUTINE_TYPES:
                 gone = [item for item in map(_named, tree.objects or ()) if item]
                 counts.subtract(item.name for item in gone if item.schema == "app")
     return {name: labels[name] for name, count in counts.items() if count > 0}

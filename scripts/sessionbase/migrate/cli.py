@@ -19,7 +19,7 @@ SqlDir = Annotated[
     Path | None,
     typer.Option(
         "--sql-dir",
-        help="The folder with roles.sql, migrations/, app/ and api/. Without it: the shipped one.",
+        help="The folder with roles.sql, migrations/, app/ and api/. Default: the shipped one.",
         show_default=False,
     ),
 ]
@@ -84,7 +84,7 @@ def run(  # noqa: PLR0917 - typer passes them by name
     api/, in one transaction; they replace functions and views in place, so that no request fails.
     At the end PostgREST gets the notification to reload its schema cache. The role
     sessionbase_owner owns all objects, whatever the login. If several runners start at once, one
-    works and the others wait. Connect to PostgreSQL itself and not to a pooler in transaction
+    runs and the others wait. Connect to PostgreSQL itself and not to a pooler in transaction
     mode: the runner holds a session-level lock.
 
     Exit code 0: done, or nothing to do. 1: refused, or a file failed; that file was rolled back,

@@ -1,4 +1,4 @@
-"""Checks of a database before anything in it is changed."""
+"""Check a database before anything in it is changed."""
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.ledger import OWNER, Connection, ledger_exists, tables_in_ops
@@ -22,12 +22,22 @@ def check_server_version(version: int) -> None:
         raise SessionbaseError(
             f"the server is PostgreSQL {version // 10000}, and sessionbase needs "
             f"{OLDEST_SERVER // 10000} or later",
-            "upgrade the server by pg_upgrade, or use another one",
+            "upgrade the server with pg_upgrade, or use another one",
+        )
+
+
+def refuse_old_database(conn: Connection) -> None:
+    """Raise a SessionbaseError if the database was made by a version before 0.1.0. Reads only."""
+    if tables_in_ops(conn) >= {"migrations", "api_files"}:
+        raise SessionbaseError(
+            "this database was made by a version before 0.1.0 and can't be migrated",
+            "dump its data (pg_dump --data-only --schema=app --disable-triggers), create a new "
+            "database, run migrate there and load the dump; the commands are in docs/upgrading.md",
         )
 
 
 def check_database(conn: Connection) -> None:
-    """Raise a SessionbaseError where the runner must not work on this database.
+    """Raise a SessionbaseError if the runner must not work on this database.
 
     That is: the server is too old, the database was made by a version before 0.1.0, or its
     schemas app, api or ops belong to another application. Reads only.
@@ -35,12 +45,7 @@ def check_database(conn: Connection) -> None:
     check_server_version(conn.info.server_version)
     if ledger_exists(conn):
         return
-    if tables_in_ops(conn) >= {"migrations", "api_files"}:
-        raise SessionbaseError(
-            "this database was made by a version before 0.1.0 and can't be migrated",
-            "dump its data (pg_dump --data-only --schema=app --disable-triggers), make a new "
-            "database, run migrate there and load the dump; the commands are in docs/upgrading.md",
-        )
+    refuse_old_database(conn)
     found = [str(row[0]) for row in conn.execute(_SCHEMAS, (OWNER,)).fetchall()]
     if found:
         raise SessionbaseError(

@@ -1,4 +1,4 @@
-"""The whole schema as one text; its diff in a review shows what a migration changes."""
+"""Dump the whole schema as text. In a review, its diff shows what a migration changes."""
 
 import re
 import subprocess
@@ -24,12 +24,12 @@ _NOISE = re.compile(
 
 
 def _failure(program: Path, stderr: str) -> SessionbaseError:
-    """Make one line of what pg_dump wrote: `pg_dump: error: …` and `pg_dump: detail: …`."""
+    """Join the lines that pg_dump wrote (`pg_dump: error: …`, `pg_dump: detail: …`) into one."""
     lines = [re.sub(r"^pg_dump: (error: |detail: )?", "", line) for line in stderr.splitlines()]
     message = "; ".join(line for line in lines if line) or "it wrote no message"
     hint = None
     if "server version mismatch" in message:
-        hint = "name a pg_dump that is not older than the server by --pg-dump"
+        hint = "--pg-dump names one that is not older than the server"
     return SessionbaseError(f"{program} failed: {message}", hint)
 
 
@@ -37,7 +37,7 @@ def dump_schema(db_uri: str, pg_dump: Path | None = None) -> str:
     """Return the schemas app, api and ops as pg_dump writes them, without lines that vary.
 
     `pg_dump` is the program to use, not older than the server; the embedded PostgreSQL's unless
-    named. Raises SessionbaseError with the message of pg_dump where it fails or is missing.
+    named. Raises SessionbaseError with the message of pg_dump if it fails or is missing.
     """
     program = pg_dump or embedded_bin() / "pg_dump"
     schemas = [f"--schema={schema}" for schema in SCHEMAS]
@@ -50,7 +50,7 @@ def dump_schema(db_uri: str, pg_dump: Path | None = None) -> str:
         )
     except OSError as error:
         raise SessionbaseError(
-            f"{program} does not run: {error.strerror}", "name another pg_dump by --pg-dump"
+            f"{program} does not run: {error.strerror}", "--pg-dump names another one"
         ) from error
     except subprocess.CalledProcessError as error:
         raise _failure(program, error.stderr) from error

@@ -1,4 +1,4 @@
-"""Running the statements of a file; a failure names the file, the line and the statement."""
+"""Run the statements of a file. An error message has the file, the line and the statement."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ class StatementFailed(SessionbaseError):
     """PostgreSQL refused the `statement` of a file, with the error code `sqlstate`."""
 
     def __init__(self, file: SqlFile, statement: Statement, error: psycopg.Error) -> None:
-        """Make the message from `error` and its place in the file."""
+        """Compose the message from `error` and its place in the file."""
         self.statement = statement
         self.sqlstate = error.sqlstate
         diag = error.diag
@@ -39,7 +39,7 @@ class StatementFailed(SessionbaseError):
 
 
 def apply_session_settings(conn: Connection, lock_timeout_ms: int) -> None:
-    """Set the same settings for the running transaction, whatever the login has as defaults.
+    """Set the settings of the running transaction, so that the login's defaults do not apply.
 
     `lock_timeout_ms` is in milliseconds; 0 waits without end. The search_path is empty, so that a
     name without its schema fails here and not later in production.

@@ -1,4 +1,4 @@
-"""The SQL folder: which files it has, and how a file is split into statements."""
+"""Read the SQL folder and split its files into statements."""
 
 import hashlib
 import re
@@ -79,7 +79,7 @@ class SqlFolder:
     """The files of an SQL folder; `migrations`, `app` and `api` are in the order they run in."""
 
     roles: SqlFile | None
-    """roles.sql; None where the folder has none."""
+    """roles.sql; None if the folder has none."""
     migrations: list[Migration]
     app: list[SqlFile]
     """The functions of schema app."""
@@ -110,7 +110,7 @@ def _read_migrations(folder: Path) -> list[Migration]:
             continue
         if match is None:
             raise SessionbaseError(
-                f"migrations/{path.name} is not named like a migration",
+                f"migrations/{path.name} does not have the name of a migration",
                 "NNNN_name.sql: four digits, then lowercase letters, digits and underscores",
             )
         version = int(match[1])
@@ -129,13 +129,15 @@ def _read_repeatable(folder: Path, name: str) -> list[SqlFile]:
 
 
 def read_folder(folder: Path) -> SqlFolder:
-    """Read the SQL folder; of its parts only migrations/ has to exist.
+    """Read the SQL folder; only its folder migrations/ is required.
 
     Raises SessionbaseError for a folder without migrations/, a bad file name, or two files with
     one number.
     """
     if not (folder / "migrations").is_dir():
-        raise SessionbaseError(f"{folder} holds no folder migrations/", "name another by --sql-dir")
+        raise SessionbaseError(
+            f"{folder} has no folder migrations/", "name another folder with --sql-dir"
+        )
     roles = folder / "roles.sql"
     return SqlFolder(
         roles=_read(folder, roles) if roles.exists() else None,

@@ -1,4 +1,4 @@
-"""The functions of schema app: looked up, and created before the migrations that name them."""
+"""Look up the functions of schema app, and create them before the migrations that name them."""
 
 from pglast import ast
 
@@ -15,10 +15,10 @@ from sessionbase.migrate.ledger import Connection
 
 # What `create function` needs does not exist yet: undefined_object (a type), undefined_table,
 # undefined_column, undefined_function, invalid_schema_name. The last four come from the default
-# of a parameter and from a body in the form BEGIN ATOMIC, which are parsed at once.
+# of a parameter and from a body in the form BEGIN ATOMIC, which are parsed at creation.
 _NOT_YET = {"42704", "42P01", "42703", "42883", "3F000"}
 
-# Not to_regprocedure: before PostgreSQL 16 it raises an error where a type is missing.
+# Not to_regprocedure: before PostgreSQL 16 it raises an error if a type is missing.
 _FIND = """
 select p.oid from pg_proc p
  where p.pronamespace = to_regnamespace(%(schema)s) and p.proname = %(name)s
@@ -32,7 +32,7 @@ select p.oid from pg_proc p
 
 
 def find_routine(conn: Connection, routine: Routine) -> int | None:
-    """Return the oid of a function; None where there is none, or where its name is ambiguous."""
+    """Return the oid of a function; None if it does not exist or its name is ambiguous."""
     inputs = None if routine.inputs is None else list(routine.inputs)
     rows = conn.execute(
         _FIND, {"schema": routine.schema, "name": routine.name, "inputs": inputs}
@@ -50,9 +50,9 @@ def _types_exist(conn: Connection, tree: ast.CreateFunctionStmt) -> bool:
 
 
 def _try_create(conn: Connection, file: SqlFile, statement: Statement) -> bool:
-    """Create a function; return False where something that it needs does not exist yet."""
-    # Most functions that have to wait need a type. Looking it up keeps errors out of the
-    # server's log.
+    """Create a function; return False if something that it needs does not exist yet."""
+    # A function that can't be created yet mostly lacks a type. Looking the types up first avoids
+    # errors in the server's log.
     tree = statement.tree
     if isinstance(tree, ast.CreateFunctionStmt) and not _types_exist(conn, tree):
         return False
@@ -67,7 +67,7 @@ def _try_create(conn: Connection, file: SqlFile, statement: Statement) -> bool:
 
 
 def _create(conn: Connection, files: list[ParsedFile]) -> set[int]:
-    """Create what is missing and can be created, in as many rounds as that takes."""
+    """Create the missing functions in rounds, until a round creates none."""
     missing = [
         (file, statement, routine)
         for file, statements in files
@@ -91,7 +91,7 @@ def _create(conn: Connection, files: list[ParsedFile]) -> set[int]:
 def create_missing(
     conn: Connection, files: list[ParsedFile], earlier: frozenset[int] = frozenset()
 ) -> frozenset[int]:
-    """Create each function of app/ that does not exist, as far as its types exist by now.
+    """Create each function of app/ that does not exist, if its types exist already.
 
     A body is not checked: it may name tables that do not exist yet. Runs in the open transaction,
     together with the comments and grants that name only functions of this call or of `earlier`

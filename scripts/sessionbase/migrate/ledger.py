@@ -1,4 +1,4 @@
-"""The ledger: what was applied to a database, compared with the files of the SQL folder."""
+"""The ledger: the files that were applied to a database, compared with those of the SQL folder."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ OWNER = "sessionbase_owner"
 # The ledger can't come from a migration: the first migration's own row goes into it.
 CREATE_LEDGER = """
 create schema if not exists ops;
-comment on schema ops is 'How this database was made: the migration ledger.';
+comment on schema ops is 'The migration ledger: the files that were applied to this database.';
 create table ops.migrations (
   version integer primary key constraint version_is_positive check (version > 0),
   name text not null,
@@ -108,7 +108,7 @@ def tables_in_ops(conn: Connection) -> set[str]:
 
 
 def ledger_exists(conn: Connection) -> bool:
-    """Tell whether this database has our ledger."""
+    """Return whether this database has our ledger."""
     return tables_in_ops(conn) >= {"migrations", "repeatable_files"}
 
 
@@ -168,7 +168,7 @@ def make_plan(conn: Connection, folder: SqlFolder) -> Plan:
 
 
 def validate_plan(plan: Plan) -> None:
-    """Raise a SessionbaseError where the folder's migrations do not continue the ledger."""
+    """Raise a SessionbaseError if the folder's migrations do not continue the ledger."""
     if plan.newer:
         raise SessionbaseError(
             f"the database is newer than this folder: it has {', '.join(plan.newer)}",

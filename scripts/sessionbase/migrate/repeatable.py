@@ -1,9 +1,9 @@
-"""The repeatable files: schema api and the functions of schema app become what the files define.
+"""Apply the repeatable files, which define schema api and the functions of schema app.
 
 All files are applied in one transaction. Functions and views are replaced in place, so that a
 client that calls one at that time gets the old or the new one, and no error. What PostgreSQL cannot
 replace (a view that loses a column, a function with another return type) is dropped and created
-again: in schema api together with the objects that depend on it; in schema app only where nothing
+again: in schema api together with the objects that depend on it; in schema app only if nothing
 depends on it.
 """
 
@@ -64,7 +64,7 @@ select 'pg_proc'::regclass::oid, p.oid, 'routine', p.oid::regprocedure::text
    )
 """
 
-# What depends on a function directly. A view depends through its rule, which has no name of use.
+# What depends on a function directly. For a view, pg_depend has its rule; shown is the view.
 _USERS = """
 select distinct case when r.oid is null then pg_describe_object(d.classid, d.objid, d.objsubid)
        else pg_describe_object('pg_class'::regclass, r.ev_class, 0) end
@@ -93,6 +93,20 @@ select hit.classid, hit.objid, coalesce(o.schema, c.relnamespace::regnamespace::
   from hit cross join lateral pg_identify_object(hit.classid, hit.objid, 0) o
   left join pg_trigger t on hit.classid = 'pg_trigger'::regclass and t.oid = hit.objid
   left join pg_class c on c.oid = t.tgrelid
+"""
+
+# Functions whose bodies call a function of schema app that does not exist any more. PostgreSQL
+# records no dependency for a call in a body.
+_CALLERS = """
+select caller.oid::regprocedure::text, dropped.name
+  from unnest(%s::text[]) dropped (name)
+  join pg_proc caller on caller.pronamespace in (to_regnamespace('app'), to_regnamespace('api'))
+   and caller.prosrc ~ ('\\mapp\\.' || dropped.name || '\\s*\\(')
+ where not exists (
+   select from pg_proc f
+    where f.pronamespace = to_regnamespace('app') and f.proname = dropped.name
+ )
+ order by 1, 2
 """
 
 _GRANTS = """
@@ -206,7 +220,7 @@ def _defined_oids(conn: Connection, files: list[ParsedFile]) -> set[int]:
 def _dependents(conn: Connection, objects: list[DatabaseObject]) -> list[int]:
     """Return the oids of the objects and of everything that depends on them.
 
-    Raises SessionbaseError where something outside schema api depends on them.
+    Raises SessionbaseError if something outside schema api depends on them.
     """
     rows = conn.execute(
         _DEPENDENTS,
@@ -230,7 +244,7 @@ def _drop_in_api(conn: Connection, objects: list[DatabaseObject]) -> None:
             "select from pg_depend where classid = %s and objid = %s limit 1",
             (item.classid, item.oid),
         ).fetchone()
-        if found is not None:  # else the drop of an object before it has dropped it too
+        if found is not None:  # not dropped yet by the cascade of an earlier one
             conn.execute(f"drop {item.kind} {item.identity} cascade".encode())
 
 
@@ -286,11 +300,25 @@ def _drop_stale_in_app(conn: Connection, files: RepeatableFiles, *, before: bool
             )
 
 
+def _require_no_callers(conn: Connection, dropped: list[str]) -> None:
+    """Raise a SessionbaseError if a body still calls a function of schema app that was dropped.
+
+    `dropped` are identities, as PostgreSQL writes them.
+    """
+    names = [name.removeprefix("app.").split("(")[0] for name in dropped if name.startswith("app.")]
+    row = conn.execute(_CALLERS, (names,)).fetchone()
+    if row:
+        raise SessionbaseError(
+            f"no file in app/ defines app.{row[1]}, and the body of {row[0]} calls it",
+            "remove that call, or keep the function in its file",
+        )
+
+
 def _drop_blocking(conn: Connection, files: RepeatableFiles, failure: StatementFailed) -> None:
     """Drop the object that `failure` says can't be replaced in place.
 
-    Raises the failure again where there is no such object, and a SessionbaseError where it is a
-    function of schema app that something depends on.
+    Raises the failure again if there is no such object, and a SessionbaseError if it is a function
+    of schema app that something depends on.
     """
     oid = _defined_oid(conn, failure.statement)
     in_api = [item for item in _api_objects(conn) if item.oid == oid]
@@ -312,7 +340,7 @@ def _drop_blocking(conn: Connection, files: RepeatableFiles, failure: StatementF
 
 
 def _run_files(conn: Connection, files: RepeatableFiles) -> None:
-    """Run the files; where an object can't be replaced in place, drop it and run all again."""
+    """Run the files. If an object can't be replaced in place, drop it and run all files again."""
     while True:
         try:
             with conn.transaction():
@@ -338,12 +366,14 @@ def _apply(conn: Connection, files: RepeatableFiles, created: frozenset[int]) ->
     _drop_stale_in_api(conn, files.api, before=False)
     _drop_stale_in_app(conn, files, before=False)
     new = {item.identity: item.oid for item in _all_objects(conn, files)}
+    dropped = sorted(old.keys() - new.keys())
+    _require_no_callers(conn, dropped)
     conn.execute("select pg_notify('pgrst', 'reload schema')")
     return RepeatableReport(
         files=[file.label for file, _ in files.app + files.api],
         created=sorted(new.keys() - old.keys()),
         recreated=sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
-        dropped=sorted(old.keys() - new.keys()),
+        dropped=dropped,
     )
 
 
@@ -364,8 +394,8 @@ def apply_repeatable(
 ) -> RepeatableReport:
     """Apply the files of app/ and api/ and record them in the ledger, in one transaction.
 
-    Where a lock can't be had it starts again, for up to `lock_timeout_ms` (milliseconds; 0: without
-    end). `created` holds the oids of the functions that this run created for its migrations.
+    If it can't get a lock it starts again, for up to `lock_timeout_ms` (milliseconds; 0: without
+    end). `created` has the oids of the functions that this run created for its migrations.
     Raises SessionbaseError when a statement fails; then both schemas are as before.
     """
     deadline = time.monotonic() + lock_timeout_ms / 1000

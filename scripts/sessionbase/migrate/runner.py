@@ -49,7 +49,7 @@ _ROLES_TRIES = 10
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000}
 
 Log = Callable[[str], None]
-"""Called with one line of text about each step, for a person who watches."""
+"""A function that is called with one line of text about each step."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ class MigrateReport:
 
     dry_run: bool
     roles: str
-    """`applied`, or `skipped` where the login may not create roles and they exist already."""
+    """`applied`, or `skipped` if the login may not create roles and they exist already."""
     migrations: list[AppliedMigration] = field(default_factory=list)
     repeatable_files: list[str] = field(default_factory=list)
     """The files of app/ and api/ that were applied, and deleted files, removed from the history."""
     repeatable: RepeatableReport | None = None
-    """What changed in the schemas app and api; None where no file was applied."""
+    """What changed in the schemas app and api; None if no file was applied."""
 
     @property
     def nothing_to_do(self) -> bool:
-        """Tell whether the database was up to date already."""
+        """Return whether the database was already up to date."""
         return not self.migrations and not self.repeatable_files
 
 
@@ -91,7 +91,8 @@ def parse_lock_timeout(text: str) -> int:
     match = re.fullmatch(r"(\d+)\s*(ms|s|min)", text.strip())
     if match is None:
         raise UsageError(
-            f"--lock-timeout {text!r} is no duration", "write a number and ms, s or min: 5s"
+            f"--lock-timeout {text!r} is not a duration",
+            "write a number with ms, s or min, for example 5s",
         )
     return int(match[1]) * _UNITS_MS[match[2]]
 
@@ -111,7 +112,7 @@ def _may_create_roles(conn: Connection) -> bool:
 
 def _may_become_owner(conn: Connection) -> bool:
     row = conn.execute(
-        # Before 16 every member may become the role, and pg_has_role does not know 'set'.
+        # Before 16 every member may become the role, and pg_has_role has no 'set'.
         "select pg_has_role(session_user, oid,"
         " case when current_setting('server_version_num')::int < 160000 then 'member'"
         " else 'set' end) from pg_roles where rolname = %s",
@@ -121,7 +122,7 @@ def _may_become_owner(conn: Connection) -> bool:
 
 
 def _require_roles(conn: Connection) -> None:
-    """Raise a SessionbaseError where a role is missing or the login can't become the owner."""
+    """Raise a SessionbaseError if a role is missing or the login can't become the owner."""
     missing = _missing_roles(conn)
     if missing:
         raise SessionbaseError(
@@ -136,7 +137,7 @@ def _require_roles(conn: Connection) -> None:
 
 
 def _apply_roles(conn: Connection, roles: SqlFile | None, log: Log) -> str:
-    """Apply roles.sql where the login may; return `applied` or `skipped`."""
+    """Apply roles.sql if the login may; return `applied` or `skipped`."""
     if roles is None or not _may_create_roles(conn):
         _require_roles(conn)
         log("roles.sql skipped: this login may not create roles, and all of them exist")
@@ -149,7 +150,7 @@ def _apply_roles(conn: Connection, roles: SqlFile | None, log: Log) -> str:
                 run_statements(conn, roles, statements)
             break
         except StatementFailed as failure:
-            # XX000 "tuple concurrently updated", 23505 and 42710: the other runner was faster.
+            # XX000 "tuple concurrently updated", 23505 and 42710: another runner did the same.
             if failure.sqlstate == "42501" and not _missing_roles(conn) and _may_become_owner(conn):
                 log("roles.sql skipped: the roles exist, and another login created them")
                 return "skipped"
@@ -204,11 +205,11 @@ class _Work:
 
     migrations: list[tuple[Migration, list[Statement]]]
     repeatable: RepeatableFiles | None
-    """None where the repeatable files are up to date."""
+    """None if the repeatable files are up to date."""
 
 
 def _check(plan: Plan, folder: SqlFolder) -> _Work:
-    """Return the work of a plan; raise SessionbaseError where it must not start."""
+    """Return the work of a plan; raise SessionbaseError if it must not start."""
     validate_plan(plan)
     migrations = [(migration, check_migration(migration.file)) for migration in plan.pending]
     needed = bool(plan.pending or plan.repeatable_files)
@@ -218,7 +219,7 @@ def _check(plan: Plan, folder: SqlFolder) -> _Work:
 def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
     """Check the database and compare it with the folder, in a read-only transaction.
 
-    It acts as the owner where the login may.
+    It uses the role of the owner if the login may.
     """
     with conn.transaction():
         conn.execute("set transaction read only")
@@ -258,7 +259,7 @@ def _run(
         start = time.monotonic()
         with conn.transaction():
             apply_session_settings(conn, lock_timeout_ms)
-            # So that a trigger, default or policy of this migration can name them.
+            # Before the migration, because its triggers, defaults and policies can name them.
             created |= create_missing(conn, files.app, created)
             run_statements(conn, migration.file, statements)
             duration_ms = round((time.monotonic() - start) * 1000)
@@ -305,8 +306,8 @@ def migrate(
 def status(db_uri: str, sql_dir: Path | None = None) -> Plan:
     """Compare the database with the SQL folder. Reads only, and waits for no lock of a runner.
 
-    Raises SessionbaseError where it can't connect or read, or where the runner must not work on
-    this database.
+    Raises SessionbaseError if it can't connect or read, or if the runner must not work on this
+    database.
     """
     folder = read_folder(sql_dir or resource_path("sql"))
     with _open(db_uri) as conn:

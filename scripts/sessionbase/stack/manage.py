@@ -32,7 +32,7 @@ from sessionbase.state import (
 
 @dataclass(frozen=True)
 class UpOptions:
-    """The options of `up`. None: as in the last run, or the default."""
+    """The options of `up`. None: the value of the last run, or the default."""
 
     port: int | None = None
     admin_port: int | None = None
@@ -181,7 +181,7 @@ def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
 
 
 def _stack_config_to_stop(data_dir: Path) -> StackConfig:
-    """Return a configuration to stop the stack with, even if its stack.json is lost."""
+    """Return a configuration that is enough to stop the stack, even without its stack.json."""
     if load_stack_config(data_dir) is None and (data_dir / "cluster").exists():
         return StackConfig(data_dir, choose_socket_dir(data_dir))
     return require_stack_config(data_dir)

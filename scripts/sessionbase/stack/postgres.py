@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: makes its cluster, starts and stops it. It has only a Unix socket."""
+"""The embedded PostgreSQL: create its cluster, start and stop it. It has only a Unix socket."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from sessionbase.state import DATABASE, SUPERUSER, Secrets, StackConfig, dba_uri
 SETTINGS = {
     "wal_level": "logical",  # so that `sessionbase replication enable` needs no restart
     "max_slot_wal_keep_size": "2GB",  # an unused replication slot must not fill the disk
-    "synchronous_commit": "on",  # a write is on disk before the client gets its answer
+    "synchronous_commit": "on",  # a write is on disk before the client gets the response
     "shared_buffers": "128MB",
     "max_connections": "100",
     "timezone": "UTC",
@@ -35,9 +35,9 @@ OLDEST_VERSION = 15
 
 
 def start(stack_config: StackConfig, secrets: Secrets, account: Account, log: Path) -> bool:
-    """Make the cluster and its database where absent, start the server; True if it was stopped.
+    """Create the missing cluster and database, start the server; return whether it was stopped.
 
-    Raises SessionbaseError, before anything starts, where the programs can't be used: older than
+    Raises SessionbaseError, before anything starts, if the programs can't be used: older than
     PostgreSQL 15, or of another major version than the cluster.
     """
     if processes.find(stack_config.cluster):
@@ -51,7 +51,7 @@ def start(stack_config: StackConfig, secrets: Secrets, account: Account, log: Pa
         _initdb(programs, major, stack_config, secrets, account)
     account.make_private_dir(stack_config.socket_dir)
     _clear_after_crash(stack_config)
-    # Here, not in the cluster's configuration: they must hold wherever the data directory moves.
+    # On the command line and not in postgresql.conf: the data directory can be moved.
     socket_dir = str(stack_config.socket_dir).replace('"', '""')
     options = ["-c", f'unix_socket_directories="{socket_dir}"', "-c", "listen_addresses="]
     program = programs / "postgres"
@@ -82,7 +82,7 @@ def _major_version(programs: Path) -> int:
         raise SessionbaseError(f"{program} does not run: {error}") from error
     match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
     if match is None:
-        raise SessionbaseError(f"{program} is no PostgreSQL server: {done.stdout.strip()}")
+        raise SessionbaseError(f"{program} is not a PostgreSQL server: {done.stdout.strip()}")
     if int(match[1]) < OLDEST_VERSION:
         raise SessionbaseError(
             f"{program} is PostgreSQL {match[1]}",
@@ -92,7 +92,7 @@ def _major_version(programs: Path) -> int:
 
 
 def _check_cluster_version(cluster: Path, programs: Path, major: int) -> None:
-    """Raise SessionbaseError where the cluster was made by another major version."""
+    """Raise SessionbaseError if the cluster was made by another major version."""
     version_file = cluster / "PG_VERSION"
     if not version_file.exists():
         return  # not a cluster: the server's own message says so
@@ -151,7 +151,7 @@ def _initdb(
         )
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or ["it wrote nothing"]
-        raise SessionbaseError(f"the cluster could not be made: {lines[-1]}") from error
+        raise SessionbaseError(f"the cluster could not be created: {lines[-1]}") from error
     finally:
         password_file.unlink()
     with (draft / "postgresql.conf").open("a", encoding="utf-8") as handle:
@@ -191,7 +191,7 @@ def _answers(uri: str) -> bool:
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
             raise SessionbaseError(
-                "PostgreSQL does not know the password in secrets.json"
+                "the password in secrets.json is not the one in PostgreSQL"
             ) from None
         return False
     return True

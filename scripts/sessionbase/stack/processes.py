@@ -1,4 +1,4 @@
-"""Server processes: they run in a session of their own and are found by their command line."""
+"""Server processes: each runs in its own session and is found by its command line."""
 
 import contextlib
 import signal
@@ -25,7 +25,7 @@ def spawn(
     log_file: Path,
     account: Account,
 ) -> psutil.Popen:
-    """Start a server in a session of its own; append its output to `log_file` (mode 0600).
+    """Start a server in its own session; append its output to `log_file` (mode 0600).
 
     `command` starts with the process name, which `find` compares.
     """

@@ -23,7 +23,7 @@ TYPES = {
 
 
 def main(config: Path) -> None:
-    """Serve as `config` (docs.json) says until a signal ends the process."""
+    """Serve the files that `config` (docs.json) lists, until a signal ends the process."""
     wanted = json.loads(config.read_text(encoding="utf-8"))
     folders = {name: Path(__file__).parent for name in OWN}
     folders |= {name: Path(wanted["package"]) for name in PACKAGE}

@@ -1,4 +1,4 @@
-"""The importer killed, run twice at once, against clients, and with a large file."""
+"""The import command: interrupted, killed, concurrent, and with a large file."""
 
 import json
 import os
@@ -18,18 +18,20 @@ from hypothesis import strategies as st
 
 from conftest import Stack
 from sessionbase.legacy.report import ImportReport
-from support.concurrency import at_once
+from support.command import run_main
+from support.concurrency import at_once, wait_until_blocked_by
 from support.import_files import event, finished, load, write
 
 COMMAND = [sys.executable, "-m", "sessionbase", "import", "tool-events"]
 
 
 def run(stack: Any, file: Path, profile: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, str(file), "--profile", profile, "--db-uri", stack.db_uri, *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    """Run `sessionbase import tool-events` in this process."""
+    arguments = [str(file), "--profile", profile, "--db-uri", stack.db_uri, *options]
+    return run_main("import", "tool-events", *arguments)
 
 
-def test_ctrl_c_is_one_line_and_nothing_is_loaded(
+def test_an_interrupted_import_prints_one_line_and_loads_nothing(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "pipe.json"
@@ -37,7 +39,7 @@ def test_ctrl_c_is_one_line_and_nothing_is_loaded(
     command = [*COMMAND, str(file), "--profile", profile, "--db-uri", stack.db_uri]
     with (
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process,
-        file.open("w", encoding="utf-8") as writer,  # opens once the importer reads
+        file.open("w", encoding="utf-8") as writer,  # opens when the importer reads
     ):
         writer.write("[" + json.dumps(event()))
         writer.flush()
@@ -47,7 +49,7 @@ def test_ctrl_c_is_one_line_and_nothing_is_loaded(
         ).fetchone():
             assert process.poll() is None
             time.sleep(0.02)
-        time.sleep(0.2)  # past connecting, into the reading
+        time.sleep(0.2)  # until the importer reads
         process.send_signal(signal.SIGINT)
         output = process.communicate()[1]
     assert (process.returncode, output) == (130, "interrupted; nothing was loaded\n")
@@ -55,7 +57,7 @@ def test_ctrl_c_is_one_line_and_nothing_is_loaded(
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_progress_bar_is_for_a_terminal_only(
+def test_a_progress_bar_is_shown_on_a_terminal_only(
     stack: Stack, profile: str, tmp_path: Path, terminal: bool
 ) -> None:
     file = write(tmp_path, *[event(str(number)) for number in range(2000)])
@@ -67,7 +69,7 @@ def test_a_progress_bar_is_for_a_terminal_only(
     ) as process:
         os.close(writing)
         output = b""
-        with suppress(OSError):  # what a terminal without a program gives
+        with suppress(OSError):  # raised by a terminal whose program has ended
             while chunk := os.read(reading, 65536):
                 output += chunk
         os.close(reading)
@@ -86,19 +88,6 @@ def count(db: psycopg.Connection[Any], profile: str) -> tuple[int, int]:
     return row[0], row[1]
 
 
-def wait_until_blocked_by(db: psycopg.Connection[Any], blocker: psycopg.Connection[Any]) -> int:
-    """Wait for a backend that waits for `blocker`; return its pid."""
-    for _ in range(3000):
-        found = db.execute(
-            "select pid from pg_stat_activity where %s = any(pg_blocking_pids(pid))",
-            (blocker.info.backend_pid,),
-        ).fetchone()
-        if found:
-            return int(found[0])
-        time.sleep(0.02)
-    raise AssertionError("the importer never came to load")
-
-
 def record_in(connection: psycopg.Connection[Any], profile: str, record: dict[str, Any]) -> None:
     connection.execute(
         "insert into app.tool_events (profile_id, id, session_id, thread_id, tool_call_id,"
@@ -110,13 +99,13 @@ def record_in(connection: psycopg.Connection[Any], profile: str, record: dict[st
     )  # fmt: skip
 
 
-def test_killed_while_it_loads_and_run_again_everything_is_there_once(
+def test_an_import_that_was_killed_can_be_repeated(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     records = [event(f"tool_{i}") for i in range(500)]
     file = write(tmp_path, *records)
     with psycopg.connect(stack.db_uri) as other:
-        record_in(other, profile, records[400])  # not committed: the load waits for it
+        record_in(other, profile, records[400])  # not committed: the importer waits for it
         command = [*COMMAND, str(file), "--profile", profile, "--db-uri", stack.db_uri]
         importer = subprocess.Popen(command)
         backend = wait_until_blocked_by(db, other)
@@ -132,7 +121,7 @@ def test_killed_while_it_loads_and_run_again_everything_is_there_once(
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_an_event_that_a_client_records_during_the_load_is_compared_again(
+def test_an_event_that_a_client_records_during_the_import_is_compared(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path, same: bool
 ) -> None:
     records = [event(f"tool_{i}") for i in range(20)]
@@ -140,11 +129,11 @@ def test_an_event_that_a_client_records_during_the_load_is_compared_again(
     with psycopg.connect(stack.db_uri) as other:
         record_in(other, profile, records[9] if same else {**records[9], "toolName": "x"})
 
-        def let_it_through() -> None:
+        def commit_when_it_waits() -> None:
             wait_until_blocked_by(db, other)
             other.commit()
 
-        report, _ = at_once([lambda: load(stack.db_uri, file, profile), let_it_through])
+        report, _ = at_once([lambda: load(stack.db_uri, file, profile), commit_when_it_waits])
     assert isinstance(report, ImportReport)
     if same:
         assert (report.loaded, report.already_there) == (19, 1)
@@ -154,7 +143,7 @@ def test_an_event_that_a_client_records_during_the_load_is_compared_again(
         assert count(db, profile) == (1, 1)
 
 
-def test_several_importers_of_one_file_at_once_load_it_once(
+def test_concurrent_imports_of_one_file_load_it_once(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, *[event(f"tool_{i}") for i in range(300)])
@@ -190,7 +179,7 @@ print(report.loaded, report.parity.agrees, int(peak[1]) // 1024)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to measure memory")
-def test_two_hundred_thousand_records_take_less_than_200_mb(
+def test_the_import_of_200_000_records_uses_less_than_200_mb(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "large.json"
@@ -212,7 +201,7 @@ def test_two_hundred_thousand_records_take_less_than_200_mb(
     assert int(peak_mb) < 200
 
 
-def test_the_command_exits_with_0_or_1_and_says_why(
+def test_the_command_exits_with_0_or_1_and_prints_the_reason(
     stack: Stack, db: psycopg.Connection[Any], profile: str, tmp_path: Path
 ) -> None:
     good = write(tmp_path, event("a"), finished("b"))
@@ -244,7 +233,7 @@ def test_the_command_exits_with_0_or_1_and_says_why(
     assert subprocess.run(COMMAND, capture_output=True, check=False).returncode == 2
 
 
-def test_the_json_report_has_what_a_program_needs(
+def test_the_json_report_has_the_counts_and_the_rejects_file(
     stack: Stack, profile: str, tmp_path: Path
 ) -> None:
     file = write(tmp_path, event("a"), event("b", status="done"))
@@ -260,46 +249,46 @@ def test_the_json_report_has_what_a_program_needs(
     assert answer["parity"]["by_status"][0]["status"] == "executing"
 
 
-odd_texts = st.text(max_size=4) | st.sampled_from(["", "x" * 200, "é" * 150, "\0", "\ud800"])
-odd_values = st.recursive(
+any_texts = st.text(max_size=4) | st.sampled_from(["", "x" * 200, "é" * 150, "\0", "\ud800"])
+any_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | odd_texts
+    | any_texts
     | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(odd_texts, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_texts, inner, max_size=3),
     max_leaves=6,
 )
-odd_times = st.sampled_from(
+any_times = st.sampled_from(
     ["2025-12-18T23:50:36.922Z", "2025-12-18T23:50:37.000Z", "2025-12-18T24:00:00Z"]
 ) | st.datetimes().map(lambda moment: moment.isoformat() + "Z") | st.from_regex(
     r"\A[0-9]{4}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9](:[0-6][0-9](\.[0-9]{1,7})?)?"
     r"(Z|[+-][012][0-9]:?[0-5][0-9])\Z"
 )  # fmt: skip
-odd_context = st.lists(
+any_context = st.lists(
     st.fixed_dictionaries(
-        {"eventIndex": st.integers(0, 5) | odd_values, "displayIndex": st.integers(0, 5)},
-        optional={"eventType": odd_texts, "summary": odd_texts, "eventId": odd_values},
+        {"eventIndex": st.integers(0, 5) | any_values, "displayIndex": st.integers(0, 5)},
+        optional={"eventType": any_texts, "summary": any_texts, "eventId": any_values},
     ),
     max_size=2,
 )
-odd_records = st.fixed_dictionaries(
+any_records = st.fixed_dictionaries(
     {
-        "id": st.text(min_size=1, max_size=3) | odd_texts,
-        "sessionId": st.just("s") | odd_texts,
-        "toolName": st.just("t") | odd_texts,
-        "arguments": odd_values,
+        "id": st.text(min_size=1, max_size=3) | any_texts,
+        "sessionId": st.just("s") | any_texts,
+        "toolName": st.just("t") | any_texts,
+        "arguments": any_values,
         "status": st.sampled_from(["pending", "executing", "succeeded", "failed", "done"]),
-        "startedAt": odd_times,
+        "startedAt": any_times,
     },
     optional={
-        "threadId": odd_texts | st.none(),
-        "toolCallId": odd_texts | st.none(),
-        "completedAt": odd_times | st.none(),
+        "threadId": any_texts | st.none(),
+        "toolCallId": any_texts | st.none(),
+        "completedAt": any_times | st.none(),
         "latencyMs": st.integers(),
-        "result": odd_values,
-        "error": odd_texts | st.none(),
-        "contextEvents": odd_context | st.none(),
+        "result": any_values,
+        "error": any_texts | st.none(),
+        "contextEvents": any_context | st.none(),
     },
 )
 
@@ -309,8 +298,8 @@ odd_records = st.fixed_dictionaries(
     max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(records=st.lists(odd_records | odd_values, max_size=25))
-def test_whatever_the_importer_accepts_the_database_takes(
+@given(records=st.lists(any_records | any_values, max_size=25))
+def test_every_record_that_the_importer_accepts_can_be_stored(
     stack: Stack,
     db: psycopg.Connection[Any],
     profile: str,
