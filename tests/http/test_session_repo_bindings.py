@@ -28,7 +28,8 @@ def test_a_binding_that_was_set_is_returned_and_listed(client: httpx.Client) -> 
     answer = bind(client)
     assert answer.status_code == 200, answer.text
     made = answer.json()
-    assert set(made) == {"session_id", "asset_path", "root_dir", "updated_at"}
+    columns = {"session_id", "asset_path", "root_dir", "updated_at"}
+    assert set(made) == columns, "list here the columns that were added or removed"
     assert (made["session_id"], made["asset_path"], made["root_dir"]) == ("s1", "a.md", "/repo")
     assert client.get("/session_repo_bindings?session_id=eq.s1").json() == [made]
 

@@ -43,7 +43,8 @@ def listed(client: httpx.Client) -> list[dict[str, Any]]:
 
 def test_a_new_todo_is_not_completed_and_is_listed(client: httpx.Client) -> None:
     made = added(client)
-    assert set(made) == {"id", "text", "completed", "created_at"}
+    columns = {"id", "text", "completed", "created_at"}
+    assert set(made) == columns, "list here the columns that were added or removed"
     assert (made["text"], made["completed"]) == ("Buy milk", False)
     assert uuid.UUID(made["id"]).version == 7
     assert listed(client) == [made]

@@ -110,7 +110,8 @@ def test_a_saved_document_is_returned_unchanged(client: httpx.Client) -> None:
     answer = save(client, DOCUMENT)
     assert answer.status_code == 200, answer.text
     made = answer.json()
-    assert set(made) == {"settings", "revision", "updated_at"}
+    columns = {"settings", "revision", "updated_at"}
+    assert set(made) == columns, "list here the columns that were added or removed"
     assert (made["settings"], made["revision"]) == (DOCUMENT, 1)
     assert load(client) == [made]
 

@@ -20,7 +20,7 @@ export function todosCollectionOptions(queryClient: QueryClient, source: TodosSo
     async onInsert({ transaction }) {
       await sendEach(
         transaction.mutations,
-        ({ modified: { id, text, completed } }) => source.insertTodo({ id, text, completed }),
+        ({ modified: { createdAt, ...draft } }) => source.insertTodo(draft),
         (todo) => options.utils.writeUpsert(todo),
       );
       return { refetch: false };
@@ -29,11 +29,8 @@ export function todosCollectionOptions(queryClient: QueryClient, source: TodosSo
     async onUpdate({ transaction }) {
       await sendEach(
         transaction.mutations,
-        ({ key, changes: { text, completed } }) =>
-          source.updateTodo(String(key), {
-            ...(text === undefined ? {} : { text }),
-            ...(completed === undefined ? {} : { completed }),
-          }),
+        ({ key, changes: { id, createdAt, ...changes } }) =>
+          source.updateTodo(String(key), changes),
         (todo) => options.utils.writeUpdate(todo),
       );
       return { refetch: false };

@@ -79,6 +79,18 @@ describe('the packed package in an empty Vite and TypeScript project', () => {
     rmSync(internal);
   });
 
+  test.each(['connection', 'rows', 'token', 'generated/database', 'domains/todos'])(
+    'does not export the internal path %s',
+    async (path) => {
+      const code = `await import('sessionbase/${path}')`;
+      await expect(
+        run(process.execPath, ['--input-type=module', '-e', code], { cwd: project }),
+      ).rejects.toMatchObject({
+        stderr: expect.stringContaining('ERR_MODULE_NOT_FOUND') as string,
+      });
+    },
+  );
+
   test('needs no TanStack package if the collection is not used', async () => {
     rmSync(join(project, 'node_modules/@tanstack'), { recursive: true });
     rmSync(join(project, 'src/client.ts'));

@@ -132,7 +132,7 @@ test('each write returns the id of its transaction in withTxid', async () => {
   const { id } = added.record;
   const inserted = await withTxid.insertTodo({ id: randomUUID(), text: 'y', completed: true });
   const updated = await withTxid.updateTodo(id, { text: 'z' });
-  await expect(withTxid.updateTodo(id, {})).rejects.toThrow('Give text or completed, or both');
+  await expect(withTxid.updateTodo(id, {})).rejects.toThrow('Give at least one field to change');
   const toggled = await withTxid.toggleTodoRecord(id);
   expect(toggled.record).toEqual({ ...added.record, text: 'z', completed: true });
   const deleted = await withTxid.deleteTodoRecord(id);

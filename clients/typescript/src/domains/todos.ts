@@ -69,8 +69,8 @@ export function bindTodos(connection: Connection) {
   async function update(id: string, changes: TodoChanges): Promise<WithTxid<Todo>> {
     assertStorable({ id, ...changes });
     assertUuid(id);
-    if (changes.text === undefined && changes.completed === undefined) {
-      throw new SessionbaseError('Give text or completed, or both', {
+    if (Object.values(changes).every((value) => value === undefined)) {
+      throw new SessionbaseError('Give at least one field to change', {
         code: 'invalid_argument',
         status: 0,
       });
