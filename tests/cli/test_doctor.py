@@ -634,16 +634,16 @@ def test_a_broken_object_is_found_and_the_remediation_repairs_it(
         assert matching(case, transaction) == []
 
 
-def test_a_setting_of_a_role_that_a_dba_changed_is_left_alone(doomed: Database) -> None:
-    doomed.execute("alter role authenticated set enable_seqscan = on")
-    assert not [finding for finding in run(doomed).findings if "setting" in finding.what]
+def test_a_setting_of_a_role_that_a_dba_changed_is_left_alone(transaction: Database) -> None:
+    transaction.execute("alter role authenticated set enable_seqscan = on")
+    assert not [finding for finding in run(transaction).findings if "setting" in finding.what]
 
 
 def test_the_statement_for_a_missing_restrictive_policy_makes_it_restrictive(
-    doomed: Database,
+    transaction: Database,
 ) -> None:
-    doomed.execute("drop policy no_estimates on app.todos")
-    found = [finding for finding in run(doomed).findings if finding.lint == "policies"]
+    transaction.execute("drop policy no_estimates on app.todos")
+    found = [finding for finding in run(transaction).findings if finding.lint == "policies"]
     assert [
         "on app.todos as restrictive for select" in finding.remediation for finding in found
     ] == [True]
