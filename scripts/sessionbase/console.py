@@ -2,12 +2,37 @@
 
 import json
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class CountProgress(Protocol):
+    """A function that receives the progress of work on a known number of items."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take the number of items done so far, and of all items."""
+
+
+@contextmanager
+def count_bar(description: str) -> Iterator[CountProgress]:
+    """Show a progress bar on stderr if it is a terminal; yield the function that updates it."""
+    columns = (TextColumn(description), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def print_json(value: Any) -> None:

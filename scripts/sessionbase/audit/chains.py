@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 from psycopg.rows import namedtuple_row
 
 from sessionbase.audit.checkpoint import Chain, Checkpoint, refuse_existing, write_checkpoint
+from sessionbase.console import CountProgress
 from sessionbase.database import become_owner, check_profile, connect
 from sessionbase.errors import SessionbaseError
 
@@ -44,13 +45,6 @@ select position, row_hash from app.hookify_decisions
 where profile_id = %(profile)s
 order by position desc limit 1
 """
-
-
-class Progress(Protocol):
-    """A function that is called while the chains are verified."""
-
-    def __call__(self, decisions: int, decisions_total: int) -> None:
-        """Take the number of decisions verified so far, of all there are."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,7 @@ def verify_chains(
     db_uri: str,
     profile: str | None = None,
     checkpoint: Checkpoint | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> VerifyReport:
     """Verify the chain of one profile, or of all, and compare them with a checkpoint if given.
 
@@ -175,7 +169,7 @@ def _verify_chain(
     profile: str,
     report: VerifyReport,
     total: int,
-    progress: Progress | None,
+    progress: CountProgress | None,
 ) -> None:
     """Verify a chain range by range, up to its end or its first problem."""
     report.chains += 1

@@ -2,20 +2,16 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
-from sessionbase.audit.chains import Problem, Progress, export_checkpoint, verify_chains
+from sessionbase.audit.chains import Problem, export_checkpoint, verify_chains
 from sessionbase.audit.checkpoint import create_key, read_checkpoint, read_key
-from sessionbase.console import print_json, stderr, stdout
+from sessionbase.console import count_bar, print_json, stderr, stdout
 from sessionbase.errors import UsageError
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 
@@ -124,7 +120,7 @@ def verify(  # noqa: PLR0917 - typer passes them by name
         else None
     )
     started = time.monotonic()
-    with _progress_bar() as progress:
+    with count_bar("verifying") as progress:
         report = verify_chains(resolve_db_uri(db_uri, data_dir), profile, expected, progress)
     seconds = time.monotonic() - started
     if as_json:
@@ -157,15 +153,6 @@ def verify(  # noqa: PLR0917 - typer passes them by name
             markup=False,
         )
     raise typer.Exit(1 if report.problems else 0)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Progress]:
-    """Show a bar on stderr if it is a terminal; yield the function that updates it."""
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("verifying", total=None)
-        yield lambda decisions, total: bar.update(task, completed=decisions, total=total)
 
 
 def _print_problem(console: Console, problem: Problem) -> None:

@@ -10,7 +10,6 @@ import typer
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -18,7 +17,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from sessionbase.console import print_json, stderr, stdout
+from sessionbase.console import count_bar, print_json, stderr, stdout
 from sessionbase.database import check_profile
 from sessionbase.errors import SessionbaseError
 from sessionbase.legacy import exporter, importer
@@ -231,7 +230,7 @@ def export_tool_events(  # noqa: PLR0917 - typer passes them by name
         raise typer.BadParameter("--json and --force need --output")
     check_profile(profile)
     uri = resolve_db_uri(db_uri, data_dir)
-    with _export_progress() as progress:
+    with count_bar("writing") as progress:
         if output is None:
             exporter.export_tool_events(uri, profile, sys.stdout.buffer, progress)
             sys.stdout.buffer.flush()
@@ -242,12 +241,3 @@ def export_tool_events(  # noqa: PLR0917 - typer passes them by name
         print_json({"file": str(output), "profile": profile, "records": records})
     else:
         _print(f"{records} records of profile {profile} written to {output}")
-
-
-@contextmanager
-def _export_progress() -> Iterator[exporter.Progress]:
-    """Show a progress bar if stderr is a terminal; yield the function that updates it."""
-    columns = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("writing", total=None)
-        yield lambda records, total: bar.update(task, completed=records, total=total)

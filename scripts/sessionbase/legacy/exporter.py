@@ -11,11 +11,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import psycopg
 from psycopg import sql
 
+from sessionbase.console import CountProgress
 from sessionbase.database import become_owner, connect
 from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.fields import TIME, Record
@@ -26,15 +27,8 @@ _EMPTY = re.compile(r"([\[{])\n *([\]}])")
 _INDENT = re.compile(r"\n( *)")
 
 
-class Progress(Protocol):
-    """Receives the progress of an export."""
-
-    def __call__(self, records: int, records_total: int) -> None:
-        """Take the number of records written so far, and of all records."""
-
-
 def export_tool_events(
-    db_uri: str, profile: str, stream: BinaryIO, progress: Progress | None = None
+    db_uri: str, profile: str, stream: BinaryIO, progress: CountProgress | None = None
 ) -> int:
     """Write all tool events of `profile` to `stream`, oldest first; return their number.
 
