@@ -49,13 +49,22 @@ install_all() {
     fail "npm could not install the packages of clients/typescript/package-lock.json"
 }
 
-# If no browser can be installed, the tests that need one are skipped.
-install_browser() {
-  ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null || return 0
+# install_debian PROGRAM PACKAGE WHAT: Debian's package, for tests that need its program. Where it
+# can't be installed, these tests are skipped. A service of the package is not started.
+install_debian() {
+  ! command -v "$1" >/dev/null && [ ! -x "/usr/sbin/$1" ] || return 0
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
-  echo "Installing Debian's chromium for the tests in a browser ..." >&2
-  (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y chromium) >/dev/null 2>&1 ||
-    echo "It could not be installed: the tests in a browser will be skipped." >&2
+  echo "Installing Debian's $2 for $3 ..." >&2
+  policy=/usr/sbin/policy-rc.d # invoke-rc.d asks it before it starts a service
+  if [ -e "$policy" ]; then
+    policy=
+  else
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+  fi
+  (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$2") >/dev/null 2>&1 ||
+    echo "It could not be installed: $3 will be skipped." >&2
+  [ -z "$policy" ] || rm -f "$policy"
 }
 
 bootstrap() {
