@@ -1,0 +1,129 @@
+"""HAProxy with the files of deploy/, in front of the servers of a test."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from conftest import free_port
+from sessionbase.paths import PROJECT_DIR
+
+DEPLOY = PROJECT_DIR / "deploy"
+CONFIG = DEPLOY / "haproxy.cfg"
+
+
+def find_haproxy() -> str:
+    """Return the program. Skips the test where there is none."""
+    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if not found:
+        pytest.skip("there is no haproxy on PATH: install Debian's package haproxy")
+    return found
+
+
+class Proxy:
+    """A running HAProxy: its addresses, its log and its runtime API."""
+
+    def __init__(self, folder: Path, config: Path, variables: dict[str, str]) -> None:
+        self.port, self.monitor_port, self.tls_port = free_port(), free_port(), free_port()
+        self.log_file = folder / "haproxy.log"
+        self._socket = folder / "admin.sock"
+        environment = {
+            "PROXY_BIND": f"127.0.0.1:{self.port}",
+            "PROXY_MONITOR_BIND": f"127.0.0.1:{self.monitor_port}",
+            "PROXY_TLS_BIND": f"127.0.0.1:{self.tls_port}",
+            "PROXY_ADMIN_SOCKET": str(self._socket),
+            **variables,
+        }
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [find_haproxy(), "-W", "-f", str(config)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def url(self) -> str:
+        """The URL of the proxy, without the prefix of the API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def rest_url(self) -> str:
+        """The URL of the API behind the proxy."""
+        return f"{self.url}/api"
+
+    @property
+    def monitor_url(self) -> str:
+        """The URL of /healthz, /metrics and /stats."""
+        return f"http://127.0.0.1:{self.monitor_port}"
+
+    def admin(self, command: str) -> str:
+        """Run a command of the runtime API and return its output."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(self._socket))
+            connection.sendall(f"{command}\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode().strip()
+
+    def server_states(self, backend: str) -> dict[str, str]:
+        """Return the status (UP, DOWN, ...) of each server of a backend."""
+        rows = [line.split(",") for line in self.admin("show stat").splitlines()]
+        return {
+            row[1]: row[17]
+            for row in rows
+            if row[0] == backend and row[1] not in ("BACKEND", "FRONTEND")
+        }
+
+    def wait_for_states(self, backend: str, *states: str) -> None:
+        """Wait until the servers of a backend have these states, in their order."""
+        for _ in range(500):
+            found = tuple(self.server_states(backend).values())
+            if len(found) == len(states) and all(map(str.startswith, found, states)):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"the servers of {backend} are {found}, not {states}, after 10 s")
+
+    def wait_until_ready(self, seconds: float = 20) -> None:
+        """Wait until a server behind it is ready. Raises AssertionError with the log."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.monitor_url}/healthz", trust_env=False).is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"HAProxy is not ready:\n{self.log_file.read_text()[-3000:]}")
+
+    def stop(self) -> None:
+        """End the master and its worker at once."""
+        if self.process.poll() is None:
+            workers = psutil.Process(self.process.pid).children(recursive=True)
+            self.process.terminate()
+            self.process.wait(60)
+            psutil.wait_procs(workers, timeout=60)
+
+
+@contextmanager
+def haproxy(config: Path = CONFIG, ready: bool = True, **variables: str) -> Iterator[Proxy]:
+    """Start HAProxy with the variables of its configuration file; stop it at the end."""
+    find_haproxy()
+    folder = Path(tempfile.mkdtemp(prefix="sessionbase-proxy-"))
+    proxy = Proxy(folder, config, variables)
+    try:
+        if ready:
+            proxy.wait_until_ready()
+        yield proxy
+    finally:
+        proxy.stop()
+        shutil.rmtree(folder)
