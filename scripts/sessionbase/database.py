@@ -9,6 +9,8 @@ import psycopg
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.paths import command
 
+PASSFILE_VARIABLE = "SESSIONBASE_DB_PASSWORD_FILE"
+
 
 def check_profile(profile: str) -> None:
     """Raise UsageError if `profile` is not a possible profile id."""
@@ -37,6 +39,13 @@ def _connection_hint(problem: str) -> str | None:
     if "Connection refused" in problem or "No such file or directory" in problem:
         return f"is it running? {command()} up starts the embedded one"
     if "password" in problem or "authentication failed" in problem:
+        password_file = os.environ.get(PASSFILE_VARIABLE)
+        if password_file:
+            return (
+                f"the role has another password than {password_file}. The image of PostgreSQL "
+                "reads that file only when it creates a cluster: write the old password back, or "
+                "set the new one with `alter role … password`; docs/containers.md has the steps"
+            )
         return "check the login and the password in --db-uri"
     if re.search('database ".*" does not exist', problem):
         return "check the database's name in --db-uri"

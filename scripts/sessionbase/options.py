@@ -1,12 +1,14 @@
 """Options that several subcommands share, and the choice of the database."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sessionbase.database import PASSFILE_VARIABLE
 from sessionbase.paths import PROJECT_DIR
-from sessionbase.state import read_db_uri
+from sessionbase.state import read_db_uri, read_secret
 
 DataDir = Annotated[
     Path,
@@ -23,7 +25,8 @@ DbUri = Annotated[
     typer.Option(
         "--db-uri",
         envvar="SESSIONBASE_DB_URI",
-        help="A PostgreSQL connection URI. Default: the embedded stack of --data-dir.",
+        help="A PostgreSQL connection URI. Default: the embedded stack of --data-dir. Its password "
+        "can be in a file: SESSIONBASE_DB_PASSWORD_FILE names it.",
         show_default=False,
     ),
 ]
@@ -32,6 +35,14 @@ DbUri = Annotated[
 def resolve_db_uri(db_uri: str | None, data_dir: Path) -> str:
     """Return `db_uri`, or if it is None the URI of the embedded stack's database.
 
-    Raises SessionbaseError if there is neither.
+    If the environment variable SESSIONBASE_DB_PASSWORD_FILE names a file, the password in it is
+    used for a `db_uri` without one. Raises SessionbaseError if there is no database, or the file
+    has no password.
     """
-    return db_uri or read_db_uri(data_dir)
+    if db_uri is None:
+        return read_db_uri(data_dir)
+    password_file = os.environ.get(PASSFILE_VARIABLE)
+    if password_file:
+        # libpq reads it, also in pg_dump. A password in the URI has precedence.
+        os.environ["PGPASSWORD"] = read_secret(Path(password_file))
+    return db_uri

@@ -18,6 +18,7 @@ DATABASE = "sessionbase"
 SUPERUSER = "postgres"
 DEFAULT_PORT = 3000
 DEFAULT_ADMIN_PORT = 3001
+_HOW_TO = "write one line of text; `openssl rand -hex 32` prints a good secret"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,28 @@ def lost_secrets(data_dir: Path) -> SessionbaseError:
         f"{data_dir / 'secrets.json'} is missing, but there is a stack",
         f"restore it from a backup, or delete all data with {command()} down --delete-data",
     )
+
+
+def read_secret(path: Path) -> str:
+    """Return the secret in a file, without line breaks at the end.
+
+    Raises SessionbaseError if the file can't be read, is empty or has more than one line.
+    """
+    try:
+        secret = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise SessionbaseError(f"{path} is not UTF-8", _HOW_TO) from error
+    except OSError as error:
+        raise SessionbaseError(
+            f"{path} can't be read: {error.strerror}", "create the file, with mode 600"
+        ) from error
+    if not secret:
+        raise SessionbaseError(f"{path} is empty", _HOW_TO)
+    if any(ord(character) < 32 or ord(character) == 127 for character in secret):
+        raise SessionbaseError(
+            f"{path} contains a line break or another control character", _HOW_TO
+        )
+    return secret
 
 
 def read_db_uri(data_dir: Path) -> str:

@@ -16,7 +16,7 @@ from sessionbase.paths import PROJECT_DIR, command
 from sessionbase.stack import manage
 from sessionbase.stack.docs import DEFAULT_PORT as DEFAULT_DOCS_PORT
 from sessionbase.stack.token import Role, make_claims, parse_ttl, sign
-from sessionbase.state import read_db_uri, require
+from sessionbase.state import read_db_uri, read_secret, require
 
 SAMPLE = PROJECT_DIR / "docs" / "sample" / "chat-tool-events.json"
 SAMPLE_PROFILE = "default-profile"
@@ -143,15 +143,26 @@ def token(
         Role, typer.Option(help="The database role (claim `role`).")
     ] = Role.authenticated,
     ttl: Annotated[str, typer.Option(help="How long the token is valid: 30s, 15m, 1h, 7d.")] = "1h",
+    jwt_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--jwt-secret-file",
+            metavar="FILE",
+            help="Sign with the secret in this file, not with the one of the embedded stack.",
+        ),
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Print a JSON Web Token for the stack's PostgREST, and nothing else.
+    """Print a JSON Web Token for PostgREST, and nothing else.
 
     Example: curl -H "Authorization: Bearer $(sessionbase token --profile default-profile)" URL
     """
     claims = make_claims(profile, role, parse_ttl(ttl))
-    _, secrets = require(data_dir.resolve())
-    sys.stdout.write(sign(claims, secrets.jwt_secret) + "\n")
+    if jwt_secret_file is None:
+        secret = require(data_dir.resolve())[1].jwt_secret
+    else:
+        secret = read_secret(jwt_secret_file)
+    sys.stdout.write(sign(claims, secret) + "\n")
 
 
 def register(app: typer.Typer) -> None:

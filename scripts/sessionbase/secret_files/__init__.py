@@ -1,0 +1,1 @@
+"""The files with the secrets of a deployment in containers: generated, checked, installed."""

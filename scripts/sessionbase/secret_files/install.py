@@ -1,0 +1,46 @@
+"""Give PostgREST its password and its JWT secret, without a restart."""
+
+from pathlib import Path
+
+from sessionbase.database import connect
+from sessionbase.errors import SessionbaseError
+from sessionbase.secret_files.files import (
+    AUTHENTICATOR_FILE,
+    JWT_FILE,
+    checked_jwt_secret,
+    write_private,
+)
+from sessionbase.stack.postgrest import LOGIN, set_login_password
+from sessionbase.state import read_secret
+
+PASSFILE = "passfile"
+
+
+def install(source: Path, target: Path, db_uri: str, owner: int | None) -> None:
+    """Set the password of PostgREST's login, and write PostgREST's secrets to the folder `target`.
+
+    `target` gets the files `passfile` (for libpq) and `jwt_secret`, which only the user id `owner`
+    can read. A running PostgREST uses the new password for its next connection, and reloads its
+    configuration with the JWT secret. Raises SessionbaseError.
+    """
+    password = read_secret(source / AUTHENTICATOR_FILE)
+    secret = checked_jwt_secret(source / JWT_FILE)
+    with connect(db_uri) as connection:
+        if connection.execute("select from pg_roles where rolname = %s", (LOGIN,)).rowcount == 0:
+            raise SessionbaseError(f"there is no role {LOGIN}", "run sessionbase migrate first")
+    passfile, draft = target / PASSFILE, target / f".{PASSFILE}.draft"
+    try:
+        write_private(target / JWT_FILE, secret + "\n", owner)
+        write_private(draft, f"*:*:*:{LOGIN}:{_escaped(password)}\n", owner)
+    except OSError as error:
+        raise SessionbaseError(f"{error.filename} can't be written: {error.strerror}") from error
+    # A PostgREST whose password is refused ends, so there must be no time between these two.
+    set_login_password(db_uri, password)
+    draft.replace(passfile)
+    with connect(db_uri) as connection:
+        connection.execute("notify pgrst, 'reload config'")
+
+
+def _escaped(password: str) -> str:
+    """Return the password as libpq's password file needs it."""
+    return password.replace("\\", "\\\\").replace(":", "\\:")
