@@ -33,6 +33,8 @@ from sessionbase.stack.account import POSTGRES_BIN_VARIABLE
 from sessionbase.stack.token import make_claims, sign
 
 DATA_DIR_VARIABLE = "SESSIONBASE_TEST_DATA_DIR"
+COMPOSE_VARIABLE = "SESSIONBASE_TEST_COMPOSE"
+"""scripts/test-compose sets it and runs only tests/compose, for which no stack is started here."""
 PGTAP = PROJECT_DIR / "node_modules/@electric-sql/pglite-pgtap/dist/pgtap.tar.gz"
 
 
@@ -96,6 +98,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
+    if COMPOSE_VARIABLE in os.environ:  # tests/compose has its own servers
+        return
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     os.environ[DATA_DIR_VARIABLE] = str(folder / "data")
     config.add_cleanup(lambda: shutil.rmtree(folder))
@@ -107,6 +111,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Print the versions of the servers."""
     if hasattr(config, "workerinput") or config.option.collectonly:
+        return None
+    if COMPOSE_VARIABLE in os.environ:
         return None
     versions = manage.status(Path(os.environ[DATA_DIR_VARIABLE]))["versions"]
     chosen = os.environ.get(POSTGRES_BIN_VARIABLE)

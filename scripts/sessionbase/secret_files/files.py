@@ -71,7 +71,12 @@ def keep_newest_jwt_key(path: Path) -> int:
 
 
 def write_private(path: Path, content: str, owner: int | None = None) -> None:
-    """Write a file atomically, with mode 0600, and with the user id `owner` if it is given."""
+    """Write a file atomically, with mode 0600.
+
+    `owner` is the user id that it belongs to. None: the caller, or for root the folder's owner.
+    """
+    if owner is None and os.geteuid() == 0:
+        owner = path.parent.stat().st_uid
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -80,7 +85,7 @@ def write_private(path: Path, content: str, owner: int | None = None) -> None:
         handle.flush()
         os.fsync(handle.fileno())
         if owner is not None:
-            os.fchown(handle.fileno(), owner, owner)
+            os.fchown(handle.fileno(), owner, -1)
     draft.replace(path)
 
 

@@ -1,6 +1,6 @@
-# Stands in for postgrest/postgrest, which is made the same way: the program and nothing else.
+# Stands in for postgrest/postgrest, which contains only the program too (and its libraries, if it is not static).
 FROM scratch
-COPY postgrest /bin/postgrest
+COPY root /
 ENV PATH=/bin
 USER 1000
 CMD ["/bin/postgrest"]
