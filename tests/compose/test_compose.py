@@ -96,7 +96,8 @@ def wrong_secrets(project: Project, tmp_path: Path) -> Path:
     folder = tmp_path / "secrets"
     folder.mkdir(mode=0o700)
     project.compose(
-        *("run", "--rm", "sessionbase", "secrets", "generate", "/secrets"), SECRETS_DIR=str(folder)
+        *("run", "--rm", "sessionbase", "secrets", "generate", "/secrets"),
+        env={"SECRETS_DIR": str(folder)},
     )
     return folder
 
@@ -111,17 +112,17 @@ def test_a_wrong_secret_is_refused_before_anything_starts(
             shutil.copy(wrong_secrets / "postgres_password", wrong_secrets / name)
         else:
             (wrong_secrets / name).write_text(content)
-        project.compose("up", "--detach", check=False, **folder)
-        logs = project.compose("logs", "--no-log-prefix", "check-secrets", **folder)
+        project.compose("up", "--detach", check=False, env=folder)
+        logs = project.compose("logs", "--no-log-prefix", "check-secrets", env=folder)
         assert message in logs.splitlines()[-1]
         assert [project.state(service) for service in SERVERS] == ["created"] * 3
-        project.compose("down", **folder)
+        project.compose("down", env=folder)
     (wrong_secrets / name).unlink()
-    output = project.compose("up", "--detach", check=False, **folder)
+    output = project.compose("up", "--detach", check=False, env=folder)
     assert "bind source path does not exist" in output
     assert name in output
     assert {project.state(service) for service in SERVERS} <= {"none", "created"}
-    project.compose("down", "--volumes", **folder)
+    project.compose("down", "--volumes", env=folder)
 
 
 def test_up_from_nothing_serves_requests_with_a_token(project: Project) -> None:
@@ -150,7 +151,7 @@ def test_the_cluster_has_checksums_utf8_and_asks_every_login_for_a_password(
     )
     exec_psql = ["exec", "-T", "--env", "PGPASSWORD", "postgres", "psql", "--username=postgres"]
     password = {"PGPASSWORD": project.secret("postgres_password")}
-    answer = project.compose(*exec_psql, "--dbname=sessionbase", "-Atc", query, **password)
+    answer = project.compose(*exec_psql, "--dbname=sessionbase", "-Atc", query, env=password)
     assert answer.strip() == "on|UTF8|scram-sha-256"
 
 
@@ -213,7 +214,9 @@ def test_an_upgrade_applies_the_new_migration_and_no_request_fails(
     new.write_text("alter table app.todos add column upgraded boolean not null default true;\n")
     image = f"{project.image}-next"
     arguments = ["--build-arg", f"PYTHON_IMAGE={project.env['PYTHON_IMAGE']}", "--quiet"]
-    project.run("docker", "build", *arguments, "--tag", image, str(tmp_path), DOCKER_BUILDKIT="0")
+    project.run(
+        "docker", "build", *arguments, "--tag", image, str(tmp_path), env={"DOCKER_BUILDKIT": "0"}
+    )
     project.env["SESSIONBASE_IMAGE"] = image
     with no_failed_request(project, "upgrade", measured):
         project.compose("up", "--detach")
@@ -221,7 +224,7 @@ def test_an_upgrade_applies_the_new_migration_and_no_request_fails(
     assert new.name in status
     assert "pending" not in status
     old = {"SESSIONBASE_IMAGE": project.image}
-    assert "newer" in project.compose("run", "--rm", "migrate", check=False, **old)
+    assert "newer" in project.compose("run", "--rm", "migrate", check=False, env=old)
 
 
 @full
@@ -260,7 +263,7 @@ def login(project: Project, user: str, password: str, *, works: bool) -> None:
     """Log in to the database with a password."""
     exec_psql = ["exec", "-T", "--env", "PGPASSWORD", "postgres", "psql", f"--username={user}"]
     command = [*exec_psql, "--dbname=sessionbase", "--command=select 1"]
-    output = project.compose(*command, check=works, PGPASSWORD=password)
+    output = project.compose(*command, check=works, env={"PGPASSWORD": password})
     assert works or "password authentication failed" in output
 
 

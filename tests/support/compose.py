@@ -43,12 +43,12 @@ class Project:
             "PROXY_TOKEN_RATE": "1000000",
         }
 
-    def run(self, *command: str, check: bool = True, **changed: str) -> str:
+    def run(self, *command: str, check: bool = True, env: dict[str, str] | None = None) -> str:
         """Run a command in the folder; return its output. The test fails with it."""
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env={**self.env, **changed},
+            env={**self.env, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -62,9 +62,11 @@ class Project:
             assert done.returncode != 0, f"{' '.join(command)} must fail:\n{done.stdout}"
         return done.stdout
 
-    def compose(self, *arguments: str, check: bool = True, **changed: str) -> str:
+    def compose(
+        self, *arguments: str, check: bool = True, env: dict[str, str] | None = None
+    ) -> str:
         """Run `docker compose`. With check=False it must fail."""
-        return self.run("docker", "compose", *arguments, check=check, **changed)
+        return self.run("docker", "compose", *arguments, check=check, env=env)
 
     def logs(self) -> str:
         """Return the last lines of all containers."""
