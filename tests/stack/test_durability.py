@@ -1,9 +1,6 @@
 """Acknowledged writes survive a restart and a crash, and every PostgREST server shows them."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -12,13 +9,13 @@ import httpx
 import psutil
 import pytest
 
-from conftest import Stack, TokenFor, bring_up, free_port
+from conftest import Stack, TokenFor, bring_up
 from sessionbase import state
 from sessionbase.doctor.authority import read_authority
-from sessionbase.stack import manage, postgrest
-from sessionbase.stack.account import service_account
+from sessionbase.stack import manage
 from sessionbase.stack.token import make_claims, sign
 from support.concurrency import at_once
+from support.servers import rest_server
 
 VIEWS = [name for domain in read_authority().domains.values() for name in domain.views]
 
@@ -185,18 +182,10 @@ def test_every_acknowledged_write_is_stored_after_postgresql_was_killed(data_dir
 
 
 @pytest.fixture
-def second_server(stack: Stack, tmp_path: Path) -> Iterator[str]:
+def second_server(stack: Stack) -> Iterator[str]:
     """Yield the URL of another PostgREST on the test database."""
-    stack_config, secrets = state.require(stack.data_dir)
-    # Its own folder for the configuration file, which the account of the server can read.
-    home = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
-    home.chmod(0o755)
-    second = replace(stack_config, home=home, port=free_port(), admin_port=free_port())
-    executable = postgrest.choose_executable(None)
-    postgrest.start(second, secrets, service_account(), executable, tmp_path)
-    yield second.rest_url
-    postgrest.stop(second)
-    shutil.rmtree(home)
+    with rest_server(stack.data_dir) as server:
+        yield server.rest_url
 
 
 def test_two_postgrest_servers_on_one_database_return_the_same_rows(

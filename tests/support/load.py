@@ -28,8 +28,8 @@ class Answer:
 
     @property
     def acknowledged(self) -> bool:
-        """Return whether the caller knows that the todo is stored."""
-        return self.status == 201
+        """Return whether the caller knows that the todo is stored; of a read: that it succeeded."""
+        return self.status in (200, 201)
 
 
 class Load:
@@ -117,4 +117,21 @@ class Load:
             body = f"{type(error).__name__}: {error}"
         self.answers.append(Answer(todo, started, self.now() - started, status, body))
         if status != 201:
+            time.sleep(0.02)
+
+
+class Reads(Load):
+    """Reads a list of todos from several threads. `acknowledged` is: answered with 200."""
+
+    def _write(self, client: httpx.Client) -> None:
+        started, body = self.now(), ""
+        status: int | None = None
+        try:
+            answer = client.get("/todos?limit=1")
+            status, body = answer.status_code, answer.text
+        except httpx.HTTPError as error:
+            body = f"{type(error).__name__}: {error}"
+        # A read has no id.
+        self.answers.append(Answer("", started, self.now() - started, status, body))
+        if status != 200:
             time.sleep(0.02)

@@ -2,11 +2,12 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from conftest import free_port
 from sessionbase.paths import PROJECT_DIR
+from support.servers import RestServer
 
 DEPLOY = PROJECT_DIR / "deploy"
 CONFIG = DEPLOY / "haproxy.cfg"
@@ -26,6 +28,15 @@ def find_haproxy() -> str:
     found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if not found:
         pytest.skip("there is no haproxy on PATH: install Debian's package haproxy")
+    return found
+
+
+def variables(*servers: RestServer) -> dict[str, str]:
+    """Return the variables of deploy/haproxy.cfg for these servers."""
+    found = {}
+    for number, server in enumerate(servers, 1):
+        found[f"POSTGREST_{number}"] = f"127.0.0.1:{server.config.port}"
+        found[f"POSTGREST_{number}_ADMIN"] = str(server.config.admin_port)
     return found
 
 
@@ -105,6 +116,23 @@ class Proxy:
             time.sleep(0.05)
         raise AssertionError(f"HAProxy is not ready:\n{self.log_file.read_text()[-3000:]}")
 
+    def wait_until_idle(self, backend: str, server: str) -> None:
+        """Wait until a server has no request."""
+        for _ in range(500):
+            rows = [line.split(",") for line in self.admin("show stat").splitlines()]
+            if [row[4] for row in rows if row[:2] == [backend, server]] == ["0"]:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{server} of {backend} still has requests after 10 s")
+
+    def reload(self) -> None:
+        """Replace the worker by a new one, and wait until the old one has ended."""
+        old = psutil.Process(self.process.pid).children()
+        self.process.send_signal(signal.SIGUSR2)
+        _, running = psutil.wait_procs(old, timeout=60)
+        assert not running, "the old worker still runs 60 s after the reload"
+        self.wait_until_ready()
+
     def stop(self) -> None:
         """End the master and its worker at once."""
         if self.process.poll() is None:
@@ -115,14 +143,15 @@ class Proxy:
 
 
 @contextmanager
-def haproxy(config: Path = CONFIG, ready: bool = True, **variables: str) -> Iterator[Proxy]:
+def haproxy(*settings: Mapping[str, str], config: Path = CONFIG, **more: str) -> Iterator[Proxy]:
     """Start HAProxy with the variables of its configuration file; stop it at the end."""
     find_haproxy()
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-proxy-"))
-    proxy = Proxy(folder, config, variables)
+    for some in settings:
+        more.update(some)
+    proxy = Proxy(folder, config, more)
     try:
-        if ready:
-            proxy.wait_until_ready()
+        proxy.wait_until_ready()
         yield proxy
     finally:
         proxy.stop()
