@@ -98,16 +98,17 @@ declare
 begin
   if current_user <> 'anon' then
     me := app.profile_id();
-    -- An import or erasure of the profile holds the lock alone. It is not waited for: each waiting
-    -- request would hold a connection of the pool, also against the other profiles.
     if current_user = 'authenticated'
-      and pg_catalog.current_setting('transaction_read_only') = 'off'
-      and not pg_catalog.pg_try_advisory_xact_lock_shared(app.lock_key('profile', me)) then
-      perform app.raise_error(
-        503, 'profile_locked',
-        'The profile is being imported or erased by an operator; nothing was done', null,
-        'Repeat the call later'
-      );
+      and pg_catalog.current_setting('transaction_read_only') = 'off' then
+      -- An import or erasure of the profile holds this lock alone. A write is refused and does not
+      -- wait: waiting requests would use up PostgREST's connections, which all profiles share.
+      if not pg_catalog.pg_try_advisory_xact_lock_shared(app.lock_key('profile', me)) then
+        perform app.raise_error(
+          503, 'profile_locked',
+          'The profile is being imported or erased by an operator; nothing was done', null,
+          'Repeat the call later'
+        );
+      end if;
     end if;
   elsif pg_catalog.current_setting('request.path', true) in (
     '/ui_settings', '/rpc/save_ui_settings', '/rpc/patch_ui_settings'

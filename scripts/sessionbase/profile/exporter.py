@@ -27,16 +27,21 @@ from sessionbase.profile.tables import (
 
 PROGRESS_STEP = 1000
 
-# The entries of imports carry the entries of the databases before.
+# The entry of an import has the entries of the databases before. A profile that returns to a database
+# brings that database's own entries with it, so each is taken once.
 _HISTORY = """
-select coalesce(jsonb_agg(entry.entry order by own.number, entry.place), '[]')
+select coalesce(jsonb_agg(known.entry order by known.entry ->> 'done_at'), '[]')
 from (
-  select log.number, log.history || jsonb_build_array(to_jsonb(log) - 'history' - 'profile_id'
-    || jsonb_build_object('database', current_database())) as entries
+  select distinct entry.entry
   from app.profile_log as log
+  cross join jsonb_array_elements(
+    log.history || (
+      to_jsonb(log) - 'history' - 'profile_id'
+      || jsonb_build_object('database', current_database())
+    )
+  ) as entry (entry)
   where log.profile_id = %(profile)s
-) as own
-cross join jsonb_array_elements(own.entries) with ordinality as entry (entry, place)
+) as known
 """
 _MOMENT = """
 select current_database(), pg_current_snapshot()::text, to_char(
