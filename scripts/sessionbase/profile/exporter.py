@@ -27,8 +27,8 @@ from sessionbase.profile.tables import (
 
 PROGRESS_STEP = 1000
 
-# The entry of an import has the entries of the databases before. A profile that returns to a database
-# brings that database's own entries with it, so each is taken once.
+# The entry of an import has the entries of the databases before. A profile that returns to a
+# database brings that database's own entries with it, so each is taken once.
 _HISTORY = """
 select coalesce(jsonb_agg(known.entry order by known.entry ->> 'done_at'), '[]')
 from (
