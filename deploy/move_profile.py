@@ -206,9 +206,7 @@ def sessionbase(side: str, *arguments: str) -> dict[str, dict[str, int]]:
             command, env=environment, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        raise MoveError(
-            f"`sessionbase profile {arguments[0]}` on {side} failed: {error}"
-        ) from error
+        raise MoveError(f"profile {arguments[0]} failed on {side}; see above") from error
     report: dict[str, dict[str, int]] = json.loads(done.stdout)
     return report
 
