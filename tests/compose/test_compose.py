@@ -14,9 +14,9 @@ from conftest import COMPOSE_VARIABLE
 from support.compose import Project, new_project
 from support.load import Load
 
-pytestmark = pytest.mark.skipif(
-    COMPOSE_VARIABLE not in os.environ, reason="scripts/test-compose runs it and makes the images"
-)
+if COMPOSE_VARIABLE not in os.environ:
+    pytest.skip("scripts/test-compose runs it: it makes the images", allow_module_level=True)
+
 full = pytest.mark.skipif(
     "SESSIONBASE_COMPOSE_QUICK" in os.environ, reason="not with scripts/test-compose --quick"
 )
