@@ -74,6 +74,8 @@ def answers_of(load: Load) -> str:
 
 
 def test_the_configuration_is_valid(project: Project) -> None:
+    # PostgREST ends in a container without a locale if a byte is not ASCII.
+    assert (project.folder / "postgrest.conf").read_bytes().isascii()
     project.compose("config", "--quiet")
     project.compose("--env-file", ".env.example", "config", "--quiet")
 
