@@ -16,6 +16,7 @@ from sessionbase.errors import InterruptError, SessionbaseError, UsageError
 from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
 from sessionbase.paths import command
+from sessionbase.profile.cli import app as profile_app
 from sessionbase.replication.cli import app as replication_app
 from sessionbase.secret_files.cli import app as secrets_app
 from sessionbase.stack import cli as stack_cli
@@ -44,6 +45,7 @@ app.add_typer(migrate_app, name="migrate")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(audit_app, name="audit")
+app.add_typer(profile_app, name="profile")
 app.add_typer(replication_app, name="replication")
 app.add_typer(secrets_app, name="secrets")
 app.command()(doctor)

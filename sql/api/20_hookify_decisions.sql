@@ -199,7 +199,10 @@ create or replace function api.verify_hookify_decisions(
   out next_position bigint,
   out first_bad_position bigint,
   out first_bad_id text,
-  out problem text
+  out problem text,
+  out erased_at timestamptz,
+  out erased_decisions bigint,
+  out imported_at timestamptz
 ) returns setof record
 language plpgsql
 stable
@@ -215,6 +218,7 @@ declare
   current_profile text := '';
   is_known boolean := false;
   result record;
+  erasure app.profile_log;
 begin
   if current_user = 'authenticated' then
     if wanted <> app.profile_id() then
@@ -239,7 +243,8 @@ begin
   end if;
 
   loop
-    -- A profile is known if it has a head or a decision. Both are read to report a missing head.
+    -- A profile is known if it has a head or a decision, or was erased. Both of the first two are
+    -- read to report a missing head.
     if wanted is null then
       select pg_catalog.min(found.profile_id) into current_profile
       from (
@@ -258,6 +263,14 @@ begin
           order by decision.profile_id
           limit 1
         )
+        union all
+        (
+          select entry.profile_id
+          from app.profile_log as entry
+          where entry.profile_id > current_profile and entry.action = 'erase'
+          order by entry.profile_id
+          limit 1
+        )
       ) as found;
     else
       -- One query for both cases would read the rows of all profiles: its generic plan can't use
@@ -268,15 +281,47 @@ begin
           select from app.hookify_chains as head where head.profile_id = wanted
         ) or exists (
           select from app.hookify_decisions as decision where decision.profile_id = wanted
+        ) or exists (
+          select
+          from app.profile_log as entry
+          where entry.profile_id = wanted and entry.action = 'erase'
         ) then wanted
       end;
     end if;
     exit when current_profile is null;
     is_known := true;
 
+    select * into erasure
+    from app.profile_log as entry
+    where entry.profile_id = current_profile and entry.action = 'erase'
+    order by entry.number desc
+    limit 1;
+    erased_at := erasure.done_at;
+    erased_decisions := erasure.chain_length;
+    select entry.done_at into imported_at
+    from app.profile_log as entry
+    where entry.profile_id = current_profile
+      and entry.action = 'import'
+      and entry.number > coalesce(erasure.number, 0)
+    order by entry.number desc
+    limit 1;
+
     select * into result
     from app.verify_hookify_chain(current_profile, start_position, remaining);
-    if start_position > greatest(result.length, 1) and result.checked = 0 and result.valid then
+    -- An erased profile that has recorded no decision since has no chain: it is neither valid nor
+    -- broken.
+    if erased_at is not null and result.first_bad_position = 1 and result.length = 0
+      and not exists (
+        select from app.hookify_chains as head where head.profile_id = current_profile
+      ) and not exists (
+        select from app.hookify_decisions as decision where decision.profile_id = current_profile
+      ) then
+      result.valid := null;
+      result.first_bad_position := null;
+      result.problem := null;
+    end if;
+    if start_position > greatest(result.length, 1) and result.checked = 0
+      and (result.valid or result.next_position is null and result.problem is null) then
       perform app.raise_error(
         400, 'invalid_argument', 'from_position is after the last decision; nothing was verified',
         pg_catalog.jsonb_build_object('field', 'from_position')
@@ -308,18 +353,22 @@ comment on function api.verify_hookify_decisions(text, bigint, bigint) is
 'Verify that no decision of a profile was changed, deleted or moved
 Returns an array of one object per profile: of the token''s profile, or for an auditor without
 profile_id of every profile. A call verifies max_decisions decisions at most. If a chain is longer,
-valid is null and next_position is the position to continue at. An unknown profile is refused with 404.
+valid is null and next_position is the position to continue at. If the profile was erased, erased_at
+is set, and valid is null until it records a decision again. An unknown profile is refused with 404.
 
 - profile_id: The profile to verify; null: the profile of the token, for an auditor all profiles
 - from_position: The position to start at; for one profile only
 - max_decisions: The maximum number of decisions to verify, up to 1000000
-- valid: Whether all decisions from from_position on are as recorded; null: the end was not reached
+- valid: Whether all decisions from from_position on are as recorded; null: the end was not reached, or none is left
 - checked: The number of decisions that were verified
 - length: The number of decisions that were recorded
 - head_hash: row_hash of the decision that was recorded last
 - next_position: The position to continue at; null if the end of the chain was reached
 - first_bad_position: The position of the first decision that does not fit; null if all fit
 - first_bad_id: Its id; null if all fit, or if it is missing at the end
-- problem: A description of the problem; null if all fit';
+- problem: A description of the problem; null if all fit
+- erased_at: When an operator last erased the profile; the chain starts again after it. Null: never
+- erased_decisions: The number of decisions that were erased then
+- imported_at: When the chain was imported from another database; null if it was recorded here';
 grant execute on function api.verify_hookify_decisions(text, bigint, bigint)
 to authenticated, auditor;

@@ -93,9 +93,23 @@ volatile
 security invoker
 set search_path = ''
 as $$
+declare
+  me text;
 begin
   if current_user <> 'anon' then
-    perform app.profile_id();
+    me := app.profile_id();
+    if current_user = 'authenticated'
+      and pg_catalog.current_setting('transaction_read_only') = 'off' then
+      -- An import or erasure of the profile holds this lock alone. A write is refused and does not
+      -- wait: waiting requests would use up PostgREST's connections, which all profiles share.
+      if not pg_catalog.pg_try_advisory_xact_lock_shared(app.lock_key('profile', me)) then
+        perform app.raise_error(
+          503, 'profile_locked',
+          'The profile is being imported or erased by an operator; nothing was done', null,
+          'Repeat the call later'
+        );
+      end if;
+    end if;
   elsif pg_catalog.current_setting('request.path', true) in (
     '/ui_settings', '/rpc/save_ui_settings', '/rpc/patch_ui_settings'
   ) then
@@ -107,8 +121,8 @@ begin
 end
 $$;
 comment on function app.check_request() is
-'PostgREST runs it before every request (db-pre-request). It refuses a token without a profile and a
-guest''s request about settings.';
+'PostgREST runs it before every request (db-pre-request). It refuses a token without a profile, a
+guest''s request about settings, and a write to a profile that is being imported or erased.';
 grant execute on function app.check_request() to anon, authenticated, auditor;
 
 create or replace function app.refuse_explain() returns boolean

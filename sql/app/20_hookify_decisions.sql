@@ -9,6 +9,10 @@ as $$
 declare
   chain app.hookify_chains;
 begin
+  -- The chain of an imported profile is imported with its positions, times and hashes.
+  if new.profile_id = app.imported_profile() then
+    return new;
+  end if;
   -- The row lock on the head serialises concurrent decisions of the profile.
   loop
     select * into chain

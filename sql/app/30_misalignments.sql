@@ -70,6 +70,10 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan
 as $$
 begin
+  -- The log of an imported profile is imported too.
+  if new.profile_id = app.imported_profile() then
+    return null;
+  end if;
   -- The statement holds the row lock of the misalignment, so that no two entries get one number.
   insert into app.misalignment_transitions (
     profile_id, session_id, misalignment_id, number, from_status, to_status

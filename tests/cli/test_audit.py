@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from sessionbase.audit.checkpoint import (
     write_checkpoint,
 )
 from sessionbase.errors import SessionbaseError
-from sessionbase.paths import PROJECT_DIR
 from support.command import run_main
 
 pytest_plugins = ["support.sql_folder"]
@@ -531,34 +531,103 @@ def test_checkpoint_and_key_file_must_be_given_together(option: str) -> None:
     assert "--checkpoint and --key-file must be given together" in done.stderr
 
 
-# Erasing a profile, as docs/operating.md describes it.
+# Erased profiles.
 
 
-def test_the_statements_of_the_docs_erase_a_profile_completely(
+def erase(uri: str, profile: str) -> None:
+    done = run_main("profile", "erase", profile, "--yes", "--db-uri", uri, "--reason", "request")
+    assert done.returncode == 0, done.stderr
+
+
+def erasures(report: dict[str, Any]) -> list[tuple[str, int, str, int]]:
+    return [
+        (found["profile_id"], found["decisions"], found["reason"], found["decisions_since"])
+        for found in report["erased"]
+    ]
+
+
+def test_an_erased_chain_is_reported_as_erased_and_not_as_valid(
     migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path
 ) -> None:
-    page = (PROJECT_DIR / "docs/operating.md").read_text()
-    found = re.findall(r"^```sql\n(begin;.*?)```", page, re.MULTILINE | re.DOTALL)
-    assert len(found) == 1, "docs/operating.md must have one block ```sql that starts with begin;"
-    (statements,) = found
+    erase(migrated_database, "p-1")
+    done = run_main("audit", "verify", "--profile", "p-1", "--db-uri", migrated_database)
+    assert done.returncode == 0
+    assert re.match(
+        r'profile "p-1": erased on 20\S+ by postgres \("request"\): 3 decisions; '
+        r"decisions in the new chain: 0\nchains verified: 0, ",
+        done.stdout,
+    )
+    one = run_main("audit", "verify", "--profile", "p-1", "--db-uri", migrated_database, "--json")
+    assert json.loads(one.stdout)["valid"] is None
+    report = compare(migrated_database, checkpoint, key_file)
+    assert (report["chains"], problems(report)) == (1, [])
+    assert erasures(report) == [("p-1", 3, "request", 0)]
+
+
+def test_the_chain_after_an_erasure_is_verified_and_can_be_in_a_checkpoint(
+    migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path, tmp_path: Path
+) -> None:
     record(own_db, "p-1", "four")
-    own_db.execute("insert into app.todos (profile_id, text) values ('p-1', 'one'), ('p-2', 'two')")
-    try:
-        own_db.execute(statements.replace("…", "p-1").encode())
-    except psycopg.Error as error:
-        pytest.fail(f"docs/operating.md: correct the statements that erase a profile: {error}")
-    tables = own_db.execute(
-        "select attrelid::regclass::text from pg_attribute join pg_class on pg_class.oid = attrelid"
-        " where relnamespace = 'app'::regnamespace and relkind = 'r' and attname = 'profile_id'"
-    ).fetchall()
-    for (table,) in tables:
-        assert table.removeprefix("app.") in statements, (
-            f"docs/operating.md: add a delete from {table}"
-        )
-        left = own_db.execute(f"select profile_id from {table}".encode()).fetchall()
-        assert {profile for (profile,) in left} <= {"p-2"}, (
-            f"docs/operating.md: correct the delete from {table}"
-        )
-    assert problems(compare(migrated_database, checkpoint, key_file)) == [
-        ("p-1", None, "the chain is missing; the checkpoint has 3 decisions of it")
+    erase(migrated_database, "p-1")
+    erase(migrated_database, "p-2")
+    record(own_db, "p-1", "new")
+    report = compare(migrated_database, checkpoint, key_file)
+    assert (report["chains"], report["decisions"], problems(report)) == (1, 1, [])
+    assert erasures(report) == [("p-1", 4, "request", 1), ("p-2", 3, "request", 0)]
+
+    second = tmp_path / "second.jsonl"
+    done = run_main(
+        "audit", "checkpoint", second, "--key-file", key_file, "--db-uri", migrated_database
+    )
+    assert done.stdout.endswith("chains: 1, decisions: 1\n")
+    tamper(
+        own_db,
+        "update app.hookify_decisions set blocked = true where profile_id = %(profile)s",
+        profile="p-1",
+    )
+    report = compare(migrated_database, second, key_file)
+    assert [problem for *_, problem in problems(report)] == [
+        "the row was changed after it was recorded"
     ]
+
+
+def test_an_erasure_does_not_hide_what_was_cut_off_or_rewritten_before(
+    migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path
+) -> None:
+    tamper(
+        own_db,
+        "delete from app.hookify_decisions where profile_id = %(profile)s and position = 3",
+        "update app.hookify_chains set (length, head_hash) = (select 2, row_hash from"
+        " app.hookify_decisions where profile_id = %(profile)s and position = 2)"
+        " where profile_id = %(profile)s",
+        profile="p-1",
+    )
+    tamper(
+        own_db,
+        "update app.hookify_decisions set message = 'x' where profile_id = %(profile)s",
+        profile="p-2",
+    )
+    rebuild(own_db, "p-2")
+    erase(migrated_database, "p-1")
+    erase(migrated_database, "p-2")
+    found = problems(compare(migrated_database, checkpoint, key_file))
+    assert [(profile, position) for profile, position, _ in found] == [("p-1", 3), ("p-2", 3)]
+    assert "had 2 decisions and was not the one of the checkpoint" in found[0][2]
+    assert "had 3 decisions and was not the one of the checkpoint" in found[1][2]
+
+
+def test_an_erasure_before_the_checkpoint_does_not_explain_a_missing_chain(
+    migrated_database: str, own_db: Database, key_file: Path, tmp_path: Path
+) -> None:
+    erase(migrated_database, "p-1")
+    record(own_db, "p-1", "new")
+    path = tmp_path / "checkpoint.jsonl"
+    later = (datetime.now(UTC) + timedelta(minutes=5)).isoformat(timespec="seconds")
+    head = own_db.execute("select head_hash from app.hookify_chains where profile_id = 'p-1'")
+    row = head.fetchone()
+    assert row
+    write_checkpoint(path, read_key(key_file), later, "d", [Chain("p-1", 1, row[0])])
+    delete_chain(own_db, "p-1")
+    (found,) = problems(compare(migrated_database, path, key_file))
+    assert found[:2] == ("p-1", 1)
+    assert "it ends after 0 decisions, the checkpoint has 1" in found[2]

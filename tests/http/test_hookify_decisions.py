@@ -10,7 +10,8 @@ import httpx
 import psycopg
 import pytest
 
-from conftest import ClientFor
+from conftest import ClientFor, Stack
+from support.command import run_main
 from support.concurrency import at_once
 from support.refusals import refused
 
@@ -316,6 +317,9 @@ def test_an_unchanged_chain_is_valid(
         "first_bad_position": None,
         "first_bad_id": None,
         "problem": None,
+        "erased_at": None,
+        "erased_decisions": None,
+        "imported_at": None,
     }
 
 
@@ -603,8 +607,28 @@ def test_an_auditor_without_an_argument_verifies_every_profile(
     few = auditor.post("/rpc/verify_hookify_decisions", json={"max_decisions": 1}).json()
     assert {row["profile_id"] for row in few} >= set(names)
     assert sum(row["checked"] for row in few) == 1
-    unknown = [row for row in few if row["checked"] == 0 and row["valid"] is None]
+    unknown = [
+        row
+        for row in few
+        if row["checked"] == 0 and row["valid"] is None and row["erased_at"] is None
+    ]
     assert all(row["next_position"] == 1 for row in unknown)
+
+
+def test_an_erased_chain_is_neither_valid_nor_unknown(
+    client: httpx.Client, chain_of_five: list[dict[str, Any]], profile: str, stack: Stack
+) -> None:
+    erased = run_main("profile", "erase", profile, "--yes", "--db-uri", stack.db_uri)
+    assert erased.returncode == 0, erased.stderr
+    report = verify(client)
+    assert (report["valid"], report["length"], report["problem"]) == (None, 0, None)
+    assert (report["erased_decisions"], report["next_position"]) == (5, None)
+    after = client.post("/rpc/verify_hookify_decisions", json={"from_position": 2})
+    assert after.status_code == 400
+
+    record(client)
+    report = verify(client)
+    assert (report["valid"], report["length"], report["erased_decisions"]) == (True, 1, 5)
 
 
 def test_two_profiles_can_use_the_same_id(

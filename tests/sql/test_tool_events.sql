@@ -265,7 +265,6 @@ select throws_ok(
 from (values
   ('UPDATE', 'update app.tool_event_transitions set changed_by = ''x'''),
   ('DELETE', 'delete from app.tool_event_transitions where profile_id = ''guarded'''),
-  ('DELETE', 'delete from app.tool_event_transitions where false'),
   ('TRUNCATE', 'truncate app.tool_event_transitions'),
   ('TRUNCATE', 'truncate app.tool_events cascade')
 ) as attempts (verb, statement);

@@ -25,12 +25,13 @@ RANGE = 10_000
 
 # Lists the profiles: their chains are verified one by one afterwards.
 _LIST = """
-select profile_id, length, head_hash, valid, problem
+select profile_id, length, head_hash, valid, problem, next_position, erased_at
 from api.verify_hookify_decisions(profile_id => %(profile)s, max_decisions => 1)
 """
 _IS_KNOWN = """
 select exists (select from app.hookify_chains where profile_id = %(profile)s)
   or exists (select from app.hookify_decisions where profile_id = %(profile)s)
+  or exists (select from app.profile_log where profile_id = %(profile)s and action = 'erase')
 """
 _VERIFY = """
 select valid, checked, next_position, first_bad_position, first_bad_id, problem
@@ -45,6 +46,31 @@ select position, row_hash from app.hookify_decisions
 where profile_id = %(profile)s
 order by position desc limit 1
 """
+# done_at is when the transaction of the erasure began. It may have waited for up to a minute for
+# requests of the profile (LOCK_TIMEOUT in sessionbase/profile/session.py).
+_ERASURES = """
+select done_at, done_by, chain_length, chain_head_hash, reason,
+  done_at >= %(since)s::timestamptz - interval '1 minute' as is_later
+from app.profile_log
+where profile_id = %(profile)s and action = 'erase'
+order by number
+"""
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """The last erasure of a profile by `sessionbase profile erase`."""
+
+    profile_id: str
+    erased_at: str
+    erased_by: str
+    decisions: int
+    """How many decisions were erased."""
+    head_hash: str
+    """row_hash of the newest of them; 64 zeros if there was none."""
+    reason: str | None
+    decisions_since: int
+    """The length of the chain that the profile has now."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +90,14 @@ class VerifyReport:
     chains: int = 0
     decisions: int = 0
     problems: list[Problem] = field(default_factory=list)
+    erased: list[Erasure] = field(default_factory=list)
+
+    @property
+    def valid(self) -> bool | None:
+        """Whether there is no problem; None if there is no chain because all were erased."""
+        if self.problems:
+            return False
+        return None if self.erased and not self.chains else True
 
 
 @dataclass(frozen=True)
@@ -102,16 +136,16 @@ def verify_chains(
             )
         total = sum(chain.length for chain in found)
         for chain in found:
-            _verify_chain(conn, chain.profile_id, report, total, progress)
+            if chain.erased_at is not None:
+                report.erased.append(_last_erasure(conn, chain))
+            if not _is_erased(chain):
+                _verify_chain(conn, chain.profile_id, report, total, progress)
+        since = checkpoint.created_at if checkpoint else None
         known = {chain.profile_id for chain in found}
         for chain in expected:
-            if chain.profile_id in known:
-                problem = _compare(conn, chain)
-                if problem:
-                    report.problems.append(Problem(chain.profile_id, chain.length, None, problem))
-            else:
-                problem = f"the chain is missing; the checkpoint has {chain.length} decisions of it"
-                report.problems.append(Problem(chain.profile_id, None, None, problem))
+            problem = _compare(conn, chain, is_known=chain.profile_id in known, since=since)
+            if problem:
+                report.problems.append(Problem(chain.profile_id, *problem))
     return report
 
 
@@ -127,6 +161,8 @@ def export_checkpoint(db_uri: str, path: Path, key: bytes) -> CheckpointReport:
     with _snapshot(db_uri) as conn:
         database, now = _fetch_one(conn, "select current_database(), now()")
         for found in _list_chains(conn, None):
+            if _is_erased(found):
+                continue
             length, head_hash = found.length, found.head_hash
             if found.valid is False:
                 problems.append(Problem(found.profile_id, None, None, found.problem))
@@ -185,18 +221,64 @@ def _verify_chain(
             progress(report.decisions, total)
 
 
-def _compare(conn: psycopg.Connection[Any], chain: Chain) -> str | None:
-    """Return what is wrong with a chain of the checkpoint, or None."""
+def _is_erased(found: Any) -> bool:
+    """Return whether a listed profile has no chain because it was erased."""
+    return found.erased_at is not None and found.valid is None and found.next_position is None
+
+
+def _last_erasure(conn: psycopg.Connection[Any], found: Any) -> Erasure:
+    *_, last = _erasures(conn, found.profile_id, None)
+    return Erasure(
+        found.profile_id,
+        last.done_at.astimezone(UTC).isoformat(timespec="seconds"),
+        last.done_by,
+        last.chain_length,
+        last.chain_head_hash,
+        last.reason,
+        found.length,
+    )
+
+
+def _erasures(conn: psycopg.Connection[Any], profile: str, since: str | None) -> list[Any]:
+    with conn.cursor(row_factory=namedtuple_row) as cursor:
+        values = {"profile": profile, "since": since}
+        return cursor.execute(_ERASURES.encode(), values).fetchall()
+
+
+def _compare(
+    conn: psycopg.Connection[Any], chain: Chain, *, is_known: bool, since: str | None
+) -> tuple[int | None, None, str] | None:
+    """Return position, id and description of what is wrong with a chain of the checkpoint.
+
+    None: nothing is wrong, or the chain was erased later and was not shorter then.
+    """
     decision = _fetch_one(conn, _DECISION, profile=chain.profile_id, position=chain.length)
+    if decision is not None and decision[0] == chain.head_hash:
+        return None
+    for erasure in _erasures(conn, chain.profile_id, since) if is_known else []:
+        if (erasure.chain_length, erasure.chain_head_hash) == (chain.length, chain.head_hash):
+            return None
+        if erasure.is_later:
+            if erasure.chain_length > chain.length:
+                return None
+            return (
+                chain.length,
+                None,
+                f"the chain that was erased on {erasure.done_at:%Y-%m-%d} had "
+                f"{erasure.chain_length} decisions and was not the one of the checkpoint",
+            )
+    if not is_known:
+        problem = f"the chain is missing; the checkpoint has {chain.length} decisions of it"
+        return None, None, problem
     if decision is None:
         newest = _fetch_one(conn, _NEWEST, profile=chain.profile_id)
-        return (
+        problem = (
             f"the chain is shorter than in the checkpoint: it ends after "
             f"{newest[0] if newest else 0} decisions, the checkpoint has {chain.length}"
         )
-    if decision[0] != chain.head_hash:
-        return (
+    else:
+        problem = (
             "the chain was rewritten: its decision at this position is not the one of the "
             "checkpoint"
         )
-    return None
+    return chain.length, None, problem

@@ -8,15 +8,14 @@ database can't show: that a whole chain was deleted, or rewritten from its first
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from sessionbase.errors import SessionbaseError
+from sessionbase.json_lines import HashingWriter, encode_line, parse_line
 from sessionbase.legacy.exporter import new_file
 from sessionbase.paths import command
 
@@ -52,8 +51,7 @@ def create_key(path: Path) -> None:
     Raises SessionbaseError if the file exists or can't be written.
     """
     refuse_existing(path)
-    with new_file(path, overwrite=False) as stream:
-        os.fchmod(stream.fileno(), 0o600)
+    with new_file(path, overwrite=False, private=True) as stream:
         stream.write(secrets.token_hex(MIN_KEY_BYTES).encode() + b"\n")
 
 
@@ -88,10 +86,9 @@ def write_checkpoint(
     }
     signature = hmac.new(key, digestmod=hashlib.sha256)
     with new_file(path, overwrite=False) as stream:
+        writer = HashingWriter(stream, signature)
         for line in (header, *map(asdict, chains)):
-            encoded = json.dumps(line).encode() + b"\n"
-            signature.update(encoded)
-            stream.write(encoded)
+            writer.write(encode_line(line))
         stream.write(_signature_line(signature))
 
 
@@ -102,7 +99,7 @@ def read_checkpoint(path: Path, key: bytes) -> Checkpoint:
     changed, or was signed with another key.
     """
     content = _read(path)
-    header = _parse(content.partition(b"\n")[0])
+    header = parse_line(content.partition(b"\n")[0])
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise SessionbaseError(
             f"{path} is not a checkpoint of sessionbase, or its first line was changed"
@@ -144,17 +141,10 @@ def _read(path: Path) -> bytes:
         raise SessionbaseError(f"{path} can't be read: {error.strerror}") from error
 
 
-def _parse(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
 def _key_id(key: bytes) -> str:
     """Return an identifier of the key, from which the key can't be computed."""
     return hmac.new(key, FORMAT.encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def _signature_line(signature: "hmac.HMAC") -> bytes:
-    return json.dumps({"hmac_sha256": signature.hexdigest()}).encode() + b"\n"
+    return encode_line({"hmac_sha256": signature.hexdigest()})

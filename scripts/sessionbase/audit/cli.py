@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sessionbase.audit.chains import Problem, export_checkpoint, verify_chains
+from sessionbase.audit.chains import Erasure, Problem, export_checkpoint, verify_chains
 from sessionbase.audit.checkpoint import create_key, read_checkpoint, read_key
 from sessionbase.console import count_bar, print_json, stderr, stdout
 from sessionbase.errors import UsageError
@@ -103,12 +103,13 @@ def verify(  # noqa: PLR0917 - typer passes them by name
 
     It prints one line for each chain that is not as it was recorded, with the position and id of
     the first decision that does not fit. With --checkpoint it also finds chains that were deleted,
-    cut off or rewritten since the checkpoint, even if they are valid in themselves.
+    cut off or rewritten since the checkpoint, even if they are valid in themselves. A chain that
+    was erased by profile erase is no problem: it prints when, by whom and how many decisions.
 
     It connects as a login that may become sessionbase_owner, not over HTTP, and reads one snapshot
     of the database: decisions that are recorded meanwhile are not verified.
 
-    Exit code 0: all chains are valid. 1: one is not, or it could not run.
+    Exit code 0: all chains are valid or erased. 1: one is not, or it could not run.
 
     Example: sessionbase audit verify --checkpoint 2026-11-24.jsonl --key-file audit.key
     """
@@ -132,7 +133,7 @@ def verify(  # noqa: PLR0917 - typer passes them by name
         }
         print_json(
             {
-                "valid": not report.problems,
+                "valid": report.valid,
                 **asdict(report),
                 "checkpoint": compared,
                 "seconds": round(seconds, 3),
@@ -141,6 +142,8 @@ def verify(  # noqa: PLR0917 - typer passes them by name
     else:
         for problem in report.problems:
             _print_problem(stdout, problem)
+        for erasure in report.erased:
+            _print_erasure(erasure)
         if expected:
             stdout.print(
                 f"compared with {checkpoint_file}: chains: {len(expected.chains)}, "
@@ -153,6 +156,16 @@ def verify(  # noqa: PLR0917 - typer passes them by name
             markup=False,
         )
     raise typer.Exit(1 if report.problems else 0)
+
+
+def _print_erasure(erasure: Erasure) -> None:
+    reason = f" ({json.dumps(erasure.reason, ensure_ascii=False)})" if erasure.reason else ""
+    stdout.print(
+        f"profile {json.dumps(erasure.profile_id, ensure_ascii=False)}: erased on "
+        f"{erasure.erased_at} by {erasure.erased_by}{reason}: {erasure.decisions} decisions; "
+        f"decisions in the new chain: {erasure.decisions_since}",
+        markup=False,
+    )
 
 
 def _print_problem(console: Console, problem: Problem) -> None:

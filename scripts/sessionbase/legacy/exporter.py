@@ -58,8 +58,10 @@ def export_tool_events(
 
 
 @contextmanager
-def new_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
+def new_file(path: Path, *, overwrite: bool, private: bool = False) -> Iterator[BinaryIO]:
     """Open a file that gets the name `path` when the block ends without an exception.
+
+    If it is `private`, only its owner can read it.
 
     Raises SessionbaseError if it cannot be written, or if `path` exists: with `overwrite`, only if
     `path` is not an ordinary file.
@@ -75,6 +77,8 @@ def new_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
         raise SessionbaseError(f"{path} cannot be written: {error.strerror}") from error
     try:
         with stream:
+            if private:
+                os.fchmod(stream.fileno(), 0o600)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

@@ -212,6 +212,10 @@ class _Importer:
             "select pg_advisory_xact_lock(hashtextextended('sessionbase import ' || %s, 0))",
             (report.profile,),
         )
+        # As the requests of clients do (app.check_request). It waits for `sessionbase profile`.
+        conn.execute(
+            "select pg_advisory_xact_lock_shared(app.lock_key('profile', %s))", (report.profile,)
+        )
         conn.execute(self._sql.compare())
         conn.execute("analyze pg_temp.compared")
         records, rejected, there, moved_on, conflicts = self._row(statements.COUNTS)

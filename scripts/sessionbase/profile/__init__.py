@@ -1,0 +1,1 @@
+"""List, export, import and erase the data of a profile."""
