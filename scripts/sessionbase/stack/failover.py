@@ -77,7 +77,7 @@ def promote(data_dir: Path, *, force: bool = False, log: Log = lambda _: None) -
         fenced = replica.discard(stack_config.standby_cluster)
         if interrupted and not processes.find(stack_config.cluster):
             log_file = data_dir / "postgresql.log"
-            postgres.run(stack_config, secrets, account, log_file, stack_config.node)
+            postgres.run(stack_config, secrets, account, log_file, node=stack_config.node)
         log("promoting the replica ...")
         lsn = _promote(stack_config, secrets)
         seconds = time.monotonic() - begin
@@ -187,9 +187,7 @@ def _promote(stack_config: StackConfig, secrets: Secrets) -> str:
         return str(row[0]) if row else ""
 
 
-def _connect(
-    stack_config: StackConfig, secrets: Secrets, node: int
-) -> psycopg.Connection[Any]:
+def _connect(stack_config: StackConfig, secrets: Secrets, node: int) -> psycopg.Connection[Any]:
     uri = node_uri(stack_config, secrets, node, "postgres")
     return psycopg.connect(uri, autocommit=True, connect_timeout=5)
 

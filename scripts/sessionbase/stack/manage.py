@@ -1,7 +1,7 @@
 """Start, stop and inspect a stack: up, down, status."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class UpOptions:
     postgrest: Path | None = None
     docs_port: int | None = None
     """The port of Swagger UI. None: do not start it."""
-    replica: ReplicaOptions = ReplicaOptions()
+    replica: ReplicaOptions = field(default_factory=ReplicaOptions)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,9 @@ def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
         admin_port=options.admin_port or stack_config.admin_port or DEFAULT_ADMIN_PORT,
     )
     ports = (stack_config.port, stack_config.admin_port)
-    if (asked.port, asked.admin_port) != ports and processes.find(postgrest.config_file(stack_config)):
+    if (asked.port, asked.admin_port) != ports and processes.find(
+        postgrest.config_file(stack_config)
+    ):
         raise SessionbaseError(
             f"it already runs on port {stack_config.port}", f"{command()} down stops it"
         )

@@ -55,7 +55,7 @@ def start(stack_config: StackConfig, secrets: Secrets, account: Account, log: Pa
     if not stack_config.cluster.exists():
         _refuse_second_primary(stack_config)
         _initdb(programs, major, stack_config, secrets, account)
-    run(stack_config, secrets, account, log, stack_config.node)
+    run(stack_config, secrets, account, log, node=stack_config.node)
     _ensure_database(stack_config, secrets)
     return True
 
@@ -65,6 +65,7 @@ def run(
     secrets: Secrets,
     account: Account,
     log: Path,
+    *,
     node: int,
     settings: dict[str, str] | None = None,
 ) -> None:

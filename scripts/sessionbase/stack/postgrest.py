@@ -50,11 +50,13 @@ def start(
     account: Account,
     executable: Path,
     data_dir: Path,
+    *,
     settings: dict[str, str] | None = None,
 ) -> None:
     """Start PostgREST and wait until it is ready.
 
-    `settings` are environment variables that replace those for the primary. Raises SessionbaseError with the last line of its log if it does not start.
+    `settings` are environment variables that replace those for the primary. Raises SessionbaseError
+    with the last line of its log if it does not start.
     """
     config, log_file = config_file(stack_config), data_dir / "postgrest.log"
     shutil.copyfile(resource_path("postgrest.conf"), config)

@@ -117,11 +117,13 @@ def _check_ports(old: StackConfig, asked: StackConfig) -> None:
         same = [other for other, used in ports.items() if used == port and other != option]
         if same:
             raise UsageError(f"{option} and {same[0]} are both {port}")
-    before, after = rest_config(old), rest_config(asked)
-    if processes.find(postgrest.config_file(after)) is None:
+    if processes.find(postgrest.config_file(rest_config(asked))) is None:
         processes.check_port_free(asked.replica_port, "--replica-port")
         processes.check_port_free(asked.replica_admin_port, "--replica-admin-port")
-    elif before != after:
+    elif (old.replica_port, old.replica_admin_port) != (
+        asked.replica_port,
+        asked.replica_admin_port,
+    ):
         raise SessionbaseError(
             f"the PostgREST of the replica already runs on port {old.replica_port}",
             f"{command()} down stops it",
@@ -172,7 +174,8 @@ def run_standby(
     """Start the server of the standby. It needs no primary to become ready."""
     settings = {**_STANDBY_SETTINGS, "primary_conninfo": _conninfo(stack_config)}
     log_file = data_dir / "replica.log"
-    postgres.run(stack_config, secrets, account, log_file, stack_config.standby_node, settings)
+    node = stack_config.standby_node
+    postgres.run(stack_config, secrets, account, log_file, node=node, settings=settings)
 
 
 def serve(
@@ -204,7 +207,7 @@ def serve(
     }
     log_dir = data_dir / "replica"
     log_dir.mkdir(mode=0o755, exist_ok=True)
-    postgrest.start(config, secrets, account, executable, log_dir, settings)
+    postgrest.start(config, secrets, account, executable, log_dir, settings=settings)
     return ["the PostgREST of the replica"]
 
 
@@ -542,9 +545,7 @@ def _copy(stack_config: StackConfig, secrets: Secrets, account: Account) -> None
     draft.rename(cluster)
 
 
-def _show_progress(
-    process: subprocess.Popen[str], connection: psycopg.Connection[Any]
-) -> None:
+def _show_progress(process: subprocess.Popen[str], connection: psycopg.Connection[Any]) -> None:
     """Show a progress bar until pg_basebackup ends."""
     query = """
       select coalesce(backup_streamed, 0) / 1000000, coalesce(backup_total, 0) / 1000000
