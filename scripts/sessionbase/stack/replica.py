@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -156,12 +157,15 @@ def start(
     reason = _why_copy(stack_config, secrets, account)
     if reason is not None:
         log(f"copying the cluster to the replica: {reason}")
-        _write_password(stack_config, secrets, account)
-        _allow_login(stack_config, secrets, account)
-        _copy(stack_config, secrets, account)
+        set_sync(
+            stack_config, secrets, on=False
+        )  # there is no replica that a commit could wait for
         running = False
     if not running:
-        _write_password(stack_config, secrets, account)
+        _allow_login(stack_config, secrets, account)
+    if reason is not None:
+        _copy(stack_config, secrets, account)
+    if not running:
         run_standby(stack_config, secrets, account, data_dir)
     _wait_until_connected(stack_config, secrets, data_dir, log)
     set_sync(stack_config, secrets, on=stack_config.replica_sync)
@@ -433,10 +437,6 @@ def _conninfo(stack_config: StackConfig) -> str:
     )
 
 
-def _write_password(stack_config: StackConfig, secrets: Secrets, account: Account) -> None:
-    _write_private(_passfile(stack_config), f"*:*:*:{LOGIN}:{secrets.standby_password}\n", account)
-
-
 def _write_private(path: Path, content: str, account: Account) -> None:
     """Write a file atomically that only `account` can read."""
     draft = path.with_name(f"{path.name}.new")
@@ -449,8 +449,13 @@ def _write_private(path: Path, content: str, account: Account) -> None:
 
 
 def _allow_login(stack_config: StackConfig, secrets: Secrets, account: Account) -> None:
-    """Create the login of the standby on the primary, with a line of pg_hba.conf for it alone."""
-    set_sync(stack_config, secrets, on=False)  # there is no replica that a commit could wait for
+    """Create the login of the standby on the primary, with lines of pg_hba.conf for it alone.
+
+    The password is set each time, so that another one in secrets.json is used from then on.
+    """
+    assert secrets.standby_password is not None  # noqa: S101 - `choose` has set it
+    line = f"*:*:*:{LOGIN}:{secrets.standby_password}\n"
+    _write_private(_passfile(stack_config), line, account)
     login = sql.Identifier(LOGIN)
     with _primary(stack_config, secrets) as connection:
         known = connection.execute("select from pg_roles where rolname = %s", [LOGIN]).fetchone()
@@ -461,12 +466,11 @@ def _allow_login(stack_config: StackConfig, secrets: Secrets, account: Account) 
                     login, sql.Literal("The streaming replica of the embedded stack logs in as it")
                 )
             )
-        assert secrets.standby_password is not None  # noqa: S101 - `choose` has set it
-        uri = node_uri(stack_config, secrets, stack_config.node, "postgres")
-        postgrest.set_login_password(uri, secrets.standby_password, LOGIN)
+        postgrest.set_login_password(
+            _primary_uri(stack_config, secrets), secrets.standby_password, LOGIN
+        )
         hba = stack_config.cluster / "pg_hba.conf"
         _write_hba(hba, _HBA_LINES)
-        account.own(hba)
         connection.execute("select pg_reload_conf()")
 
 
@@ -597,10 +601,14 @@ def _wait_until_replayed(stack_config: StackConfig, secrets: Secrets) -> None:
             time.sleep(0.02)
 
 
+def _primary_uri(stack_config: StackConfig, secrets: Secrets) -> str:
+    """Return a URI whose commits never wait for a replica, which may be off or replaced."""
+    uri = node_uri(stack_config, secrets, stack_config.node, "postgres")
+    return f"{uri}&options={quote('-c synchronous_commit=local', safe='')}"
+
+
 @contextmanager
 def _primary(stack_config: StackConfig, secrets: Secrets) -> Iterator[psycopg.Connection[Any]]:
-    uri = node_uri(stack_config, secrets, stack_config.node, "postgres")
+    uri = _primary_uri(stack_config, secrets)
     with psycopg.connect(uri, autocommit=True, connect_timeout=5) as connection:
-        # A statement of ours must never wait for a replica that is being replaced.
-        connection.execute("set synchronous_commit = local")
         yield connection
