@@ -66,16 +66,16 @@ def ready(replicated: Path) -> Ready:
 
 
 def replica_status(data_dir: Path) -> dict[str, Any]:
-    found: dict[str, Any] = manage.status(data_dir)["replica"]
+    found = replica.read_status(*state.require(data_dir))
+    assert found
     return found
 
 
-def primary(data_dir: Path) -> psycopg.Connection[Any]:
-    return psycopg.connect(manage.status(data_dir)["db_uri"], autocommit=True)
-
-
-def standby(data_dir: Path) -> psycopg.Connection[Any]:
-    return psycopg.connect(replica_status(data_dir)["db_uri"], autocommit=True)
+def connect(data_dir: Path, *, standby: bool = False) -> psycopg.Connection[Any]:
+    """Open a superuser's connection to the primary, or to the standby."""
+    stack_config, secrets = state.require(data_dir)
+    node = stack_config.standby_node if standby else stack_config.node
+    return psycopg.connect(state.node_uri(stack_config, secrets, node), autocommit=True)
 
 
 def token_of(data_dir: Path, profile: str) -> str:
@@ -84,12 +84,13 @@ def token_of(data_dir: Path, profile: str) -> str:
 
 def client_of(data_dir: Path, profile: str, *, reads: bool = False) -> httpx.Client:
     """Open a client of the primary's PostgREST, or of the one that reads from the replica."""
-    found = manage.status(data_dir)
+    stack_config, _ = state.require(data_dir)
     return httpx.Client(
-        base_url=found["replica"]["rest_url"] if reads else found["rest_url"],
+        base_url=replica.rest_config(stack_config).rest_url if reads else stack_config.rest_url,
         headers={"Authorization": f"Bearer {token_of(data_dir, profile)}"},
         timeout=30,
         trust_env=False,
+        verify=False,  # plain HTTP, and loading the CA certificates takes time
     )
 
 
@@ -191,7 +192,7 @@ def test_the_login_of_the_replica_can_only_stream(ready: Ready) -> None:
             psycopg.connect(**{**parameters, **more})  # type: ignore[arg-type]
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(**{**parameters, "password": "guess", "replication": "true"})  # type: ignore[arg-type]
-    with primary(data_dir) as connection:
+    with connect(data_dir) as connection:
         role = connection.execute(
             "select rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,"
             " rolbypassrls, (select count(*) from pg_auth_members where member = role.oid)"
@@ -208,7 +209,7 @@ def test_a_second_up_starts_nothing_and_the_replica_serves_a_new_schema(
     ready: Ready, profile: str
 ) -> None:
     data_dir = ready()
-    with primary(data_dir) as connection:
+    with connect(data_dir) as connection:
         connection.execute("create view api.of_replica as select 1 as number")
         connection.execute("grant select on api.of_replica to authenticated")
         try:
@@ -252,7 +253,7 @@ def test_commands_that_write_refuse_a_standby_and_commands_that_read_work_on_it(
 
 def test_status_shows_the_lag_of_the_replica(ready: Ready, profile: str) -> None:
     data_dir = ready()
-    with client_of(data_dir, profile) as writer, standby(data_dir) as connection:
+    with client_of(data_dir, profile) as writer, connect(data_dir, standby=True) as connection:
         connection.execute("select pg_wal_replay_pause()")
         try:
             add_todo(writer)
@@ -305,7 +306,7 @@ def test_down_stops_the_primary_before_the_replica_and_up_starts_both_again(
 def test_a_replica_that_lost_its_slot_is_reported_and_copied_again(ready: Ready) -> None:
     data_dir = ready()
     stop_standby(data_dir)
-    with primary(data_dir) as connection:
+    with connect(data_dir) as connection:
         wait_until(
             lambda: (
                 connection.execute(
@@ -387,7 +388,7 @@ def stop_receiving(data_dir: Path) -> psutil.Process:
     server = psutil.Process(replica_status(data_dir)["pid_postgresql"])
     (receiver,) = [child for child in server.children() if "walreceiver" in child.cmdline()[0]]
     receiver.suspend()
-    with primary(data_dir) as connection:
+    with connect(data_dir) as connection:
         for _ in range(4):
             connection.execute(
                 "select pg_logical_emit_message(false, 'fill', repeat('x', 1000000))"
@@ -427,7 +428,7 @@ def fail_over(
         promoted = load.now()
         load.wait_for(50, since=promoted)
     assert promotion.planned == planned
-    with primary(data_dir) as connection:
+    with connect(data_dir) as connection:
         rows = connection.execute(
             "select id from app.todos where profile_id = %s", [profile]
         ).fetchall()
@@ -461,7 +462,7 @@ def assert_new_replica(data_dir: Path) -> None:
     assert len(found["fenced_clusters"]) == 1
     assert found["replica"]["state"] == "streaming"
     assert found["replica"]["cluster_dir"] != found["cluster_dir"]
-    with primary(data_dir) as connection:
+    with connect(data_dir) as connection:
         slots = connection.execute(
             "select slot_name, active, wal_status from pg_replication_slots"
         ).fetchall()
@@ -568,7 +569,7 @@ def test_an_interrupted_promotion_starts_no_second_primary_and_can_be_completed(
     done = sessionbase("promote", "--yes", "--json", "--data-dir", data_dir)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["cluster_dir"] == str(stack_config.standby_cluster)
-    with primary(data_dir) as connection:
+    with connect(data_dir) as connection:
         assert connection.execute(
             "select count(*) from app.todos where profile_id = %s", [profile]
         ).fetchone() == (1,)
@@ -579,7 +580,7 @@ def test_promote_refuses_a_replica_that_is_not_connected_to_a_running_primary(
 ) -> None:
     data_dir = ready()
     stop_standby(data_dir)
-    with primary(data_dir) as connection:
+    with connect(data_dir) as connection:
         connection.execute("alter role sessionbase_standby nologin")
         try:
             with pytest.raises(SessionbaseError, match="its last writes would be missing"):
@@ -610,7 +611,7 @@ def test_without_a_replica_there_is_nothing_to_promote(ready: Ready, profile: st
     assert not (stack_config.home / "standby.pass").exists()
     assert LOGIN not in (stack_config.cluster / "pg_hba.conf").read_text()
     assert manage.status(data_dir)["replica"] is None
-    with primary(data_dir) as connection:
+    with connect(data_dir) as connection:
         assert connection.execute(
             "select (select count(*) from pg_replication_slots),"
             " (select count(*) from pg_roles where rolname = %s),"
