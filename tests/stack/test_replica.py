@@ -24,7 +24,7 @@ import pytest
 from conftest import bring_up, free_port
 from sessionbase import state
 from sessionbase.errors import SessionbaseError, UsageError
-from sessionbase.stack import failover, manage, replica
+from sessionbase.stack import failover, manage, processes, replica
 from sessionbase.stack.account import service_account
 from sessionbase.stack.replica import ReplicaOptions
 from sessionbase.stack.token import make_claims, sign
@@ -123,10 +123,10 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
 
 def kill(server: psutil.Process) -> None:
     """Kill a PostgreSQL with all its processes, like a crash of its machine."""
-    processes = [server, *server.children(recursive=True)]
-    for process in processes:
+    family = [server, *server.children(recursive=True)]
+    for process in family:
         process.kill()
-    psutil.wait_procs(processes, timeout=60)
+    psutil.wait_procs(family, timeout=60)
 
 
 def stop_standby(data_dir: Path) -> None:
@@ -421,7 +421,8 @@ def fail_over(
         if not planned:
             kill(server)
             # The replica serves reads while there is no primary.
-            assert reader.get("/todos?limit=1").status_code == 200
+            read = reader.get("/todos?limit=1")
+            assert read.status_code == 200, read.text
         if behind:
             receiver.resume()
         promotion = failover.promote(data_dir)
@@ -533,7 +534,7 @@ def test_a_primary_that_does_not_answer_is_killed_before_the_promotion(
     for process in hung:
         process.suspend()
     assert not failover.promote(data_dir).planned
-    assert not any(process.is_running() for process in hung)
+    assert not any(processes.is_alive(process) for process in hung)
     with client_of(data_dir, profile) as client:
         add_todo(client)
 

@@ -92,6 +92,14 @@ def is_ready(stack_config: StackConfig) -> bool:
         return False
 
 
+def serves(stack_config: StackConfig) -> bool:
+    """Return whether a request that needs the database is answered. `/ready` can follow later."""
+    try:
+        return not httpx.get(stack_config.rest_url, timeout=5, trust_env=False).is_server_error
+    except httpx.HTTPError:
+        return False
+
+
 def version(stack_config: StackConfig) -> str | None:
     """Return the version of the running PostgREST, or None if it does not answer."""
     try:

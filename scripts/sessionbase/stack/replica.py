@@ -162,6 +162,7 @@ def start(
         )  # there is no replica that a commit could wait for
         running = False
     if not running:
+        stop_serving(stack_config)  # `serve` starts it again: its connections are broken
         _allow_login(stack_config, secrets, account)
     if reason is not None:
         _copy(stack_config, secrets, account)
@@ -199,9 +200,11 @@ def serve(
     _wait_until_replayed(stack_config, secrets)
     config = rest_config(stack_config)
     process = processes.find(postgrest.config_file(config))
-    if process:
+    if process and postgrest.is_ready(config):
         process.send_signal(signal.SIGUSR1)
         return []
+    if process:  # there was no replica, and PostgREST can wait up to 32 s before it tries again
+        postgrest.stop(config)
     config.home.mkdir(mode=0o755, exist_ok=True)
     settings = {
         "PGRST_DB_URI": postgrest.login_uri(
