@@ -52,6 +52,16 @@ def _connection_hint(problem: str) -> str | None:
     return None
 
 
+def refuse_standby(conn: psycopg.Connection[Any]) -> None:
+    """Raise SessionbaseError if the server is a standby. For commands that write."""
+    row = conn.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
+    if row != (False,):
+        raise SessionbaseError(
+            "this server is a standby, which can only be read",
+            "connect to the primary: in a URI with several hosts, target_session_attrs=primary",
+        )
+
+
 def become_owner(conn: psycopg.Connection[Any]) -> None:
     """Set the role sessionbase_owner, which bypasses row-level security, for the rest of `conn`.
 

@@ -1,7 +1,7 @@
 """Start, stop and inspect a stack: up, down, status."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from sessionbase import __version__
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.runner import Log, migrate, pending
 from sessionbase.paths import command
-from sessionbase.stack import docs, postgres, postgrest, processes
+from sessionbase.stack import docs, postgres, postgrest, processes, replica
 from sessionbase.stack.account import choose_home, choose_socket_dir, service_account
+from sessionbase.stack.replica import ReplicaOptions
 from sessionbase.state import (
     DEFAULT_ADMIN_PORT,
     DEFAULT_PORT,
@@ -40,6 +41,7 @@ class UpOptions:
     postgrest: Path | None = None
     docs_port: int | None = None
     """The port of Swagger UI. None: do not start it."""
+    replica: ReplicaOptions = field(default_factory=ReplicaOptions)
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,16 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
             log("starting ...")
         if embedded and postgres.start(stack_config, secrets, account, data_dir / "postgresql.log"):
             started.append("PostgreSQL")
+        if embedded:
+            # Before the migrations: in synchronous mode their commits wait for the replica.
+            started += replica.start(stack_config, secrets, account, data_dir, log)
         uri = dba_uri(stack_config, secrets)
         migrate(uri, log=log)
         if not serving:
             postgrest.set_login_password(uri, secrets.authenticator_password)
             postgrest.start(stack_config, secrets, account, executable, data_dir)
             started.append("PostgREST")
+        started += replica.serve(stack_config, secrets, account, executable, data_dir)
         if options.docs_port:
             docs_log = data_dir / "docs.log"
             if docs.start(stack_config, account, options.docs_port, docs_log):
@@ -144,6 +150,8 @@ def status(data_dir: Path) -> dict[str, Any]:
             "docs": docs_server.pid if docs_server else None,
         },
         "pending_migrations": pending(uri) if server_version else None,
+        "replica": replica.read_status(stack_config, secrets),
+        "fenced_clusters": [str(path) for path in replica.fenced_clusters(stack_config)],
         "data_dir": str(data_dir),
         "cluster_dir": None if secrets.postgres_uri else str(stack_config.cluster),
     }
@@ -171,13 +179,19 @@ def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
         port=options.port or stack_config.port or DEFAULT_PORT,
         admin_port=options.admin_port or stack_config.admin_port or DEFAULT_ADMIN_PORT,
     )
-    if asked != stack_config and processes.find(postgrest.config_file(stack_config)):
+    ports = (stack_config.port, stack_config.admin_port)
+    if (asked.port, asked.admin_port) != ports and processes.find(
+        postgrest.config_file(stack_config)
+    ):
         raise SessionbaseError(
             f"it already runs on port {stack_config.port}", f"{command()} down stops it"
         )
     if asked.port == asked.admin_port:
         raise UsageError(f"--port and --admin-port are both {asked.port}")
-    return asked, secrets
+    asked, stored = replica.choose(asked, secrets, options.replica)
+    if stored != secrets:
+        save_secrets(data_dir, stored)
+    return asked, stored
 
 
 def _stack_config_to_stop(data_dir: Path) -> StackConfig:
@@ -196,11 +210,12 @@ def _stop(stack_config: StackConfig) -> list[str]:
     stopped = []
     if docs.stop(stack_config):
         stopped.append("Swagger UI")
+    stopped += replica.stop_serving(stack_config)
     if postgrest.stop(stack_config):
         stopped.append("PostgREST")
     if postgres.stop(stack_config):
         stopped.append("PostgreSQL")
-    return stopped
+    return stopped + replica.stop(stack_config)
 
 
 def _server_version(uri: str) -> str | None:

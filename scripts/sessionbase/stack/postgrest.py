@@ -45,11 +45,18 @@ def config_file(stack_config: StackConfig) -> Path:
 
 
 def start(
-    stack_config: StackConfig, secrets: Secrets, account: Account, executable: Path, data_dir: Path
+    stack_config: StackConfig,
+    secrets: Secrets,
+    account: Account,
+    executable: Path,
+    data_dir: Path,
+    *,
+    settings: dict[str, str] | None = None,
 ) -> None:
     """Start PostgREST and wait until it is ready.
 
-    Raises SessionbaseError with the last line of its log if it does not start.
+    `settings` are environment variables that replace those for the primary. Raises SessionbaseError
+    with the last line of its log if it does not start.
     """
     config, log_file = config_file(stack_config), data_dir / "postgrest.log"
     shutil.copyfile(resource_path("postgrest.conf"), config)
@@ -57,11 +64,12 @@ def start(
     environment = {
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
-        "PGRST_DB_URI": _login_uri(stack_config, secrets),
+        "PGRST_DB_URI": login_uri(stack_config, secrets),
         "PGRST_JWT_SECRET": secrets.jwt_secret,
         "PGRST_SERVER_PORT": str(stack_config.port),
         "PGRST_ADMIN_SERVER_PORT": str(stack_config.admin_port),
         "PGRST_OPENAPI_SERVER_PROXY_URI": stack_config.rest_url,
+        **(settings or {}),
     }
     program = reachable_program(executable, account)
     process = processes.spawn(program, ["postgrest", str(config)], environment, log_file, account)
@@ -84,6 +92,14 @@ def is_ready(stack_config: StackConfig) -> bool:
         return False
 
 
+def serves(stack_config: StackConfig) -> bool:
+    """Return whether a request that needs the database is answered. `/ready` can follow later."""
+    try:
+        return not httpx.get(stack_config.rest_url, timeout=5, trust_env=False).is_server_error
+    except httpx.HTTPError:
+        return False
+
+
 def version(stack_config: StackConfig) -> str | None:
     """Return the version of the running PostgREST, or None if it does not answer."""
     try:
@@ -93,24 +109,36 @@ def version(stack_config: StackConfig) -> str | None:
     return answer.headers.get("server", "").removeprefix("postgrest/") or None
 
 
-def set_login_password(db_uri: str, password: str) -> None:
-    """Set the password of the role `authenticator`, as a DBA. Only its hash is sent."""
+def set_login_password(db_uri: str, password: str, role: str = LOGIN) -> None:
+    """Set the password of a login role, as a DBA. Only its hash is sent."""
     with psycopg.connect(db_uri, autocommit=True) as connection:
         hashed = connection.pgconn.encrypt_password(
-            password.encode(), LOGIN.encode(), b"scram-sha-256"
+            password.encode(), role.encode(), b"scram-sha-256"
         ).decode()
         connection.execute(
             sql.SQL("alter role {} with login password {}").format(
-                sql.Identifier(LOGIN), sql.Literal(hashed)
+                sql.Identifier(role), sql.Literal(hashed)
             )
         )
 
 
-def _login_uri(stack_config: StackConfig, secrets: Secrets) -> str:
-    parameters = {
+def login_uri(stack_config: StackConfig, secrets: Secrets, **parameters: str) -> str:
+    """Return the URI that PostgREST connects with, with more libpq parameters if given.
+
+    For the embedded server it names both nodes: libpq connects to the one that is the primary, so
+    that PostgREST reconnects after a promotion.
+    """
+    found = {
         name: str(value)
         for name, value in conninfo_to_dict(dba_uri(stack_config, secrets)).items()
         if value is not None
     }
-    parameters.update(user=LOGIN, password=secrets.authenticator_password)
-    return build_uri(parameters)
+    found.update(user=LOGIN, password=secrets.authenticator_password)
+    if secrets.postgres_uri is None:
+        nodes = (1, 2)
+        found.update(
+            host=",".join(str(stack_config.socket_dir) for _ in nodes),
+            port=",".join(str(stack_config.port_of(node)) for node in nodes),
+            target_session_attrs="primary",
+        )
+    return build_uri(found | parameters)
