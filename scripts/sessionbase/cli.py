@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from sessionbase import __version__
 from sessionbase.audit.cli import app as audit_app
+from sessionbase.backup import cli as backup_cli
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
 from sessionbase.errors import InterruptError, SessionbaseError, UsageError
@@ -45,6 +46,7 @@ app.add_typer(export_app, name="export")
 app.add_typer(audit_app, name="audit")
 app.add_typer(replication_app, name="replication")
 app.command()(doctor)
+backup_cli.register(app)
 
 
 def _print_version(wanted: bool) -> None:
