@@ -167,10 +167,6 @@ def make_backup(
     folder exists, the login may not read everything, or pg_dump fails; nothing is left then.
     """
     with new_folder(folder) as draft:
-        doctor = [
-            {"level": one.level, "object": one.object, "what": one.what}
-            for one in examine(db_uri).findings
-        ]
         with closing(connect(db_uri)) as conn:
             check_server_version(conn.info.server_version)
             major = conn.info.server_version // 10_000
@@ -198,6 +194,10 @@ def make_backup(
                 arguments,
                 _progress_of(progress, len(tables), lambda: _let_runners_in(conn)),
             )
+            doctor = [
+                {"level": one.level, "object": one.object, "what": one.what}
+                for one in examine(db_uri).findings
+            ]
             manifest = _manifest(conn, programs, tables, doctor, passwords=passwords)
             state = read_state(conn, passwords=passwords)
         return BackupReport(manifest, finish(draft, manifest, state))

@@ -274,8 +274,8 @@ def _run(
 ) -> None:
     """Send the script of pg_restore to psql, between our statements, in one transaction.
 
-    `commit` is sent only after pg_restore has ended without an error: psql's own option
-    --single-transaction would also commit a script that is cut off.
+    `commit` is sent only after pg_restore has ended and psql has run everything without an error:
+    psql's own option --single-transaction would also commit a script that is cut off.
     """
     database, environment = connection_arguments(db_uri)
     with tempfile.NamedTemporaryFile("w", suffix=".list", encoding="utf-8") as entries:
@@ -304,6 +304,7 @@ def _run(
                 database,
             ],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
         )
@@ -313,7 +314,10 @@ def _run(
             try:
                 _copy(dump, script_of_psql, script, len(backup.manifest.tables), progress)
                 if reader.wait() == 0:
-                    script_of_psql.write(script.after + b"commit;\n")
+                    script_of_psql.write(script.after + b"\\echo ready\n")
+                    script_of_psql.flush()
+                    if cast(IO[bytes], writer.stdout).readline() == b"ready\n":
+                        script_of_psql.write(b"commit;\n")
                 script_of_psql.close()
             except BrokenPipeError:  # psql has ended; its messages say why
                 reader.kill()
