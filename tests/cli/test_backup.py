@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from conftest import Stack, bring_up
+from conftest import Stack, bring_up, free_port
 from sessionbase import state
 from sessionbase.backup.programs import choose_programs
 from sessionbase.backup.roles import read_state
@@ -29,11 +30,13 @@ from sessionbase.doctor.lints import examine
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.runner import LOCK_KEY, migrate
+from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import manage
 from sessionbase.stack.token import make_claims, sign
 from support.command import run_main, sessionbase
 from support.databases import content, fill, index_order
 from support.load import Load
+from support.pages import commands
 from support.sql_folder import new_database
 
 PUBLISHED = ("todos", "tool_events")
@@ -573,6 +576,45 @@ def test_a_backup_under_load_has_the_rows_of_one_moment(
     # The counts of the manifest are compared with the rows, before the restore commits.
     done = run_main("restore", tmp_path / "backup", "--db-uri", target)
     assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_the_commands_of_the_page_work(source: str, data_dir: Path, tmp_path: Path) -> None:
+    (back_up,) = commands("backup.md", "Back up")
+    into_a_stack, into_a_database = commands("backup.md", "Restore")
+    name = f"try_{uuid.uuid4().hex}"
+    environment = {
+        "PATH": f"{choose_programs(15, 'any').folder}:/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        # `restore --data-dir` must not write to this database.
+        "SESSIONBASE_DB_URI": source,
+        "BACKUP": str(tmp_path / "backup"),
+        "NEW": str(data_dir),
+        "PORT": str(free_port()),
+        "ADMIN_PORT": str(free_port()),
+        "ADMIN_URI": source,
+        "DATABASE": name,
+        "TARGET_URI": make_conninfo(source, dbname=name),
+    }
+    try:
+        done = subprocess.run(
+            ["bash", "-eu", "-c", back_up + into_a_stack + into_a_database],
+            env=environment,
+            cwd=PROJECT_DIR,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"correct docs/backup.md: {done.stderr}"
+        assert manage.status(data_dir)["running"]
+        assert content(environment["TARGET_URI"]) == content(source)
+    finally:
+        execute(source, f"drop database if exists {name} with (force)")
+
+
+def test_only_one_target_is_accepted(backup: Path, tmp_path: Path) -> None:
+    done = run_main("restore", backup, "--db-uri", "postgresql://x", "--data-dir", tmp_path / "new")
+    assert done.returncode == 2
+    assert "can't be given together" in done.stderr
 
 
 def test_only_entries_of_sessionbase_are_restored_and_indexes_in_the_order_of_their_oids() -> None:

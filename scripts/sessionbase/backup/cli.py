@@ -11,6 +11,7 @@ import typer
 from sessionbase.backup.dump import make_backup
 from sessionbase.backup.restore import RestoreReport, read_backup, restore
 from sessionbase.console import count_bar, print_json, stderr, stdout
+from sessionbase.errors import UsageError
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 from sessionbase.paths import command
 from sessionbase.stack import manage
@@ -77,6 +78,7 @@ def backup_command(  # noqa: PLR0917 - typer passes them by name
 
 
 def restore_command(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the backup.")],
     db_uri: DbUri = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -99,6 +101,10 @@ def restore_command(
 
     Example: sessionbase restore backups/2026-11-24 --data-dir restored
     """
+    if _was_typed(context, "data_dir"):
+        if _was_typed(context, "db_uri"):
+            raise UsageError("--db-uri and --data-dir can't be given together")
+        db_uri = None  # the environment names a database that is not the target
     started = time.monotonic()
     with count_bar("tables") as progress:
         _log(f"reading {folder} ...")
@@ -116,6 +122,12 @@ def restore_command(
         if not db_uri:
             _print_next_steps(data_dir.resolve())
     raise typer.Exit(0 if report.verified else 1)
+
+
+def _was_typed(context: typer.Context, parameter: str) -> bool:
+    """Return whether the value is from the command line, not from the environment or a default."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def register(app: typer.Typer) -> None:
