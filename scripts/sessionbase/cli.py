@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from sessionbase import __version__
 from sessionbase.audit.cli import app as audit_app
+from sessionbase.backup import cli as backup_cli
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
 from sessionbase.errors import InterruptError, SessionbaseError, UsageError
@@ -49,6 +50,7 @@ app.add_typer(profile_app, name="profile")
 app.add_typer(replication_app, name="replication")
 app.add_typer(secrets_app, name="secrets")
 app.command()(doctor)
+backup_cli.register(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,6 +1,8 @@
 """Start, stop and inspect a stack: up, down, status."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ from sessionbase.state import (
     save_secrets,
     save_stack_config,
 )
+
+RESTORING = "restoring"
+"""The file of a data directory that exists while a backup is restored into it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
             f"{data_dir} can't be the data directory: {error.strerror}", "choose another --data-dir"
         ) from error
     with locked(data_dir):
+        _refuse_incomplete_restore(data_dir)
         stack_config, secrets = _prepare(data_dir, options)
         executable = postgrest.choose_executable(options.postgrest)
         serving = processes.find(postgrest.config_file(stack_config)) is not None
@@ -106,6 +112,45 @@ def mark_first_run_done(data_dir: Path) -> None:
     save_stack_config(data_dir.resolve(), replace(stack_config, first_run_done=True))
 
 
+@contextmanager
+def new_stack(data_dir: Path) -> Iterator[str]:
+    """Create a stack with an empty database, for a restore; yield the DBA's URI of its PostgreSQL.
+
+    When the block ends without an error, PostgreSQL is stopped and the stack is complete: `up`
+    starts it, and imports no sample. After an error everything is deleted. `up` refuses a stack
+    whose block did not end. Raises SessionbaseError if `data_dir` has a stack already.
+    """
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locked(data_dir):
+        if load_stack_config(data_dir) or load_secrets(data_dir) or (data_dir / "cluster").exists():
+            raise SessionbaseError(
+                f"{data_dir} has a stack already, and nothing was changed",
+                "name a folder without one with --data-dir, or an empty database with --db-uri",
+            )
+        (data_dir / RESTORING).touch()
+        stack_config, secrets = _prepare(data_dir, UpOptions())
+        try:
+            postgres.start(stack_config, secrets, service_account(), data_dir / "postgresql.log")
+            yield dba_uri(stack_config, secrets)
+            _stop(stack_config)
+        except BaseException:
+            _stop(stack_config)
+            _delete(stack_config, data_dir)
+            raise
+        save_stack_config(data_dir, replace(stack_config, first_run_done=True))
+        (data_dir / RESTORING).unlink()
+
+
+def _refuse_incomplete_restore(data_dir: Path) -> None:
+    if (data_dir / RESTORING).exists():
+        raise SessionbaseError(
+            f"a restore into {data_dir} was interrupted",
+            f"delete it with {command()} down --delete-data --data-dir {data_dir},"
+            " and restore again",
+        )
+
+
 def down(data_dir: Path) -> list[str]:
     """Stop the servers, PostgREST first, and return the names of those that ran. The data stay."""
     data_dir = data_dir.resolve()
@@ -120,8 +165,7 @@ def delete_data(data_dir: Path) -> None:
     stack_config = _stack_config_to_stop(data_dir)
     with locked(data_dir):
         _stop(stack_config)
-        for path in (stack_config.socket_dir, stack_config.home, data_dir):
-            shutil.rmtree(path, ignore_errors=not path.exists())
+        _delete(stack_config, data_dir)
 
 
 def status(data_dir: Path) -> dict[str, Any]:
@@ -216,6 +260,11 @@ def _stop(stack_config: StackConfig) -> list[str]:
     if postgres.stop(stack_config):
         stopped.append("PostgreSQL")
     return stopped + replica.stop(stack_config)
+
+
+def _delete(stack_config: StackConfig, data_dir: Path) -> None:
+    for path in (stack_config.socket_dir, stack_config.home, data_dir):
+        shutil.rmtree(path, ignore_errors=not path.exists())
 
 
 def _server_version(uri: str) -> str | None:

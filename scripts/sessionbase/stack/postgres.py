@@ -151,7 +151,7 @@ def _check_cluster_version(cluster: Path, programs: Path, major: int) -> None:
             f"the cluster {cluster} was made by PostgreSQL {made_by}, and the programs in"
             f" {programs} are PostgreSQL {major}",
             f"set {POSTGRES_BIN_VARIABLE} to the bin folder of a PostgreSQL {made_by};"
-            " docs/versions.md says how to move the data to another version",
+            " docs/postgres-upgrade.md says how to move the data to a newer version",
         )
 
 
