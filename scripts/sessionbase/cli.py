@@ -18,6 +18,7 @@ from sessionbase.migrate.cli import app as migrate_app
 from sessionbase.paths import command
 from sessionbase.replication.cli import app as replication_app
 from sessionbase.stack import cli as stack_cli
+from sessionbase.stats.cli import stats
 
 
 class _Commands(TyperGroup):
@@ -45,6 +46,7 @@ app.add_typer(export_app, name="export")
 app.add_typer(audit_app, name="audit")
 app.add_typer(replication_app, name="replication")
 app.command()(doctor)
+app.command()(stats)
 
 
 def _print_version(wanted: bool) -> None:
