@@ -29,6 +29,13 @@ class Secrets:
     jwt_secret: str
     postgres_uri: str | None = None
     """The DBA's URI of another server (`up --postgres`); None: the embedded one."""
+    previous_jwt_secret: str | None = None
+    """The secret before the rotation that is not finished yet; its tokens are still accepted."""
+
+    @property
+    def jwt_secrets(self) -> list[str]:
+        """The secrets whose tokens are accepted. New tokens are signed with the first."""
+        return [self.jwt_secret, *filter(None, [self.previous_jwt_secret])]
 
     @classmethod
     def generate(cls, postgres_uri: str | None) -> "Secrets":
@@ -75,7 +82,8 @@ def load_secrets(data_dir: Path) -> Secrets | None:
     stored = _load(path)
     if stored is None:
         return None
-    _check_types(path, stored, Secrets, {"postgres_uri": str | None}, usual=str)
+    optional = {"postgres_uri": str | None, "previous_jwt_secret": str | None}
+    _check_types(path, stored, Secrets, optional, usual=str)
     return Secrets(**stored)
 
 
