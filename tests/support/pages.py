@@ -11,14 +11,21 @@ def code_block(page: str, heading: str, language: str, number: int = 0) -> str:
     `number` counts the blocks of this language in the section, from 0. A block of a list item is
     returned without its indentation. Fails with the name of the page and of the heading.
     """
-    text = (PROJECT_DIR / "docs" / page).read_text(encoding="utf-8")
-    found = re.search(
-        rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL
+    section, fence, found = "", None, []
+    for line in (PROJECT_DIR / "docs" / page).read_text(encoding="utf-8").splitlines():
+        mark = re.fullmatch(r"( *)```(\w*)", line)
+        if fence is None and (title := re.fullmatch(r"#+ (.+)", line)):
+            section = title[1]
+        elif mark and fence is None:
+            fence, block = mark, list[str]()
+        elif mark and fence:
+            if (section, fence[2]) == (heading, language):
+                found.append("".join(f"{text.removeprefix(fence[1])}\n" for text in block))
+            fence = None
+        elif fence:
+            block.append(line)
+    assert len(found) > number, (
+        f"docs/{page} must have block {number} of language {language!r} in the section"
+        f" {heading!r}: correct the page or the test"
     )
-    assert found, f"docs/{page} must have the heading {heading!r}: correct it, or the test"
-    blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", found[2], re.MULTILINE | re.DOTALL)
-    assert len(blocks) > number, (
-        f"docs/{page}, {heading!r}: block {number} of {language} is missing"
-    )
-    indent, block = blocks[number]
-    return "".join(line.removeprefix(indent) for line in block.splitlines(keepends=True))
+    return found[number]
