@@ -4,7 +4,6 @@ import hmac
 import json
 import os
 import pty
-import re
 import stat
 import subprocess
 import sys
@@ -25,7 +24,6 @@ from sessionbase.audit.checkpoint import (
     write_checkpoint,
 )
 from sessionbase.errors import SessionbaseError
-from sessionbase.paths import PROJECT_DIR
 from support.command import run_main
 
 pytest_plugins = ["support.sql_folder"]
@@ -529,36 +527,3 @@ def test_checkpoint_and_key_file_must_be_given_together(option: str) -> None:
     done = run_main("audit", "verify", option, "x")
     assert done.returncode == 2
     assert "--checkpoint and --key-file must be given together" in done.stderr
-
-
-# Erasing a profile, as docs/operations.md describes it.
-
-
-def test_the_statements_of_the_docs_erase_a_profile_completely(
-    migrated_database: str, own_db: Database, checkpoint: Path, key_file: Path
-) -> None:
-    page = (PROJECT_DIR / "docs/operations.md").read_text()
-    found = re.findall(r"^```sql\n(begin;.*?)```", page, re.MULTILINE | re.DOTALL)
-    assert len(found) == 1, "docs/operations.md must have one block ```sql that starts with begin;"
-    (statements,) = found
-    record(own_db, "p-1", "four")
-    own_db.execute("insert into app.todos (profile_id, text) values ('p-1', 'one'), ('p-2', 'two')")
-    try:
-        own_db.execute(statements.replace("…", "p-1").encode())
-    except psycopg.Error as error:
-        pytest.fail(f"docs/operations.md: correct the statements that erase a profile: {error}")
-    tables = own_db.execute(
-        "select attrelid::regclass::text from pg_attribute join pg_class on pg_class.oid = attrelid"
-        " where relnamespace = 'app'::regnamespace and relkind = 'r' and attname = 'profile_id'"
-    ).fetchall()
-    for (table,) in tables:
-        assert table.removeprefix("app.") in statements, (
-            f"docs/operations.md: add a delete from {table}"
-        )
-        left = own_db.execute(f"select profile_id from {table}".encode()).fetchall()
-        assert {profile for (profile,) in left} <= {"p-2"}, (
-            f"docs/operations.md: correct the delete from {table}"
-        )
-    assert problems(compare(migrated_database, checkpoint, key_file)) == [
-        ("p-1", None, "the chain is missing; the checkpoint has 3 decisions of it")
-    ]
