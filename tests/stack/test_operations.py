@@ -32,7 +32,13 @@ from sessionbase.doctor.lints import examine
 from sessionbase.migrate.runner import migrate
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import jwt_keys, manage, postgres, postgrest, processes
-from sessionbase.stack.account import postgres_bin, reachable_program, service_account
+from sessionbase.stack.account import (
+    choose_home,
+    choose_socket_dir,
+    postgres_bin,
+    reachable_program,
+    service_account,
+)
 from sessionbase.stack.token import make_claims, sign
 from support.command import run_main
 from support.load import Load
@@ -223,8 +229,8 @@ def test_the_jwt_secret_of_the_stack_is_rotated_without_a_failed_request(own: St
     assert "there is no rotation to finish" in no_more.stderr
 
 
-def test_a_rotation_while_the_stack_is_stopped_applies_at_the_next_start(data_dir: Path) -> None:
-    bring_up(data_dir)
+def test_a_rotation_while_the_stack_is_stopped_applies_at_the_next_start(own: Stack) -> None:
+    data_dir = own.data_dir
     manage.down(data_dir)
     old = sign(make_claims("p"), state.require(data_dir)[1].jwt_secret)
     assert run_main("rotate-jwt-secret", "--data-dir", data_dir).returncode == 0
@@ -383,6 +389,26 @@ def test_the_passwords_of_the_stack_are_changed_in_its_secrets_file(data_dir: Pa
             )
 
 
+def test_a_postgrest_whose_password_is_not_valid_any_more_ends(
+    own: Stack, own_db: Connection
+) -> None:
+    own_db.execute("create role locked_out login noinherit password 'one'")
+    try:
+        own_db.execute("grant anon, authenticated, auditor to locked_out")
+        with own_postgrest(
+            PGRST_DB_URI=login_uri(own.db_uri, "locked_out", "one"), PGRST_JWT_SECRET="1" * 40
+        ) as server:
+            own_db.execute("alter role locked_out password 'two'")
+            own_db.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where usename = 'locked_out'"
+            )
+            wait_for(lambda: not processes.is_alive(server.process), "the end of PostgREST")
+            assert "password authentication failed" in server.log()
+    finally:
+        own_db.execute("drop role locked_out")
+
+
 # A new PostgREST.
 
 HAPROXY = """
@@ -487,6 +513,84 @@ def test_stats_shows_the_slowest_statements_after_the_steps_of_the_page(data_dir
     statements = json.loads(seen.stdout)["statements"]
     assert any('INTO "api"."todos"' in row["statement"] for row in statements)
     assert examine(uri).findings == []
+
+
+def test_the_autovacuum_settings_of_the_page_are_accepted_by_doctor(
+    own: Stack, template: str
+) -> None:
+    with new_database(own.db_uri, template) as uri:
+        run_psql(uri, code_block(PAGE, "Autovacuum", "sql"))
+        assert examine(uri).findings == []
+
+
+# A replica.
+
+
+@pytest.mark.skipif(
+    "SESSIONBASE_LONG_TESTS" not in os.environ,
+    reason="copies a cluster; set SESSIONBASE_LONG_TESTS=1 to run it",
+)
+def test_stats_shows_a_replica_and_its_lag_on_both_servers(own: Stack) -> None:
+    account = service_account()
+    stack_config, secrets = state.require(own.data_dir)
+    folder = Path(tempfile.mkdtemp(prefix="sessionbase-replica-"))
+    folder.chmod(0o711)
+    home = account.make_private_dir(folder / "home")
+    other = replace(stack_config, home=home, socket_dir=home / "run")
+    slot = "stats_replica"
+    try:
+        subprocess.run(
+            [
+                postgres_bin(account) / "pg_basebackup",
+                f"--pgdata={other.cluster}",
+                f"--host={stack_config.socket_dir}",
+                "--username=postgres",
+                "--checkpoint=fast",
+                "--write-recovery-conf",
+                "--create-slot",
+                f"--slot={slot}",
+            ],
+            env={"PGPASSWORD": secrets.superuser_password, "PGAPPNAME": slot},
+            user=account.uid if account.switches else None,
+            check=True,
+        )
+        postgres.start(other, secrets, account, folder / "postgresql.log")
+        standby_uri = state.dba_uri(other, secrets)
+        with Load(own.rest_url, sign(make_claims("p"), Stack.of(own.data_dir).jwt_secret)) as load:
+            load.wait_for(20)
+
+        def stats(uri: str) -> Any:
+            return json.loads(run_main("stats", "--json", "--db-uri", uri).stdout)
+
+        primary, standby = stats(own.db_uri), stats(standby_uri)
+        (replica,) = primary["replication"]["replicas"]
+        assert (replica["state"], replica["sync_state"]) == ("streaming", "async")
+        assert replica["not_replayed_bytes"] >= 0
+        slots = {row["name"]: row for row in primary["replication"]["slots"]}
+        assert slots[slot]["active"]
+        assert primary["replication"]["standby"] is None
+        assert (primary["database"]["is_standby"], standby["database"]["is_standby"]) == (
+            False,
+            True,
+        )
+        assert standby["replication"]["standby"]["seconds_since_last_replayed_commit"] < 60
+        assert standby["unfinished_tool_events"] == primary["unfinished_tool_events"]
+        postgres.stop(other)
+        stopped = stats(own.db_uri)
+        assert stopped["replication"]["replicas"] == []
+        (kept,) = [row for row in stopped["replication"]["slots"] if row["name"] == slot]
+        assert not kept["active"]
+        shown = run_main("stats", "--db-uri", own.db_uri).stdout
+        assert f"Slot {slot} (physical): NOT in use" in shown
+    finally:
+        postgres.stop(other)
+        with psycopg.connect(own.db_uri, autocommit=True) as connection:
+            connection.execute(
+                "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
+                " where slot_name = %s",
+                [slot],
+            )
+        shutil.rmtree(folder)
 
 
 # Retention.
@@ -713,13 +817,15 @@ def test_a_setting_of_a_client_role_in_one_database_has_no_effect_on_requests(
 def managed() -> Iterator[str]:
     """Yield the URI of a login with CREATEROLE and CREATEDB, in a new cluster without our roles."""
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
-    data_dir = folder / "data"
+    data_dir, account = folder / "data", service_account()
+    data_dir.mkdir(mode=0o700)
+    home = choose_home(data_dir, account)
+    stack_config = state.StackConfig(home, choose_socket_dir(home))
+    secrets = state.Secrets.generate(None)
+    state.save_stack_config(data_dir, stack_config)
+    state.save_secrets(data_dir, secrets)
     try:
-        bring_up(data_dir)  # makes the secrets and the cluster
-        manage.down(data_dir)
-        stack_config, secrets = state.require(data_dir)
-        shutil.rmtree(stack_config.cluster)
-        postgres.start(stack_config, secrets, service_account(), data_dir / "postgresql.log")
+        postgres.start(stack_config, secrets, account, data_dir / "postgresql.log")
         admin = state.read_db_uri(data_dir)
         with psycopg.connect(admin, autocommit=True) as connection:
             connection.execute("create role manager login createrole createdb password 'm'")
@@ -755,7 +861,13 @@ def test_a_login_that_is_not_a_superuser_can_run_everything_that_the_page_says(
         "export", "tool-events", "--output", file, "--profile", "p", "--db-uri", managed
     )
     assert exported.returncode == 0, exported.stderr
-    for command in (["audit", "verify"], ["replication", "status"]):
+    key, checkpoint = tmp_path / "audit.key", tmp_path / "checkpoint.jsonl"
+    assert run_main("audit", "key", key).returncode == 0
+    for command in (
+        ["audit", "verify"],
+        ["audit", "checkpoint", checkpoint, "--key-file", key],
+        ["replication", "status"],
+    ):
         done = run_main(*command, "--db-uri", managed)
         assert done.returncode == 0, done.stderr
     stats = json.loads(run_main("stats", "--json", "--exact", "--db-uri", managed).stdout)
