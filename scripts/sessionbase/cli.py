@@ -21,6 +21,7 @@ from sessionbase.profile.cli import app as profile_app
 from sessionbase.replication.cli import app as replication_app
 from sessionbase.secret_files.cli import app as secrets_app
 from sessionbase.stack import cli as stack_cli
+from sessionbase.stats.cli import stats
 
 
 class _Commands(TyperGroup):
@@ -51,6 +52,7 @@ app.add_typer(replication_app, name="replication")
 app.add_typer(secrets_app, name="secrets")
 app.command()(doctor)
 backup_cli.register(app)
+app.command()(stats)
 
 
 def _print_version(wanted: bool) -> None:

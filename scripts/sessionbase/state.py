@@ -34,6 +34,13 @@ class Secrets:
     """The DBA's URI of another server (`up --postgres`); None: the embedded one."""
     standby_password: str | None = None
     """The password of the login that the replica streams with; None: there was no replica yet."""
+    previous_jwt_secret: str | None = None
+    """The secret before the rotation that is not finished yet; its tokens are still accepted."""
+
+    @property
+    def jwt_secrets(self) -> list[str]:
+        """The secrets whose tokens are accepted. New tokens are signed with the first."""
+        return [self.jwt_secret, *filter(None, [self.previous_jwt_secret])]
 
     @classmethod
     def generate(cls, postgres_uri: str | None) -> "Secrets":
@@ -106,7 +113,11 @@ def load_secrets(data_dir: Path) -> Secrets | None:
     stored = _load(path)
     if stored is None:
         return None
-    optional = {"postgres_uri": str | None, "standby_password": str | None}
+    optional = {
+        "postgres_uri": str | None,
+        "standby_password": str | None,
+        "previous_jwt_secret": str | None,
+    }
     _check_types(path, stored, Secrets, optional, usual=str)
     return Secrets(**stored)
 
@@ -216,6 +227,25 @@ def build_uri(parameters: dict[str, str]) -> str:
     return f"postgresql://{login}@/{database}?{urlencode(rest, quote_via=quote, safe='')}"
 
 
+def write_private(path: Path, content: str, owner: int | None = None) -> None:
+    """Write a file atomically, with mode 0600.
+
+    `owner` is the user id that it belongs to. None: the caller, or for root the folder's owner.
+    """
+    if owner is None and os.geteuid() == 0:
+        owner = path.parent.stat().st_uid
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+        if owner is not None:
+            os.fchown(handle.fileno(), owner, -1)
+    draft.replace(path)
+
+
 @contextlib.contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data directory's lock, so that only one command at a time changes the stack."""
@@ -273,11 +303,4 @@ def _damaged(path: Path, why: str) -> SessionbaseError:
 
 
 def _save(path: Path, value: dict[str, Any]) -> None:
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        json.dump(value, handle, indent=2, default=str)
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(path)
+    write_private(path, json.dumps(value, indent=2, default=str))

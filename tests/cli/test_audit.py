@@ -4,7 +4,6 @@ import hmac
 import json
 import os
 import pty
-import re
 import stat
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The commands of the embedded stack: up, down, status, promote, token."""
+"""The commands of the embedded stack: up, down, status, promote, token, rotate-jwt-secret."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.importer import import_tool_events
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir
 from sessionbase.paths import PROJECT_DIR, command
-from sessionbase.stack import failover, manage, replica
+from sessionbase.stack import failover, manage, replica, rotation
 from sessionbase.stack.docs import DEFAULT_PORT as DEFAULT_DOCS_PORT
 from sessionbase.stack.token import Role, make_claims, parse_ttl, sign
 from sessionbase.state import read_db_uri, read_secret, require
@@ -256,9 +256,34 @@ def token(
     sys.stdout.write(sign(claims, secret) + "\n")
 
 
+def rotate_jwt_secret(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Refuse the tokens of the old secret from now on.")
+    ] = False,
+) -> None:
+    """Replace the JWT secret of the stack without downtime, in two steps.
+
+    The first step makes a new secret. `sessionbase token` signs with it, and PostgREST accepts
+    tokens of both. Give the new secret (`jwt_secret` in secrets.json) to whatever else signs
+    tokens. When the last token of the old secret has expired, the second step is --finish.
+
+    Example: sessionbase rotate-jwt-secret
+    """
+    if finish:
+        rotation.finish(data_dir.resolve())
+        stdout.print("Tokens of the old secret are refused now.")
+        return
+    rotation.rotate(data_dir.resolve())
+    stdout.print(
+        "There is a new JWT secret. Tokens of the old one are accepted until you run:"
+        f" {command()} rotate-jwt-secret --finish"
+    )
+
+
 def register(app: typer.Typer) -> None:
     """Add the stack's commands to `app`."""
-    for function in (up, down, status, promote, token):
+    for function in (up, down, status, promote, token, rotate_jwt_secret):
         app.command()(function)
 
 

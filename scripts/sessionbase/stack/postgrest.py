@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.paths import PROJECT_DIR, resource_path, script
-from sessionbase.stack import processes
+from sessionbase.stack import jwt_keys, processes
 from sessionbase.stack.account import Account, reachable_program
 from sessionbase.state import Secrets, StackConfig, build_uri, dba_uri
 
@@ -65,7 +65,7 @@ def start(
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
         "PGRST_DB_URI": login_uri(stack_config, secrets),
-        "PGRST_JWT_SECRET": secrets.jwt_secret,
+        "PGRST_JWT_SECRET": f"@{jwt_keys.write(config.parent, secrets.jwt_secrets, account)}",
         "PGRST_SERVER_PORT": str(stack_config.port),
         "PGRST_ADMIN_SERVER_PORT": str(stack_config.admin_port),
         "PGRST_OPENAPI_SERVER_PROXY_URI": stack_config.rest_url,
