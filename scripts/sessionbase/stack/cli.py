@@ -52,7 +52,8 @@ def up(  # noqa: PLR0917 - typer passes them by name
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="The PostgREST executable. Default: the one on PATH, else the one from npm.",
+            help="The PostgREST executable. Default: the one that SESSIONBASE_POSTGREST names, "
+            "else the one on PATH, else the one from npm.",
         ),
     ] = None,
     sample: Annotated[
@@ -72,7 +73,7 @@ def up(  # noqa: PLR0917 - typer passes them by name
     after the shell is closed; `sessionbase down` stops them.
 
     The environment variable SESSIONBASE_POSTGRES_BIN names a folder of PostgreSQL programs (15 to
-    18) to use instead of the embedded ones.
+    18) to use instead of the embedded ones. SESSIONBASE_POSTGREST names a PostgREST executable.
 
     Example: sessionbase up --port 8080 --admin-port 8081
     """
