@@ -53,7 +53,8 @@ def up(  # noqa: PLR0917 - typer passes them by name
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="The PostgREST executable. Default: the one on PATH, else the one from npm.",
+            help="The PostgREST executable. Default: the one that SESSIONBASE_POSTGREST names, "
+            "else the one on PATH, else the one from npm.",
         ),
     ] = None,
     sample: Annotated[
@@ -107,7 +108,7 @@ def up(  # noqa: PLR0917 - typer passes them by name
     after the shell is closed; `sessionbase down` stops them.
 
     The environment variable SESSIONBASE_POSTGRES_BIN names a folder of PostgreSQL programs (15 to
-    18) to use instead of the embedded ones.
+    18) to use instead of the embedded ones. SESSIONBASE_POSTGREST names a PostgREST executable.
 
     With --replica the cluster is copied to a second PostgreSQL, which streams from the first one;
     docs/scaling.md says what it can read, and what happens when the primary fails.

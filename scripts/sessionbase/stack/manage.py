@@ -77,7 +77,7 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
         _refuse_incomplete_restore(data_dir)
         stack_config, secrets = _prepare(data_dir, options)
         executable = postgrest.choose_executable(options.postgrest)
-        serving = processes.find(postgrest.config_file(stack_config)) is not None
+        serving = postgrest.find(stack_config)
         if not serving:
             _check_ports(stack_config)
         if options.docs_port:
@@ -98,6 +98,9 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
             postgrest.set_login_password(uri, secrets.authenticator_password)
             postgrest.start(stack_config, secrets, account, executable, data_dir)
             started.append("PostgREST")
+        elif not postgrest.is_ready(stack_config):
+            log("waiting for PostgREST ...")
+            postgrest.wait_until_ready(stack_config, serving, data_dir)
         started += replica.serve(stack_config, secrets, account, executable, data_dir)
         if options.docs_port:
             docs_log = data_dir / "docs.log"
@@ -174,7 +177,7 @@ def status(data_dir: Path) -> dict[str, Any]:
     stack_config, secrets = require(data_dir)
     uri = dba_uri(stack_config, secrets)
     server_version = _server_version(uri)
-    rest = processes.find(postgrest.config_file(stack_config))
+    rest = postgrest.find(stack_config)
     server = None if secrets.postgres_uri else processes.find(stack_config.cluster)
     docs_server = docs.find(stack_config)
     return {
@@ -224,9 +227,7 @@ def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
         admin_port=options.admin_port or stack_config.admin_port or DEFAULT_ADMIN_PORT,
     )
     ports = (stack_config.port, stack_config.admin_port)
-    if (asked.port, asked.admin_port) != ports and processes.find(
-        postgrest.config_file(stack_config)
-    ):
+    if (asked.port, asked.admin_port) != ports and postgrest.find(stack_config):
         raise SessionbaseError(
             f"it already runs on port {stack_config.port}", f"{command()} down stops it"
         )

