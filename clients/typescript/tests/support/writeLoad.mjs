@@ -1,18 +1,23 @@
 // Calls each kind of write with the built package until stdin ends; prints one JSON line for each call.
 // tests/stack/test_lost_answers.py starts it, kills PostgreSQL, and compares the outcomes with the rows.
 import { randomUUID } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { forProfile } from 'sessionbase';
 
-const [profileId, workers] = process.argv.slice(2);
-const configuration = { timeoutMs: 5_000, retries: 12 };
-const modules = forProfile(profileId, configuration);
+const [profileId] = process.argv.slice(2);
+// Half of the callers do not wait until PostgreSQL is up again, so that their calls fail.
+const patient = { timeoutMs: 5_000, retries: 12 };
+const impatient = { ...patient, retries: 1 };
 
-/** How often PostgREST answered with an empty code; the client repeats such a request, or throws. */
-let emptyCodes = 0;
+/** The number of error responses with each code. */
+const errorCodes = {};
 const originalFetch = globalThis.fetch;
 globalThis.fetch = async (...args) => {
   const response = await originalFetch(...args);
-  if (response.status >= 400 && /"code":\s*""/.test(await response.clone().text())) emptyCodes += 1;
+  if (response.status >= 400) {
+    const { code } = await response.clone().json();
+    errorCodes[code] = (errorCodes[code] ?? 0) + 1;
+  }
   return response;
 };
 
@@ -21,7 +26,7 @@ const candidate = (key) => ({ sessionId: key, id: key, ruleId: 'r', title: 't', 
 const binding = (key) => ({ sessionId: key, assetPath: 'a', rootDir: '/' });
 
 /** Each kind of write: `before` stores what it needs; `write` has one effect, which its key identifies. */
-const KINDS = {
+const kinds = (modules, ofProfile) => ({
   insertToolEvent: { write: (key) => modules.toolEvents.insert(event(key)) },
   updateStatus: {
     before: (key) => modules.toolEvents.insert(event(key)),
@@ -73,42 +78,43 @@ const KINDS = {
   // A profile of its own for each call, because a profile has one document.
   saveUiSettings: {
     write: (key) =>
-      forProfile(`${profileId}/${key}`, configuration).uiSettings.saveUiSettings(
-        `${profileId}/${key}`,
-        { key },
-      ),
+      ofProfile(`${profileId}/${key}`).uiSettings.saveUiSettings(`${profileId}/${key}`, { key }),
   },
   saveUiSettingsWithRevision: {
     write: (key) =>
-      forProfile(`${profileId}/${key}`, configuration).uiSettings.saveUiSettings(
+      ofProfile(`${profileId}/${key}`).uiSettings.saveUiSettings(
         `${profileId}/${key}`,
         { key },
         { expectedRevision: 0 },
       ),
   },
-};
+});
 
 let ended = false;
 process.stdin.on('end', () => (ended = true)).resume();
 
-async function work(kind) {
-  const { before, write } = KINDS[kind];
+async function work({ before, write }, kind) {
   while (!ended) {
     const key = randomUUID();
-    try {
-      await before?.(key);
-    } catch {
-      continue;
-    }
-    const line = await write(key).then(
-      () => ({ outcome: 'acknowledged', code: null }),
-      ({ outcome, code }) => ({ outcome, code }),
+    const outcome = await Promise.resolve(before?.(key)).then(
+      () =>
+        write(key).then(
+          () => 'acknowledged',
+          (error) => error.outcome,
+        ),
+      () => null,
     );
-    console.log(JSON.stringify({ kind, key, ...line }));
+    if (outcome) console.log(JSON.stringify({ kind, key, outcome }));
+    if (outcome !== 'acknowledged') await setTimeout(50);
   }
 }
 
 await Promise.all(
-  Object.keys(KINDS).flatMap((kind) => Array.from({ length: Number(workers) }, () => work(kind))),
+  [patient, impatient].flatMap((configuration) => {
+    const ofProfile = (id) => forProfile(id, configuration);
+    return Object.entries(kinds(ofProfile(profileId), ofProfile)).map(([kind, calls]) =>
+      work(calls, kind),
+    );
+  }),
 );
-console.log(JSON.stringify({ emptyCodes }));
+console.log(JSON.stringify({ errorCodes }));
