@@ -13,10 +13,10 @@ import httpx
 
 @dataclass(frozen=True)
 class Answer:
-    """One request to store a todo."""
+    """One request to store a todo, or of a subclass of Load."""
 
     id: str
-    """The id that the caller gave to the todo."""
+    """The id that the caller gave to the row; of a read it has no meaning."""
     started: float
     """Seconds since the load began."""
     seconds: float
@@ -108,30 +108,35 @@ class Load:
                 self._write(client)
 
     def _write(self, client: httpx.Client) -> None:
-        todo, started = str(uuid.uuid4()), self.now()
+        id_, started = str(uuid.uuid4()), self.now()
         status, body = None, ""
         try:
-            answer = client.post("/todos", json={"id": todo, "text": "load"})
+            answer = self._send(client, id_)
             status, body = answer.status_code, answer.text
         except httpx.HTTPError as error:
             body = f"{type(error).__name__}: {error}"
-        self.answers.append(Answer(todo, started, self.now() - started, status, body))
-        if status != 201:
+        found = Answer(id_, started, self.now() - started, status, body)
+        self.answers.append(found)
+        if not found.acknowledged:
             time.sleep(0.02)
+
+    def _send(self, client: httpx.Client, id_: str) -> httpx.Response:
+        """Send one request. A subclass sends others."""
+        return client.post("/todos", json={"id": id_, "text": "load"})
 
 
 class Reads(Load):
     """Reads a list of todos from several threads. `acknowledged` is: answered with 200."""
 
-    def _write(self, client: httpx.Client) -> None:
-        started, body = self.now(), ""
-        status: int | None = None
-        try:
-            answer = client.get("/todos?limit=1")
-            status, body = answer.status_code, answer.text
-        except httpx.HTTPError as error:
-            body = f"{type(error).__name__}: {error}"
-        # A read has no id.
-        self.answers.append(Answer("", started, self.now() - started, status, body))
-        if status != 200:
-            time.sleep(0.02)
+    def _send(self, client: httpx.Client, id_: str) -> httpx.Response:
+        return client.get("/todos?limit=1")
+
+
+class Decisions(Load):
+    """Records decisions, which are a hash chain, from several threads."""
+
+    def _send(self, client: httpx.Client, id_: str) -> httpx.Response:
+        decision = {"session_id": "load", "source": "session", "severity": "low", "content": "x"}
+        rules = [{"id": "r", "severity": "low"}]
+        call = {**decision, "blocked": True, "rules": rules, "id": id_}
+        return client.post("/rpc/record_hookify_decision", json=call)

@@ -43,20 +43,21 @@ def variables(*servers: RestServer) -> dict[str, str]:
 class Proxy:
     """A running HAProxy: its addresses, its log and its runtime API."""
 
-    def __init__(self, folder: Path, config: Path, variables: dict[str, str]) -> None:
+    def __init__(self, folder: Path, config: tuple[Path, ...], variables: dict[str, str]) -> None:
         self.port, self.monitor_port, self.tls_port = free_port(), free_port(), free_port()
         self.log_file = folder / "haproxy.log"
-        self._socket = folder / "admin.sock"
+        self.admin_socket = folder / "admin.sock"
         environment = {
             "PROXY_BIND": f"127.0.0.1:{self.port}",
             "PROXY_MONITOR_BIND": f"127.0.0.1:{self.monitor_port}",
             "PROXY_TLS_BIND": f"127.0.0.1:{self.tls_port}",
-            "PROXY_ADMIN_SOCKET": str(self._socket),
+            "PROXY_ADMIN_SOCKET": str(self.admin_socket),
             **variables,
         }
+        files = [part for path in config for part in ("-f", str(path))]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [find_haproxy(), "-W", "-f", str(config)],
+                [find_haproxy(), "-W", *files],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -82,7 +83,7 @@ class Proxy:
         """Run a command of the runtime API and return its output."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(10)
-            connection.connect(str(self._socket))
+            connection.connect(str(self.admin_socket))
             connection.sendall(f"{command}\n".encode())
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode().strip()
 
@@ -143,7 +144,9 @@ class Proxy:
 
 
 @contextmanager
-def haproxy(*settings: Mapping[str, str], config: Path = CONFIG, **more: str) -> Iterator[Proxy]:
+def haproxy(
+    *settings: Mapping[str, str], config: tuple[Path, ...] = (CONFIG,), **more: str
+) -> Iterator[Proxy]:
     """Start HAProxy with the variables of its configuration file; stop it at the end."""
     find_haproxy()
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-proxy-"))
