@@ -4,6 +4,7 @@ import hmac
 import json
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys

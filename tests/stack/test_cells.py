@@ -154,7 +154,7 @@ def test_a_profile_with_any_characters_can_be_in_the_map(
     with cells.client(token) as client:
         answer = client.post("/rpc/add_todo", json={"text": "x"})
     if "\\" in name or '"' in name:
-        # The JSON of the token has escapes, which HAProxy 2.6 may not convert: never the wrong cell.
+        # The JSON of the token has escapes, which HAProxy 2.6 may not convert.
         assert answer.status_code in (200, 401)
     else:
         assert answer.status_code == 200, answer.text

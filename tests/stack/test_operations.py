@@ -31,7 +31,7 @@ from sessionbase import state
 from sessionbase.doctor.lints import examine
 from sessionbase.migrate.runner import migrate
 from sessionbase.paths import PROJECT_DIR
-from sessionbase.stack import jwt_keys, manage, postgres, postgrest, processes
+from sessionbase.stack import manage, postgres, postgrest, processes
 from sessionbase.stack.account import (
     choose_home,
     choose_socket_dir,
@@ -39,7 +39,7 @@ from sessionbase.stack.account import (
     reachable_program,
     service_account,
 )
-from sessionbase.stack.token import make_claims, sign
+from sessionbase.stack.token import make_claims, make_key_set, sign
 from support.command import run_main
 from support.load import Load
 from support.pages import code_block
@@ -253,7 +253,7 @@ def test_the_shell_commands_of_the_page_write_the_key_set(tmp_path: Path, secret
     block = code_block(PAGE, "The JWT secret", "sh", 1)
     environment = {"NEW_SECRET": secret, "OLD_SECRET": "b" * 40, "KEYS": str(keys)}
     subprocess.run(["sh", "-euc", block], env={**os.environ, **environment}, check=True)
-    assert json.loads(keys.read_text()) == json.loads(jwt_keys.jwk_set([secret, "b" * 40]))
+    assert json.loads(keys.read_text()) == json.loads(make_key_set([secret.encode(), b"b" * 40]))
     assert oct(keys.stat().st_mode & 0o777) == "0o600"
 
 
@@ -271,7 +271,7 @@ def test_a_postgrest_reads_a_changed_key_file_on_sigusr2(own: Stack) -> None:
             load.wait_for(20)
             for secrets in ([new, old], [old, new], [old]):
                 keys = server.folder / "keys"
-                keys.write_text(jwt_keys.jwk_set(secrets))
+                keys.write_text(make_key_set([secret.encode() for secret in secrets]))
                 server.reload()
                 load.wait_for(20, since=load.now())
                 wanted = 200 if new in secrets else 401
