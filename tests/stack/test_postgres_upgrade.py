@@ -22,6 +22,7 @@ from sessionbase.migrate.runner import migrate, pending
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import manage
 from sessionbase.stack.account import POSTGRES_BIN_VARIABLE, postgres_bin, service_account
+from support.command import run_main
 from support.databases import content, fill, index_order
 from support.pages import commands
 from support.sql_folder import new_database
@@ -175,3 +176,20 @@ def test_a_backup_of_an_older_version_is_restored_into_a_newer_one(old: Old) -> 
     with psycopg.connect(restored.db_uri) as conn:
         assert conn.info.server_version // 10_000 == version_of(old.new_bin)
     fill(restored.db_uri, "p3")
+
+
+def test_programs_that_are_newer_than_the_server_can_be_used(
+    old: Old, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uri = state.read_db_uri(old.data_dir)
+    monkeypatch.setenv("PATH", str(tmp_path))  # without the programs of the old version
+    folder = tmp_path / "backup"
+    done = run_main("backup", folder, "--db-uri", uri)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((folder / "manifest.json").read_text())
+    made_by = int(manifest["pg_dump_version"].split(".")[0])
+    assert made_by > manifest["server_major"]
+    with new_database(uri) as target:
+        done = run_main("restore", folder, "--db-uri", target)
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert content(target) == content(uri)
