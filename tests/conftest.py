@@ -143,8 +143,8 @@ def _skip_by_postgrest(request: pytest.FixtureRequest) -> None:
     oldest, newest = marker.kwargs.get("oldest", 0), marker.kwargs.get("newest")
     major = request.getfixturevalue("postgrest_major")
     if major < oldest or (newest is not None and major > newest):
-        wanted = f"{oldest or ''} to {newest or ''}".strip()
-        pytest.skip(f"PostgREST {wanted}, not {major}: {marker.args[0]}")
+        wanted = f"up to {newest}" if newest else f"{oldest} or newer"
+        pytest.skip(f"needs PostgREST {wanted}, not {major}: {marker.args[0]}")
 
 
 @pytest.fixture(autouse=True)
