@@ -114,7 +114,7 @@ def hold_commits(stack: Stack) -> None:
         db.execute("select pg_reload_conf()")
         for _ in range(200):
             row = db.execute("select count(*) from pg_stat_activity where wait_event = 'SyncRep'")
-            if row.fetchone() >= (4,):  # type: ignore[operator]
+            if row.fetchone() >= (8,):  # type: ignore[operator]
                 break
             time.sleep(0.05)
         # For the next start. A running server uses the setting until it reloads its files.
