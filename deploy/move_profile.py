@@ -1,26 +1,25 @@
 #!/usr/bin/env python3
 """Move a profile from one cell to another, while both serve requests. docs/cells.md explains it.
 
-Usage: move_profile.py PROFILE FROM TO --cells DIR --socket PATH [--socket PATH]...
+Usage: python move_profile.py PROFILE FROM TO --cells DIR --socket PATH [--socket PATH]...
 
 FROM and TO are names of backends of HAProxy. The environment variables FROM_DB_URI and TO_DB_URI
 are the URIs of their databases, for a login that may become sessionbase_owner. --cells is the
 folder that the variable CELLS of HAProxy names, --socket its runtime API (PROXY_ADMIN_SOCKET), once
-for each HAProxy. The command `sessionbase` must be on PATH.
+for each HAProxy. It runs with the Python in which sessionbase is installed.
 
 Meanwhile the proxy answers writes to the profile with 503 profile_locked; reads are answered by
 FROM. If a step fails before the switch, writes go to FROM again and nothing has changed. Progress
 is printed on stderr, the result as one line of JSON on stdout. Exit codes: 0 moved, 1 not moved,
 3 moved but not erased in FROM, 4 the switch was not completed.
 
-Example: move_profile.py ada api cell2 --cells /etc/haproxy/cells --socket /run/haproxy.sock
+Example: python move_profile.py ada api cell2 --cells /etc/haproxy/cells --socket /run/haproxy.sock
 """
 
 import argparse
 import json
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,12 +27,14 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from sessionbase.errors import SessionbaseError
+from sessionbase.profile.eraser import erase_profile, plan_erasure
+from sessionbase.profile.export_file import read_export
+from sessionbase.profile.exporter import export_profile
+from sessionbase.profile.importer import import_profile
+
 IDLE_SECONDS = 60.0
 """How long to wait for the writes that run. The proxy ends each request after 50 s."""
-
-
-class MoveError(Exception):
-    """The profile can't be moved; the text says what to do."""
 
 
 class Proxy:
@@ -47,6 +48,10 @@ class Proxy:
         """Return the cell that requests of the profile are sent to."""
         own = self._get(self._cells, self._key)
         return own or self._get(self._cells, "*") or "api"
+
+    def has_cell(self, cell: str) -> bool:
+        """Return whether there is a backend with this name."""
+        return cell in self._ask("show backend").splitlines()
 
     def set_cell(self, cell: str) -> None:
         """Send the requests of the profile to another cell."""
@@ -72,14 +77,14 @@ class Proxy:
         # Example: type=str, case=sensitive, found=yes, idx=tree, key="ada", value="cell2", ...
         answer = self._ask(f"get map {path} {key}")
         if "found=" not in answer:
-            raise MoveError(f"HAProxy at {self._path} has no map {path}: {answer}")
+            raise SessionbaseError(f"HAProxy at {self._path} has no map {path}: {answer}")
         value = answer.partition('value="')[2].partition('"')[0]
         return value if "found=yes" in answer else None
 
     def _run(self, command: str) -> None:
         answer = self._ask(command)
         if answer:
-            raise MoveError(f"HAProxy at {self._path} refused `{command}`: {answer}")
+            raise SessionbaseError(f"HAProxy at {self._path} refused `{command}`: {answer}")
 
     def _ask(self, command: str) -> str:
         try:
@@ -89,7 +94,9 @@ class Proxy:
                 connection.sendall(f"{command}\n".encode())
                 return b"".join(iter(lambda: connection.recv(65536), b"")).decode().strip()
         except OSError as error:
-            raise MoveError(f"HAProxy's socket {self._path} can't be used: {error}") from error
+            raise SessionbaseError(
+                f"HAProxy's socket {self._path} can't be used: {error}"
+            ) from error
 
 
 def main() -> int:
@@ -99,7 +106,7 @@ def main() -> int:
     proxies = [Proxy(path, options.cells, key) for path in options.socket]
     try:
         return move(options, key, proxies)
-    except MoveError as error:
+    except SessionbaseError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
 
@@ -123,11 +130,14 @@ def parse() -> argparse.Namespace:
 
 
 def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
-    """Do all steps. Raises MoveError if the profile was not moved."""
+    """Do all steps. Raises SessionbaseError if the profile was not moved."""
     profile, source, target = options.profile, options.source, options.target
+    old_uri, new_uri = os.environ["FROM_DB_URI"], os.environ["TO_DB_URI"]
     found = {proxy.cell() for proxy in proxies}
     if found != {source}:
-        raise MoveError(f"the profile is in {', '.join(sorted(found))}, not in {source}")
+        raise SessionbaseError(f"the profile is in {', '.join(sorted(found))}, not in {source}")
+    if not all(proxy.has_cell(target) for proxy in proxies):
+        raise SessionbaseError(f"HAProxy has no backend {target}", "TO must be the name of one")
     reason = f"moved from {source} to {target}"
     with tempfile.TemporaryDirectory(prefix="sessionbase-move-") as folder:
         file = Path(folder) / "profile.jsonl"
@@ -139,17 +149,18 @@ def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
             each(proxies, Proxy.refuse_writes)
             wait_until_idle(proxies)
             say("copying")
-            sessionbase("FROM", "export", profile, str(file))
+            with file.open("xb") as stream:
+                export_profile(old_uri, profile, stream)
+            import_profile(new_uri, file, reason)
             imported = True
-            sessionbase("TO", "import", str(file), "--reason", reason)
             say("checking that nothing was written meanwhile")
-            sessionbase("FROM", "erase", profile, "--dry-run", "--if-unchanged", str(file))
+            plan_erasure(old_uri, profile, read_export(file))
         except BaseException:
             say("not moved: accepting writes again")
             edit(options.cells / "moving.map", key, None)
             each(proxies, Proxy.accept_writes)
             if imported:
-                say(f"if {target} has rows of the profile, erase them there before the next try")
+                say(f"{target} has a copy of the profile: erase it there before the next try")
             raise
         say(f"switching to {target}")
         try:
@@ -157,7 +168,7 @@ def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
             each(proxies, lambda proxy: proxy.set_cell(target))
             edit(options.cells / "moving.map", key, None)
             each(proxies, Proxy.accept_writes)
-        except (MoveError, OSError) as error:
+        except (SessionbaseError, OSError) as error:
             print(
                 f"Error: {error}\nThe profile was copied to {target}. Its writes are refused until "
                 f"every proxy has `{key} {target}` in cells.map and no {key} in moving.map. Then "
@@ -168,10 +179,8 @@ def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
         refused = time.monotonic() - began
         say(f"erasing in {source}")
         try:
-            erased = sessionbase(
-                "FROM", "erase", profile, "--yes", "--if-unchanged", str(file), "--reason", reason
-            )
-        except MoveError as error:
+            erased = erase_profile(old_uri, profile, reason, read_export(file))
+        except SessionbaseError as error:
             kept = options.cells / f"{key}.jsonl"
             kept.touch(mode=0o600)
             kept.write_bytes(file.read_bytes())
@@ -181,36 +190,20 @@ def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
                 file=sys.stderr,
             )
             return 3
-    rows = sum(erased["rows"].values())
+    rows = sum(erased.rows.values())
     print(json.dumps({"profile": profile, "rows": rows, "refused_seconds": round(refused, 2)}))
     return 0
 
 
 def wait_until_idle(proxies: list[Proxy]) -> None:
-    """Wait until no write of the profile runs. Raises MoveError after IDLE_SECONDS."""
+    """Wait until no write of the profile runs. Raises SessionbaseError after IDLE_SECONDS."""
     end = time.monotonic() + IDLE_SECONDS
     for proxy in proxies:
         # New writes are refused within milliseconds, but they are counted too: one 0 is enough.
         while running := proxy.running_writes():
             if time.monotonic() > end:
-                raise MoveError(f"{running} writes of the profile still run")
+                raise SessionbaseError(f"{running} writes of the profile still run")
             time.sleep(0.01)
-
-
-def sessionbase(side: str, *arguments: str) -> dict[str, dict[str, int]]:
-    """Run `sessionbase profile` on the database of FROM or TO; return its report."""
-    command = ["sessionbase", "profile", *arguments, "--json"]
-    environment = {**os.environ, "SESSIONBASE_DB_URI": os.environ[f"{side}_DB_URI"]}
-    try:
-        done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=True
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise MoveError(
-            f"`sessionbase profile {arguments[0]}` on {side} failed: {error}"
-        ) from error
-    report: dict[str, dict[str, int]] = json.loads(done.stdout)
-    return report
 
 
 def edit(path: Path, key: str, value: str | None) -> None:

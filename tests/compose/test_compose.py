@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import COMPOSE_VARIABLE
-from support.compose import Project, copy_checkout, new_project
+from support.compose import Project, new_project
 from support.load import Load
 
 pytestmark = pytest.mark.skipif(
@@ -205,21 +205,17 @@ def test_a_row_survives_down_and_up(project: Project) -> None:
 
 @full
 def test_an_upgrade_applies_the_new_migration_and_no_request_fails(
-    project: Project, tmp_path: Path, measured: Measured
+    project: Project, measured: Measured
 ) -> None:
-    copy_checkout(tmp_path)
-    folder = tmp_path / "sql" / "migrations"
+    folder = project.folder / "sql" / "migrations"
     number = 1 + max(int(path.name[:4]) for path in folder.glob("[0-9]*.sql"))
     new = folder / f"{number:04}_upgrade_of_test_compose.sql"
     new.write_text("alter table app.todos add column upgraded boolean not null default true;\n")
-    image = f"{project.image}-next"
-    arguments = ["--build-arg", f"PYTHON_IMAGE={project.env['PYTHON_IMAGE']}", "--quiet"]
-    project.run(
-        "docker", "build", *arguments, "--tag", image, str(tmp_path), env={"DOCKER_BUILDKIT": "0"}
-    )
-    project.env["SESSIONBASE_IMAGE"] = image
+    servers = [project.containers(service) for service in SERVERS]
+    project.env["SESSIONBASE_IMAGE"] = f"{project.image}-next"
     with no_failed_request(project, "upgrade", measured):
-        project.compose("up", "--detach")
+        project.page("Upgrade")
+    assert [project.containers(service) for service in SERVERS] == servers
     status = project.compose("run", "--rm", "sessionbase", "migrate", "status")
     assert new.name in status
     assert "pending" not in status

@@ -129,7 +129,7 @@ class Project:
         `docker kill` can't be used: the engine does not restart a container that it stopped.
         """
         pid = self.inspect(container, "{{.State.Pid}}")
-        options = ["--rm", "--privileged", "--pid=host", "--network=none"]
+        options = ["--rm", "--user=root", "--pid=host", "--network=none"]
         self.run("docker", "run", *options, "sessionbase-test/debian:bookworm", "kill", "-9", pid)
 
     def wait_until_up(self, seconds: float = 60) -> None:

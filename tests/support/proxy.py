@@ -118,10 +118,13 @@ class Proxy:
         raise AssertionError(f"HAProxy is not ready:\n{self.log_file.read_text()[-3000:]}")
 
     def wait_until_idle(self, backend: str, server: str) -> None:
-        """Wait until a server has no request."""
+        """Wait until no connection to a server is in use."""
         for _ in range(500):
-            rows = [line.split(",") for line in self.admin("show stat").splitlines()]
-            if [row[4] for row in rows if row[:2] == [backend, server]] == ["0"]:
+            # A line with the names of the columns, then one for each server.
+            head, *rows = self.admin(f"show servers conn {backend}").splitlines()
+            column = head.removeprefix("# ").split().index("used_cur")
+            found = [row.split() for row in rows]
+            if [row[column] for row in found if row[0] == f"{backend}/{server}"] == ["0"]:
                 return
             time.sleep(0.02)
         raise AssertionError(f"{server} of {backend} still has requests after 10 s")
