@@ -133,11 +133,7 @@ def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
     """Do all steps. Raises SessionbaseError if the profile was not moved."""
     profile, source, target = options.profile, options.source, options.target
     old_uri, new_uri = os.environ["FROM_DB_URI"], os.environ["TO_DB_URI"]
-    found = {proxy.cell() for proxy in proxies}
-    if found != {source}:
-        raise SessionbaseError(f"the profile is in {', '.join(sorted(found))}, not in {source}")
-    if not all(proxy.has_cell(target) for proxy in proxies):
-        raise SessionbaseError(f"HAProxy has no backend {target}", "TO must be the name of one")
+    check(proxies, source, target)
     reason = f"moved from {source} to {target}"
     with tempfile.TemporaryDirectory(prefix="sessionbase-move-") as folder:
         file = Path(folder) / "profile.jsonl"
@@ -193,6 +189,15 @@ def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
     rows = sum(erased.rows.values())
     print(json.dumps({"profile": profile, "rows": rows, "refused_seconds": round(refused, 2)}))
     return 0
+
+
+def check(proxies: list[Proxy], source: str, target: str) -> None:
+    """Raise SessionbaseError if a proxy does not know the cells or the profile is not in FROM."""
+    found = {proxy.cell() for proxy in proxies}
+    if found != {source}:
+        raise SessionbaseError(f"the profile is in {', '.join(sorted(found))}, not in {source}")
+    if not all(proxy.has_cell(target) for proxy in proxies):
+        raise SessionbaseError(f"HAProxy has no backend {target}", "TO must be the name of one")
 
 
 def wait_until_idle(proxies: list[Proxy]) -> None:
