@@ -355,6 +355,58 @@ def test_a_synchronous_write_is_not_acknowledged_while_the_replica_is_off(
         assert done.is_set(), "the write was not acknowledged after the replica was back"
 
 
+def test_with_remote_apply_a_write_is_visible_on_the_replica_when_it_is_acknowledged(
+    ready: Ready, profile: str
+) -> None:
+    data_dir = ready(sync=True)
+    with connect(data_dir) as connection:
+        connection.execute("alter system set synchronous_commit = remote_apply")
+        connection.execute("select pg_reload_conf()")
+        try:
+            with (
+                client_of(data_dir, profile) as writer,
+                client_of(data_dir, profile, reads=True) as reader,
+            ):
+                wait_until(lambda: _waits_for_apply(data_dir), "the setting was not loaded")
+                for _ in range(30):
+                    todo = add_todo(writer)
+                    assert len(reader.get(f"/todos?id=eq.{todo}").json()) == 1
+        finally:
+            connection.execute("alter system reset synchronous_commit")
+            connection.execute("select pg_reload_conf()")
+
+
+def _waits_for_apply(data_dir: Path) -> bool:
+    with connect(data_dir) as connection:
+        return connection.execute("show synchronous_commit").fetchone() == ("remote_apply",)
+
+
+def test_a_position_of_the_primary_can_be_waited_for_on_the_replica(
+    ready: Ready, profile: str
+) -> None:
+    data_dir = ready()
+    with (
+        client_of(data_dir, profile) as writer,
+        client_of(data_dir, profile, reads=True) as reader,
+        connect(data_dir) as on_primary,
+        connect(data_dir, standby=True) as on_replica,
+    ):
+        for _ in range(5):
+            todo = add_todo(writer)
+            position = on_primary.execute("select pg_current_wal_flush_lsn()::text").fetchone()
+            assert position
+            wait_until(
+                lambda position=position: (  # type: ignore[misc]
+                    on_replica.execute(
+                        "select pg_last_wal_replay_lsn() >= %s::pg_lsn", position
+                    ).fetchone()
+                    == (True,)
+                ),
+                "the replica does not reach the position of the primary",
+            )
+            assert len(reader.get(f"/todos?id=eq.{todo}").json()) == 1
+
+
 class Decisions:
     """Records decisions one after the other while the `with` block runs; repeats one that failed.
 
