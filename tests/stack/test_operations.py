@@ -487,25 +487,58 @@ def test_a_second_postgrest_replaces_the_first_without_a_failed_request(
             proxy.wait(timeout=30)
 
 
-# pg_stat_statements.
+# Settings that need a restart: pg_stat_statements, archiving.
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """A stack of its own with both settings, and what `stats` printed before the restart."""
+
+    data_dir: Path
+    before: dict[str, Any]
+
+    @property
+    def uri(self) -> str:
+        return state.read_db_uri(self.data_dir)
+
+    def stats(self) -> Any:
+        return json.loads(run_main("stats", "--db-uri", self.uri, "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def restarted() -> Iterator[Restarted]:
+    """Yield a stack in which the steps of the page were executed."""
+    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
+    data_dir = folder / "data"
+    try:
+        bring_up(data_dir)
+        uri = state.read_db_uri(data_dir)
+        # The extension before the restart, so that its library is not loaded yet.
+        for number in (0, 1):
+            run_psql(uri, code_block(PAGE, "Slow statements", "sql", number))
+        for setting in ("archive_mode = on", "archive_command = 'false'"):
+            run_psql(uri, f"alter system set {setting}")
+        before = json.loads(run_main("stats", "--db-uri", uri, "--json").stdout)
+        manage.down(data_dir)
+        manage.up(data_dir)
+        yield Restarted(data_dir, before)
+    finally:
+        manage.delete_data(data_dir)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.contrib
-def test_stats_shows_the_slowest_statements_after_the_steps_of_the_page(data_dir: Path) -> None:
-    bring_up(data_dir)
-    uri = state.read_db_uri(data_dir)
-    first, second = (code_block(PAGE, "Slow statements", "sql", number) for number in (0, 1))
-    run_psql(uri, first + second)  # the extension before the restart: the library is not loaded
-    before = json.loads(run_main("stats", "--db-uri", uri, "--json").stdout)
+def test_stats_shows_the_slowest_statements_after_the_steps_of_the_page(
+    restarted: Restarted,
+) -> None:
+    data_dir, uri, before = restarted.data_dir, restarted.uri, restarted.before
     assert before["statements"] is None
     assert any("shared_preload_libraries" in note for note in before["notes"])
-    manage.down(data_dir)
-    manage.up(data_dir)
     with Load(
         Stack.of(data_dir).rest_url, sign(make_claims("p"), Stack.of(data_dir).jwt_secret)
     ) as load:
         load.wait_for(20)
-    found = json.loads(run_main("stats", "--db-uri", uri, "--json").stdout)
+    found = restarted.stats()
     (insert,) = [row for row in found["statements"] if 'INTO "api"."todos"' in row["statement"]]
     assert insert["calls"] >= 20
     assert insert["role"] == "authenticated"
@@ -527,6 +560,23 @@ def test_the_autovacuum_settings_of_the_page_are_accepted_by_doctor(
     with new_database(own.db_uri, template) as uri:
         run_psql(uri, code_block(PAGE, "Autovacuum", "sql"))
         assert examine(uri).findings == []
+
+
+@pytest.mark.contrib
+def test_stats_says_whether_archiving_fails(restarted: Restarted) -> None:
+    def wal() -> Any:
+        return restarted.stats()["wal"]
+
+    assert not wal()["archiving_fails"]
+    run_psql(restarted.uri, "select pg_switch_wal()")
+    wait_for(lambda: wal()["failed_archive_attempts"], "the first failed attempt")
+    assert wal()["archiving_fails"]
+    assert "FAILS NOW" in run_main("stats", "--db-uri", restarted.uri).stdout
+    run_psql(restarted.uri, "alter system set archive_command = 'true'")
+    run_psql(restarted.uri, "select pg_reload_conf()")
+    wait_for(lambda: wal()["archived_files"], "the first archived file")
+    assert not wal()["archiving_fails"]
+    assert wal()["last_archived_at"] is not None
 
 
 # A replica.
