@@ -237,7 +237,7 @@ def test_every_call_has_the_expected_status_and_shows_no_row_of_another_profile(
         answer = send(token, cell.verb, cell.path, call_of(cell, rows, written))
         shown = rows.fill(ENDPOINTS[cell.path].shows, text) in answer.text or text in answer.text
         expected = cell.status
-        if expected == 400 and cell.verb == "GET" and postgrest_major >= 13:
+        if expected == 400 and cell.verb == "GET" and not cell.reads and postgrest_major >= 13:
             expected = 405  # it reads the array or object in the query string
         if answer.status_code != expected:
             wrong.append(f"{cell}: {answer.status_code}, not {expected}: {answer.text}")
