@@ -239,7 +239,10 @@ def test_commands_that_write_refuse_a_standby_and_commands_that_read_work_on_it(
         done = run_main(*command, "--db-uri", uri)
         assert (done.returncode, done.stdout) == (1, ""), command
         assert done.stderr.startswith("Error: this server is a standby"), done.stderr
+    key = tmp_path / "audit.key"
+    assert run_main("audit", "key", key).returncode == 0
     for command in (
+        ["audit", "checkpoint", tmp_path / "checkpoint.jsonl", "--key-file", key],
         ["doctor"],
         ["migrate", "status"],
         ["migrate", "--dry-run"],
@@ -603,6 +606,8 @@ def test_the_statement_timeout_does_not_end_the_wait_for_a_synchronous_replica(
         time.sleep(20)  # the statement_timeout of the client roles is 15 s
         # 10 requests wait with the connections of the pool; the others wait for a connection.
         assert set(load.counts()) == {504}, load.counts()
+        with client_of(data_dir, profile) as client:
+            assert client.get("/todos").status_code == 504
         manage.up(data_dir)
         load.wait_for(12)
 

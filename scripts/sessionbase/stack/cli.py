@@ -151,7 +151,7 @@ def down(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
 ) -> None:
-    """Stop PostgREST and PostgreSQL. The data stay.
+    """Stop PostgREST and PostgreSQL, and the replica if there is one. The data stay.
 
     With --delete-data, everything in the data directory is deleted after a confirmation.
 
@@ -199,7 +199,7 @@ def promote(
     """Make the replica the primary, after a failure of the primary or before work on it.
 
     The old primary is stopped or killed, and its cluster is renamed, so that it can't start again.
-    PostgREST connects to the new primary by itself. `sessionbase up` then copies a new replica.
+    PostgREST connects to the new primary. `sessionbase up` then copies a new replica.
 
     If the primary had failed, an asynchronous replica can lack the last acknowledged writes; a
     synchronous one has all of them.
