@@ -130,7 +130,8 @@ class Project:
         """
         pid = self.inspect(container, "{{.State.Pid}}")
         options = ["--rm", "--user=root", "--pid=host", "--network=none"]
-        self.run("docker", "run", *options, "sessionbase-test/debian:bookworm", "kill", "-9", pid)
+        image = "sessionbase-test/debian:bookworm"
+        self.run("docker", "run", *options, image, "sh", "-c", f"kill -9 {pid}")
 
     def wait_until_up(self, seconds: float = 60) -> None:
         """Wait until the proxy is healthy and all PostgREST are ready."""
