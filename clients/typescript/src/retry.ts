@@ -9,9 +9,10 @@ const RETRIED_STATUSES = [408, 502, 503, 504];
 /**
  * Nothing was executed, or it was rolled back, and the reason is temporary. PostgREST could not use the
  * database: no connection, schema cache not loaded, connection pool timeout. Or PostgreSQL chose the
- * transaction to resolve a conflict (40…), or had not enough of a resource (53…).
+ * transaction to resolve a conflict (40…), or had not enough of a resource (53…). profile_locked: an
+ * operator imports or erases the profile.
  */
-const NOT_EXECUTED = /^(PGRST00[023]|40001|40P01|53...)$/;
+const NOT_EXECUTED = /^(PGRST00[023]|40001|40P01|53...|profile_locked)$/;
 /**
  * The transaction may have been committed. The code is empty if PostgREST lost its connection to
  * PostgreSQL while it waited for a result. 08: connection errors, also of PgBouncer. 57P: PostgreSQL is
