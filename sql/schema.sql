@@ -2747,7 +2747,7 @@ begin
   -- The evaluation of `.**` stops at this level, so that no document overflows the stack.
   if pg_catalog.jsonb_path_exists(
     limit_depth.document,
-    pg_catalog.format('$.**{%s}', limit_depth.levels + 1)::jsonpath
+    ('$.**{' || limit_depth.levels + 1 || '}')::jsonpath
   ) then
     perform app.raise_error(
       413, 'payload_too_large',
