@@ -89,8 +89,9 @@ def log_lines(proxy: Proxy) -> list[dict[str, Any]]:
         {"POSTGREST_DNS": "postgrest:3000", "PROXY_BIND": ":8080"},
         {"PAGE_SERVER": "127.0.0.1:9", "PROXY_ADMIN_SOCKET": "/tmp/admin.sock"},
         {"PROXY_USER": "daemon", "PROXY_LOG": "stderr", "PROXY_SERVER_MAXCONN": "5"},
+        {"PAGE_SERVER": "", "PROXY_TLS_CERT": "", "CELLS": "", "POSTGREST_DNS": ""},
     ],
-    ids=["defaults", "dns", "page", "others"],
+    ids=["defaults", "dns", "page", "others", "empty"],
 )
 def test_haproxy_accepts_the_configuration_without_a_warning(environment: dict[str, str]) -> None:
     command = [find_haproxy(), "-c", "-dW", "-f", str(CONFIG)]

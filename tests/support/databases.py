@@ -24,11 +24,16 @@ select api.save_ui_settings('{{"key": [1, null]}}');
 
 
 def fill(uri: str, *profiles: str) -> None:
-    """Store rows of each profile in every table of schema app, through the API's functions."""
+    """Store rows of each profile in every table of schema app, through the API's functions.
+
+    The log of profiles gets the entry of an erased profile.
+    """
     for profile in profiles:
         with transaction_of(uri, profile) as conn:
             for statement in CALLS.format().strip().split(";\n"):
                 conn.execute(statement.rstrip(";").encode())
+    with psycopg.connect(uri) as conn:
+        conn.execute("insert into app.profile_log (profile_id, action) values ('gone', 'erase')")
     empty = [name for name, rows in content(uri).items() if not rows]
     assert not empty, f"add calls to tests/support/databases.py that store rows of {empty}"
 
