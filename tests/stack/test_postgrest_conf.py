@@ -34,6 +34,11 @@ def test_every_setting_of_the_file_is_used_by_this_version(stack: Stack) -> None
     assert {name: used.get(name) for name in written} == written
 
 
+def test_the_file_is_ascii_so_that_it_can_be_read_without_a_utf_8_locale() -> None:
+    # PostgREST 14 did not start in a container without LANG: "cannot decode byte sequence".
+    assert CONFIG.read_bytes().isascii(), "write only ASCII characters in postgrest.conf"
+
+
 @pytest.mark.postgrest_version("--ready is new in PostgREST 14", oldest=14)
 def test_postgrest_reports_by_its_exit_code_whether_it_is_ready(stack: Stack) -> None:
     used_port = stack.admin_url.rsplit(":", 1)[1]
