@@ -292,6 +292,17 @@ def test_a_data_directory_with_a_stack_is_refused(backup: Path, stack: Stack) ->
     assert manage.status(stack.data_dir)["running"]
 
 
+def test_a_folder_with_other_files_is_refused_as_data_directory(
+    backup: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("not of a stack")
+    done = run_main("restore", backup, "--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert "has other files already, and nothing was changed" in done.stderr
+    assert own.read_text() == "not of a stack"
+
+
 def _flip(folder: Path) -> None:
     file = max((folder / "dump").iterdir(), key=lambda path: path.stat().st_size)
     changed = bytearray(file.read_bytes())
@@ -431,14 +442,17 @@ def test_a_restore_that_fails_changes_nothing(copy: Path, target: str, tmp_path:
     assert not (tmp_path / "new").exists()
 
 
-def test_a_new_stack_whose_restore_was_interrupted_is_not_started(
-    data_dir: Path,
+def test_a_new_stack_whose_restore_was_interrupted_is_not_started_and_can_be_deleted(
+    backup: Path, data_dir: Path
 ) -> None:
     data_dir.mkdir()
     (data_dir / manage.RESTORING).touch()
-    done = run_main("up", "--data-dir", data_dir)
-    assert done.returncode == 1
-    assert f"a restore into {data_dir} was interrupted" in done.stderr
+    for command in (["up"], ["restore", backup]):
+        done = run_main(*command, "--data-dir", data_dir)
+        assert done.returncode == 1
+        assert f"a restore into {data_dir} was interrupted" in done.stderr
+    assert run_main("down", "--delete-data", "--yes", "--data-dir", data_dir).returncode == 0
+    assert not data_dir.exists()
 
 
 def test_a_backup_of_a_newer_server_or_a_newer_sessionbase_is_refused(

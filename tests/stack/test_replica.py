@@ -24,7 +24,7 @@ import pytest
 from conftest import bring_up, free_port
 from sessionbase import state
 from sessionbase.errors import SessionbaseError, UsageError
-from sessionbase.stack import failover, manage, processes, replica
+from sessionbase.stack import failover, manage, processes, replica, rotation
 from sessionbase.stack.account import service_account
 from sessionbase.stack.replica import ReplicaOptions
 from sessionbase.stack.token import make_claims, sign
@@ -648,6 +648,18 @@ def test_promote_refuses_a_replica_that_is_not_connected_to_a_running_primary(
     assert manage.status(data_dir)["running"]
 
 
+def test_a_rotation_of_the_jwt_secret_is_complete_in_both_postgrest(
+    ready: Ready, profile: str
+) -> None:
+    data_dir = ready()
+    with client_of(data_dir, profile, reads=True) as old:
+        rotation.rotate(data_dir)
+        with client_of(data_dir, profile, reads=True) as new:
+            assert (old.get("/todos").status_code, new.get("/todos").status_code) == (200, 200)
+            rotation.finish(data_dir)
+            assert (old.get("/todos").status_code, new.get("/todos").status_code) == (401, 200)
+
+
 def test_a_missing_primary_cluster_is_not_replaced_by_an_empty_one(ready: Ready) -> None:
     data_dir = ready()
     manage.down(data_dir)
@@ -666,6 +678,11 @@ def test_without_a_replica_there_is_nothing_to_promote(ready: Ready, profile: st
     manage.up(data_dir, manage.UpOptions(replica=ReplicaOptions(replica=False)))
     stack_config, _ = state.require(data_dir)
     assert not stack_config.standby_cluster.exists()
+    # As if the removal was killed while it deleted the files.
+    draft = stack_config.standby_cluster.with_name(f"{stack_config.standby_cluster.name}.new")
+    draft.mkdir()
+    manage.up(data_dir)
+    assert not draft.exists()
     assert not (stack_config.home / "standby.pass").exists()
     assert LOGIN not in (stack_config.cluster / "pg_hba.conf").read_text()
     assert manage.status(data_dir)["replica"] is None

@@ -18,10 +18,9 @@ from sessionbase.stack.account import Account, service_account
 from sessionbase.state import (
     Secrets,
     StackConfig,
-    load_secrets,
     locked,
-    lost_secrets,
     node_uri,
+    require,
     require_stack_config,
     save_stack_config,
 )
@@ -58,13 +57,11 @@ def promote(data_dir: Path, *, force: bool = False, log: Log = lambda _: None) -
     a running primary, unless `force`.
     """
     data_dir = data_dir.resolve()
-    stack_config = require_stack_config(data_dir)
-    secrets = load_secrets(data_dir)
-    if secrets is None:
-        raise lost_secrets(data_dir)
+    require_stack_config(data_dir)
     with locked(data_dir):
         begin = time.monotonic()
-        stack_config = require_stack_config(data_dir)
+        # Read now: a rotation of the JWT secret or another promotion may have held the lock.
+        stack_config, secrets = require(data_dir)
         account = service_account()
         # After an interrupted promotion the stack's primary is a standby.
         interrupted = postgres.is_standby(stack_config.cluster)
@@ -125,7 +122,7 @@ def _stop_primary(
             f"{command()} up connects it; --force promotes it all the same",
         )
     log("stopping the primary ...")
-    with psycopg.connect(uri, autocommit=True) as connection:
+    with _connect(stack_config, secrets, stack_config.node) as connection:
         connection.execute("checkpoint")  # so that the stop itself is short
     try:
         postgres.stop_cluster(stack_config.cluster)

@@ -15,5 +15,5 @@ def write(folder: Path, secrets: list[str], account: Account) -> Path:
     path = folder / "jwt-keys.json"
     # The keys are the bytes of the texts: `jwt-secret-is-base64` is false.
     keys = make_key_set([secret.encode() for secret in secrets])
-    write_private(path, keys, account.uid if account.switches else None)
+    write_private(path, keys, account.uid)
     return path

@@ -67,12 +67,7 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
     """
     options = options or UpOptions()
     data_dir = data_dir.resolve()
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise SessionbaseError(
-            f"{data_dir} can't be the data directory: {error.strerror}", "choose another --data-dir"
-        ) from error
+    _make_data_dir(data_dir)
     with locked(data_dir):
         _refuse_incomplete_restore(data_dir)
         stack_config, secrets = _prepare(data_dir, options)
@@ -101,7 +96,7 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
         elif not postgrest.is_ready(stack_config):
             log("waiting for PostgREST ...")
             postgrest.wait_until_ready(stack_config, serving, data_dir)
-        started += replica.serve(stack_config, secrets, account, executable, data_dir)
+        started += replica.serve(stack_config, secrets, account, executable, data_dir, log=log)
         if options.docs_port:
             docs_log = data_dir / "docs.log"
             if docs.start(stack_config, account, options.docs_port, docs_log):
@@ -121,18 +116,18 @@ def new_stack(data_dir: Path) -> Iterator[str]:
 
     When the block ends without an error, PostgreSQL is stopped and the stack is complete: `up`
     starts it, and imports no sample. After an error everything is deleted. `up` refuses a stack
-    whose block did not end. Raises SessionbaseError if `data_dir` has a stack already.
+    whose block did not end. Raises SessionbaseError if `data_dir` has any file already.
     """
     data_dir = data_dir.resolve()
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_data_dir(data_dir)
     with locked(data_dir):
-        if load_stack_config(data_dir) or load_secrets(data_dir) or (data_dir / "cluster").exists():
-            raise SessionbaseError(
-                f"{data_dir} has a stack already, and nothing was changed",
-                "name a folder without one with --data-dir, or an empty database with --db-uri",
-            )
+        _refuse_occupied(data_dir)
         (data_dir / RESTORING).touch()
-        stack_config, secrets = _prepare(data_dir, UpOptions())
+        try:
+            stack_config, secrets = _prepare(data_dir, UpOptions())
+        except BaseException:
+            shutil.rmtree(data_dir)
+            raise
         try:
             postgres.start(stack_config, secrets, service_account(), data_dir / "postgresql.log")
             yield dba_uri(stack_config, secrets)
@@ -143,6 +138,27 @@ def new_stack(data_dir: Path) -> Iterator[str]:
             raise
         save_stack_config(data_dir, replace(stack_config, first_run_done=True))
         (data_dir / RESTORING).unlink()
+
+
+def _make_data_dir(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SessionbaseError(
+            f"{data_dir} can't be the data directory: {error.strerror}", "choose another --data-dir"
+        ) from error
+
+
+def _refuse_occupied(data_dir: Path) -> None:
+    """Raise SessionbaseError if the folder has files: a failed restore would delete them."""
+    _refuse_incomplete_restore(data_dir)
+    found = {path.name for path in data_dir.iterdir()} - {"lock"}
+    if found:
+        what = "a stack" if found & {"stack.json", "secrets.json", "cluster"} else "other files"
+        raise SessionbaseError(
+            f"{data_dir} has {what} already, and nothing was changed",
+            "name an empty or new folder with --data-dir, or an empty database with --db-uri",
+        )
 
 
 def _refuse_incomplete_restore(data_dir: Path) -> None:
@@ -241,7 +257,8 @@ def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
 
 def _stack_config_to_stop(data_dir: Path) -> StackConfig:
     """Return a configuration that is enough to stop the stack, even without its stack.json."""
-    if load_stack_config(data_dir) is None and (data_dir / "cluster").exists():
+    started = any((data_dir / name).exists() for name in ("cluster", RESTORING))
+    if load_stack_config(data_dir) is None and started:
         return StackConfig(data_dir, choose_socket_dir(data_dir))
     return require_stack_config(data_dir)
 

@@ -1,6 +1,5 @@
 """The embedded PostgreSQL: create its cluster, start and stop it. It has only a Unix socket."""
 
-import os
 import re
 import shutil
 import signal
@@ -16,7 +15,15 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.paths import command
 from sessionbase.stack import processes
 from sessionbase.stack.account import POSTGRES_BIN_VARIABLE, Account, postgres_bin
-from sessionbase.state import DATABASE, SUPERUSER, Secrets, StackConfig, dba_uri, node_uri
+from sessionbase.state import (
+    DATABASE,
+    SUPERUSER,
+    Secrets,
+    StackConfig,
+    dba_uri,
+    node_uri,
+    write_private,
+)
 
 # Written into the new cluster's postgresql.conf, where a DBA may change them later.
 SETTINGS = {
@@ -172,11 +179,7 @@ def _initdb(
     if draft.exists():
         shutil.rmtree(draft)
     account.make_private_dir(draft)
-    password_file.unlink(missing_ok=True)
-    descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-        handle.write(secrets.superuser_password)
-    account.own(password_file)
+    write_private(password_file, secrets.superuser_password, account.uid)
     try:
         subprocess.run(
             [
@@ -194,9 +197,7 @@ def _initdb(
             text=True,
             env=ENVIRONMENT,
             cwd="/",
-            user=account.uid if account.switches else None,
-            group=account.gid if account.switches else None,
-            extra_groups=[] if account.switches else None,
+            **account.popen_options,
         )
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or ["it wrote nothing"]

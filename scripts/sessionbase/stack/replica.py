@@ -28,7 +28,7 @@ from sessionbase.migrate.runner import Log
 from sessionbase.paths import command
 from sessionbase.stack import postgres, postgrest, processes
 from sessionbase.stack.account import Account, postgres_bin
-from sessionbase.state import Secrets, StackConfig, node_uri
+from sessionbase.state import Secrets, StackConfig, node_uri, write_private
 
 NAME = "sessionbase_replica"
 """The name of the slot, and the application_name that synchronous_standby_names names."""
@@ -150,16 +150,16 @@ def start(
     (without its slot, or of another cluster) is deleted and copied again.
     """
     if not stack_config.replica:
-        if stack_config.standby_cluster.exists():
+        cluster = stack_config.standby_cluster
+        if cluster.exists() or _draft_of(cluster).exists():
             remove(stack_config, secrets, log)
         return []
     running = processes.find(stack_config.standby_cluster) is not None
     reason = _why_copy(stack_config, secrets, account)
     if reason is not None:
         log(f"copying the cluster to the replica: {reason}")
-        set_sync(
-            stack_config, secrets, on=False
-        )  # there is no replica that a commit could wait for
+        # There is no replica that a commit could wait for.
+        set_sync(stack_config, secrets, on=False)
         running = False
     if not running:
         stop_serving(stack_config)  # `serve` starts it again: its connections are broken
@@ -189,6 +189,8 @@ def serve(
     account: Account,
     executable: Path,
     data_dir: Path,
+    *,
+    log: Log,
 ) -> list[str]:
     """Start the PostgREST that reads from the replica, or make a running one load the schema again.
 
@@ -197,7 +199,7 @@ def serve(
     """
     if not stack_config.replica:
         return []
-    _wait_until_replayed(stack_config, secrets)
+    _wait_until_replayed(stack_config, secrets, log)
     config = rest_config(stack_config)
     process = processes.find(postgrest.config_file(config))
     if process and postgrest.is_ready(config):
@@ -270,19 +272,31 @@ def discard(cluster: Path) -> Path | None:
 
     Returns its new path if it was renamed. Under the new name no command of the stack starts it.
     """
+    _delete_draft(cluster)
     if not cluster.exists():
         return None
     if postgres.is_standby(cluster):
         # So that an interrupted deletion is not taken for a standby that can start.
-        draft = cluster.with_name(f"{cluster.name}.new")
-        shutil.rmtree(draft, ignore_errors=not draft.exists())
-        cluster.rename(draft)
-        shutil.rmtree(draft)
+        cluster.rename(_draft_of(cluster))
+        _delete_draft(cluster)
         return None
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     fenced = cluster.with_name(f"{cluster.name}.fenced-{now}")
     cluster.rename(fenced)
     return fenced
+
+
+def _draft_of(cluster: Path) -> Path:
+    return cluster.with_name(f"{cluster.name}.new")
+
+
+def _delete_draft(cluster: Path) -> None:
+    """Delete what an interrupted copy or deletion has left, after its program was killed."""
+    draft = _draft_of(cluster)
+    orphan = processes.find(draft, ("pg_basebackup",))
+    if orphan:
+        processes.stop(orphan, signal.SIGKILL)
+    shutil.rmtree(draft, ignore_errors=not draft.exists())
 
 
 def fenced_clusters(stack_config: StackConfig) -> list[Path]:
@@ -392,27 +406,21 @@ def _why_copy(stack_config: StackConfig, secrets: Secrets, account: Account) -> 
 
 def control_data(cluster: Path, account: Account) -> dict[str, str]:
     """Return what pg_controldata prints about a cluster."""
-    done = _run_program("pg_controldata", ["-D", str(cluster)], account)
-    lines = [line.partition(":") for line in done.splitlines()]
-    return {name: value.strip() for name, _, value in lines}
-
-
-def _run_program(name: str, arguments: list[str], account: Account) -> str:
     try:
-        return subprocess.run(
-            [_program(name, account), *arguments],
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [_program("pg_controldata", account), "-D", str(cluster)],
             check=True,
             capture_output=True,
             text=True,
             env=postgres.ENVIRONMENT,
             cwd="/",
-            user=account.uid if account.switches else None,
-            group=account.gid if account.switches else None,
-            extra_groups=[] if account.switches else None,
-        ).stdout
+            **account.popen_options,
+        )
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
-        raise SessionbaseError(f"{name} failed: {last}") from error
+        raise SessionbaseError(f"pg_controldata failed: {last}") from error
+    lines = [line.partition(":") for line in done.stdout.splitlines()]
+    return {name: value.strip() for name, _, value in lines}
 
 
 def _program(name: str, account: Account) -> Path:
@@ -440,17 +448,6 @@ def _conninfo(stack_config: StackConfig) -> str:
     )
 
 
-def _write_private(path: Path, content: str, account: Account) -> None:
-    """Write a file atomically that only `account` can read."""
-    draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(content)
-    account.own(draft)
-    draft.replace(path)
-
-
 def _allow_login(stack_config: StackConfig, secrets: Secrets, account: Account) -> None:
     """Create the login of the standby on the primary, with lines of pg_hba.conf for it alone.
 
@@ -458,7 +455,7 @@ def _allow_login(stack_config: StackConfig, secrets: Secrets, account: Account) 
     """
     assert secrets.standby_password is not None  # noqa: S101 - `choose` has set it
     line = f"*:*:*:{LOGIN}:{secrets.standby_password}\n"
-    _write_private(_passfile(stack_config), line, account)
+    write_private(_passfile(stack_config), line, account.uid)
     login = sql.Identifier(LOGIN)
     with _primary(stack_config, secrets) as connection:
         known = connection.execute("select from pg_roles where rolname = %s", [LOGIN]).fetchone()
@@ -515,18 +512,14 @@ def _copy(stack_config: StackConfig, secrets: Secrets, account: Account) -> None
     cluster = stack_config.standby_cluster
     postgres.stop_cluster(cluster)
     discard(cluster)
-    draft = cluster.with_name(f"{cluster.name}.new")
-    orphan = processes.find(draft, ("pg_basebackup",))
-    if orphan:
-        processes.stop(orphan, signal.SIGKILL)
-    shutil.rmtree(draft, ignore_errors=not draft.exists())
+    draft = _draft_of(cluster)
     account.make_private_dir(draft)
     with _primary(stack_config, secrets) as connection:
         _drop_slot(connection)
         connection.execute("select pg_create_physical_replication_slot(%s, true)", [NAME])
         options = ["--checkpoint=fast", "--wal-method=stream", f"--slot={NAME}"]
         arguments = ["-D", str(draft), *options, "-d", _conninfo(stack_config)]
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [_program("pg_basebackup", account), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -534,16 +527,13 @@ def _copy(stack_config: StackConfig, secrets: Secrets, account: Account) -> None
             text=True,
             env=postgres.ENVIRONMENT,
             cwd="/",
-            user=account.uid if account.switches else None,
-            group=account.gid if account.switches else None,
-            extra_groups=[] if account.switches else None,
-        )
-        try:
-            _show_progress(process, connection)
-            errors = process.stderr.read() if process.stderr else ""
-        finally:
-            process.kill()
-            process.wait()
+            **account.popen_options,
+        ) as process:
+            try:
+                _show_progress(process, connection)
+                errors = process.stderr.read() if process.stderr else ""
+            finally:
+                process.kill()
     if process.returncode:
         last = (errors.strip().splitlines() or ["it wrote nothing"])[-1]
         raise SessionbaseError(f"the cluster could not be copied: {last}")
@@ -588,7 +578,7 @@ def _wait_until_connected(
     log("the replica is behind the primary and receives the missing WAL")
 
 
-def _wait_until_replayed(stack_config: StackConfig, secrets: Secrets) -> None:
+def _wait_until_replayed(stack_config: StackConfig, secrets: Secrets, log: Log) -> None:
     """Wait until the replica has replayed what the primary has written until now."""
     with _primary(stack_config, secrets) as connection:
         row = connection.execute("select pg_current_wal_flush_lsn()::text").fetchone()
@@ -602,6 +592,10 @@ def _wait_until_replayed(stack_config: StackConfig, secrets: Secrets) -> None:
             if done == (True,):
                 return
             time.sleep(0.02)
+    log(
+        "the replica has not replayed the last changes yet: if SQL files were applied, run"
+        f" {command()} up again when status shows no lag"
+    )
 
 
 def _primary_uri(stack_config: StackConfig, secrets: Secrets) -> str:

@@ -10,7 +10,7 @@ import httpx
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.paths import command
-from sessionbase.stack import jwt_keys, postgrest, processes
+from sessionbase.stack import jwt_keys, postgrest, replica
 from sessionbase.stack.account import service_account
 from sessionbase.stack.token import make_claims, sign
 from sessionbase.state import Secrets, StackConfig, locked, require, save_secrets
@@ -65,15 +65,15 @@ def _apply(stack_config: StackConfig, changed: Secrets, secret: str, accepted: b
     `accepted` says whether a token of `secret` must be accepted then. Servers that do not run read
     the keys when they start.
     """
-    main, account = postgrest.config_file(stack_config), service_account()
-    for config in (main, *stack_config.home.glob(f"*/{main.name}")):
-        process = processes.find(config)
+    account, reads = service_account(), replica.rest_config(stack_config)
+    for config in (stack_config, reads):
+        process = postgrest.find(config)
         if process is None:
             continue
-        jwt_keys.write(config.parent, changed.jwt_secrets, account)
+        jwt_keys.write(config.home, changed.jwt_secrets, account)
         process.send_signal(signal.SIGUSR2)
-        if config == main:
-            _wait(stack_config, secret, accepted)
+        if config == stack_config or postgrest.is_ready(config):  # the replica may be off
+            _wait(config, secret, accepted)
 
 
 def _wait(stack_config: StackConfig, secret: str, accepted: bool) -> None:
