@@ -27,6 +27,7 @@ import cases
 import growth
 import importing
 import modules
+import partitioning
 from database import run_pgbench
 from load import Measured, quantile, request, run
 from sessionbase.migrate.runner import migrate
@@ -35,7 +36,7 @@ from sessionbase.stack.token import make_claims, sign
 from sessionbase.state import dba_uri, require
 
 CLIENTS = 4
-PARTS = ("endpoints", "pgbench", "client", "import", "growth")
+PARTS = ("endpoints", "pgbench", "client", "import", "growth", "partitioning")
 console = Console(width=140)
 
 
@@ -47,10 +48,11 @@ class Sizes:
     per_round: int
     records: int
     growth: growth.Sizes
+    partitioning: partitioning.Sizes
 
 
-FULL = Sizes(7, 600, 100_000, growth.Sizes())
-QUICK = Sizes(3, 300, 20_000, growth.QUICK)
+FULL = Sizes(7, 600, 100_000, growth.Sizes(), partitioning.Sizes())
+QUICK = Sizes(3, 300, 20_000, growth.QUICK, partitioning.QUICK)
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,15 @@ def main() -> int:
     sizes = QUICK if options.quick else FULL
     wanted = options.only or PARTS
     passed = True
-    if set(wanted) != {"growth"}:
+    if not set(wanted) <= {"growth", "partitioning"}:
         with _stack() as stack:
             _compare_with_baseline(stack, wanted, sizes)
     if "growth" in wanted:
         with _stack() as stack:
             passed = _measure_growth(stack, sizes.growth)
+    if "partitioning" in wanted:
+        with _stack() as stack:
+            _measure_partitioning(stack.uri_of(), sizes.partitioning)
     return 0 if passed else 1
 
 
@@ -238,6 +243,30 @@ def _measure_growth(stack: Stack, sizes: growth.Sizes) -> bool:
     )
     console.print(table)
     return passed and not imports.too_high
+
+
+def _measure_partitioning(uri: str, sizes: partitioning.Sizes) -> None:
+    table = Table(
+        "",
+        "unit",
+        "one table",
+        "by month",
+        "ratio",
+        title=f"{sizes.events:,} tool events of {partitioning.PROFILES:,} profiles in one table,"
+        f" and in {partitioning.MONTHS + 1} partitions by month",
+    )
+    with psycopg.connect(uri, autocommit=True) as connection:
+        Console(stderr=True).print(f"inserting {sizes.events:,} tool events twice ...")
+        partitioning.fill(connection, sizes)
+        for result in partitioning.measure(connection, sizes):
+            table.add_row(
+                result.name,
+                result.unit,
+                f"{result.plain:,.3f}",
+                f"{result.monthly:,.3f}",
+                f"{result.ratio:.2f}",
+            )
+    console.print(table)
 
 
 def _print_writes(

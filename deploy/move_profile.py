@@ -11,14 +11,16 @@ for each HAProxy. It runs with the Python in which sessionbase is installed.
 Meanwhile the proxy answers writes to the profile with 503 profile_locked; reads are answered by
 FROM. If a step fails before the switch, writes go to FROM again and nothing has changed. Progress
 is printed on stderr, the result as one line of JSON on stdout. Exit codes: 0 moved, 1 not moved,
-3 moved but not erased in FROM, 4 the switch was not completed.
+3 moved but not erased in FROM, 4 the switch was not completed, 130 interrupted and not moved.
 
 Example: python move_profile.py ada api cell2 --cells /etc/haproxy/cells --socket /run/haproxy.sock
 """
 
 import argparse
+import fcntl
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -27,7 +29,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
+
 from sessionbase.errors import SessionbaseError
+from sessionbase.legacy.exporter import new_file
 from sessionbase.profile.eraser import erase_profile, plan_erasure
 from sessionbase.profile.export_file import read_export
 from sessionbase.profile.exporter import export_profile
@@ -106,9 +111,12 @@ def main() -> int:
     proxies = [Proxy(path, options.cells, key) for path in options.socket]
     try:
         return move(options, key, proxies)
-    except SessionbaseError as error:
+    except (SessionbaseError, psycopg.Error, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def parse() -> argparse.Namespace:
@@ -130,14 +138,10 @@ def parse() -> argparse.Namespace:
 
 
 def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
-    """Do all steps. Raises SessionbaseError if the profile was not moved."""
+    """Do all steps. Raises SessionbaseError, psycopg.Error or OSError if it was not moved."""
     profile, source, target = options.profile, options.source, options.target
     old_uri, new_uri = os.environ["FROM_DB_URI"], os.environ["TO_DB_URI"]
-    found = {proxy.cell() for proxy in proxies}
-    if found != {source}:
-        raise SessionbaseError(f"the profile is in {', '.join(sorted(found))}, not in {source}")
-    if not all(proxy.has_cell(target) for proxy in proxies):
-        raise SessionbaseError(f"HAProxy has no backend {target}", "TO must be the name of one")
+    check(proxies, source, target)
     reason = f"moved from {source} to {target}"
     with tempfile.TemporaryDirectory(prefix="sessionbase-move-") as folder:
         file = Path(folder) / "profile.jsonl"
@@ -156,11 +160,11 @@ def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
             say("checking that nothing was written meanwhile")
             plan_erasure(old_uri, profile, read_export(file))
         except BaseException:
+            if imported:
+                say(f"{target} has a copy of the profile: erase it there before the next try")
             say("not moved: accepting writes again")
             edit(options.cells / "moving.map", key, None)
             each(proxies, Proxy.accept_writes)
-            if imported:
-                say(f"{target} has a copy of the profile: erase it there before the next try")
             raise
         say(f"switching to {target}")
         try:
@@ -168,11 +172,12 @@ def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
             each(proxies, lambda proxy: proxy.set_cell(target))
             edit(options.cells / "moving.map", key, None)
             each(proxies, Proxy.accept_writes)
-        except (SessionbaseError, OSError) as error:
+        except (SessionbaseError, OSError, KeyboardInterrupt) as error:
             print(
-                f"Error: {error}\nThe profile was copied to {target}. Its writes are refused until "
-                f"every proxy has `{key} {target}` in cells.map and no {key} in moving.map. Then "
-                f"erase the profile in {source}.",
+                f"Error: {str(error) or 'interrupted'}\n"
+                f"The profile was copied to {target}. Its writes are refused until every proxy has "
+                f"`{key} {target}` in cells.map and no {key} in moving.map. Then erase the profile "
+                f"in {source}.",
                 file=sys.stderr,
             )
             return 4
@@ -180,19 +185,28 @@ def move(options: argparse.Namespace, key: str, proxies: list[Proxy]) -> int:
         say(f"erasing in {source}")
         try:
             erased = erase_profile(old_uri, profile, reason, read_export(file))
-        except SessionbaseError as error:
+        except (SessionbaseError, psycopg.Error, KeyboardInterrupt) as error:
             kept = options.cells / f"{key}.jsonl"
-            kept.touch(mode=0o600)
-            kept.write_bytes(file.read_bytes())
+            with new_file(kept, overwrite=True, private=True) as stream, file.open("rb") as copy:
+                shutil.copyfileobj(copy, stream)
             print(
                 f"Error: the profile is now in {target}, but its old rows in {source} were not "
-                f"erased: {error}\nCompare them with the export {kept}.",
+                f"erased: {str(error) or 'interrupted'}\nCompare them with the export {kept}.",
                 file=sys.stderr,
             )
             return 3
     rows = sum(erased.rows.values())
     print(json.dumps({"profile": profile, "rows": rows, "refused_seconds": round(refused, 2)}))
     return 0
+
+
+def check(proxies: list[Proxy], source: str, target: str) -> None:
+    """Raise SessionbaseError if a proxy does not know the cells or the profile is not in FROM."""
+    found = {proxy.cell() for proxy in proxies}
+    if found != {source}:
+        raise SessionbaseError(f"the profile is in {', '.join(sorted(found))}, not in {source}")
+    if not all(proxy.has_cell(target) for proxy in proxies):
+        raise SessionbaseError(f"HAProxy has no backend {target}", "TO must be the name of one")
 
 
 def wait_until_idle(proxies: list[Proxy]) -> None:
@@ -208,19 +222,30 @@ def wait_until_idle(proxies: list[Proxy]) -> None:
 
 def edit(path: Path, key: str, value: str | None) -> None:
     """Set or remove a key in the file of a map, for the next start or reload of HAProxy."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    others = [line for line in lines if line.split()[:1] != [key]]
-    added = [] if value is None else [f"{key} {value}"]
-    draft = path.with_suffix(".new")
-    draft.write_text("".join(f"{line}\n" for line in others + added), encoding="utf-8")
-    draft.chmod(path.stat().st_mode)
-    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # another profile can be moved at the same time
+        lines = path.read_text(encoding="utf-8").splitlines()
+        others = [line for line in lines if line.split()[:1] != [key]]
+        added = [] if value is None else [f"{key} {value}"]
+        draft = path.with_suffix(".new")
+        draft.write_text("".join(f"{line}\n" for line in others + added), encoding="utf-8")
+        draft.chmod(path.stat().st_mode)
+        draft.replace(path)
+    finally:
+        os.close(folder)
 
 
 def each(proxies: list[Proxy], change: Callable[[Proxy], None]) -> None:
-    """Do the same in every proxy."""
+    """Do the same in every proxy. Raises the first error after all have been tried."""
+    errors = []
     for proxy in proxies:
-        change(proxy)
+        try:
+            change(proxy)
+        except SessionbaseError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def say(text: str) -> None:

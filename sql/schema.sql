@@ -81,6 +81,16 @@ declare
   subject constant text :=
     case pg_catalog.json_typeof(claims -> 'sub') when 'string' then claims ->> 'sub' end;
 begin
+  -- The SQL of PostgREST 12.2 and later for a body that is an array. For an object it calls
+  -- json_to_record, and jsonb_array_elements not at all.
+  if pg_catalog.current_query() like any (
+    array[
+      'WITH pgrst_source AS (%json_to_recordset(pgrst_payload.json_data)%',
+      'WITH pgrst_source AS (%jsonb_array_elements(pgrst_payload.json_data)%'
+    ]
+  ) then
+    perform app.refuse_array_body();
+  end if;
   if subject is null or subject = '' then
     perform app.raise_error(
       401, 'no_profile', 'The token names no profile', null,
@@ -101,7 +111,8 @@ ALTER FUNCTION app.profile_id() OWNER TO sessionbase_owner;
 -- Name: FUNCTION profile_id(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.profile_id() IS 'The profile that the request acts for: the claim "sub" of its token. 401 no_profile without one.
-Policies call it as (select app.profile_id()), so that it is evaluated once per statement.';
+Policies call it as (select app.profile_id()), so that it is evaluated once per statement. It also refuses
+an array as the body of a function call or a PATCH, because every such request calls it.';
 
 -- Name: uuidv7(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -536,7 +547,9 @@ begin
       400, 'invalid_argument', 'candidates must be an array',
       pg_catalog.jsonb_build_object('field', 'candidates')
     );
-  elsif pg_catalog.jsonb_array_length(ingest_misalignments.candidates) > 500 then
+  end if;
+  perform app.limit_depth('candidates', ingest_misalignments.candidates);
+  if pg_catalog.jsonb_array_length(ingest_misalignments.candidates) > 500 then
     perform app.raise_error(
       413, 'payload_too_large', 'candidates may have 500 records at most',
       pg_catalog.jsonb_build_object('field', 'candidates'), 'Send them in several calls'
@@ -800,6 +813,8 @@ begin
   if pg_catalog.jsonb_typeof(patch_ui_settings.patch) is distinct from 'object' then
     perform app.refuse_row(('ui_settings', 'settings_is_object', 'patch'));
   end if;
+  -- The merge is recursive and needs about 3 kB of the stack for each level.
+  perform app.limit_depth('patch', patch_ui_settings.patch, 200);
   perform app.store_ui_settings(
     patch_ui_settings.patch, true, patch_ui_settings.expected_revision
   );
@@ -1050,6 +1065,7 @@ declare
   answer api.hookify_decisions;
   violation app.violation;
 begin
+  perform app.limit_depth('rules', record_hookify_decision.rules);
   if (record_hookify_decision.content is null) = (given_hash is null) then
     perform app.raise_error(
       400, 'invalid_argument', 'Give either content or content_hash',
@@ -1421,6 +1437,8 @@ declare
   answer api.tool_events;
   violation app.violation;
 begin
+  perform app.limit_depth('arguments', given_arguments);
+  perform app.limit_depth('context_events', record_tool_event.context_events);
   if not app.is_legal_tool_event_transition(null, starting_status) then
     perform app.raise_error(
       400, 'invalid_argument', 'status must be pending or executing',
@@ -1519,6 +1537,7 @@ CREATE FUNCTION api.save_ui_settings(settings jsonb DEFAULT NULL::jsonb, expecte
 declare
   result api.ui_settings;
 begin
+  perform app.limit_depth('settings', save_ui_settings.settings);
   perform app.store_ui_settings(
     save_ui_settings.settings, false, save_ui_settings.expected_revision
   );
@@ -1896,6 +1915,8 @@ declare
 begin
   perform app.require_argument('id', transition_tool_event.id is not null);
   perform app.require_tool_event_status(transition_tool_event.to_status, 'to_status');
+  perform app.limit_depth('result', transition_tool_event.result);
+  perform app.limit_depth('context_events', transition_tool_event.context_events);
 
   loop
     begin
@@ -2074,7 +2095,7 @@ call that changed nothing there is no transaction to wait for.';
 
 -- Name: verify_hookify_decisions(text, bigint, bigint); Type: FUNCTION; Schema: api; Owner: sessionbase_owner
 
-CREATE FUNCTION api.verify_hookify_decisions(INOUT profile_id text DEFAULT NULL::text, from_position bigint DEFAULT 1, max_decisions bigint DEFAULT 100000, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) RETURNS SETOF record
+CREATE FUNCTION api.verify_hookify_decisions(INOUT profile_id text DEFAULT NULL::text, from_position bigint DEFAULT 1, max_decisions bigint DEFAULT 100000, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text, OUT erased_at timestamp with time zone, OUT erased_decisions bigint, OUT imported_at timestamp with time zone) RETURNS SETOF record
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -2087,6 +2108,7 @@ declare
   current_profile text := '';
   is_known boolean := false;
   result record;
+  erasure app.profile_log;
 begin
   if current_user = 'authenticated' then
     if wanted <> app.profile_id() then
@@ -2111,7 +2133,8 @@ begin
   end if;
 
   loop
-    -- A profile is known if it has a head or a decision. Both are read to report a missing head.
+    -- A profile is known if it has a head or a decision, or was erased. Both of the first two are
+    -- read to report a missing head.
     if wanted is null then
       select pg_catalog.min(found.profile_id) into current_profile
       from (
@@ -2130,6 +2153,14 @@ begin
           order by decision.profile_id
           limit 1
         )
+        union all
+        (
+          select entry.profile_id
+          from app.profile_log as entry
+          where entry.profile_id > current_profile and entry.action = 'erase'
+          order by entry.profile_id
+          limit 1
+        )
       ) as found;
     else
       -- One query for both cases would read the rows of all profiles: its generic plan can't use
@@ -2140,15 +2171,47 @@ begin
           select from app.hookify_chains as head where head.profile_id = wanted
         ) or exists (
           select from app.hookify_decisions as decision where decision.profile_id = wanted
+        ) or exists (
+          select
+          from app.profile_log as entry
+          where entry.profile_id = wanted and entry.action = 'erase'
         ) then wanted
       end;
     end if;
     exit when current_profile is null;
     is_known := true;
 
+    select * into erasure
+    from app.profile_log as entry
+    where entry.profile_id = current_profile and entry.action = 'erase'
+    order by entry.number desc
+    limit 1;
+    erased_at := erasure.done_at;
+    erased_decisions := erasure.chain_length;
+    select entry.done_at into imported_at
+    from app.profile_log as entry
+    where entry.profile_id = current_profile
+      and entry.action = 'import'
+      and entry.number > coalesce(erasure.number, 0)
+    order by entry.number desc
+    limit 1;
+
     select * into result
     from app.verify_hookify_chain(current_profile, start_position, remaining);
-    if start_position > greatest(result.length, 1) and result.checked = 0 and result.valid then
+    -- An erased profile that has recorded no decision since has no chain: it is neither valid nor
+    -- broken.
+    if erased_at is not null and result.first_bad_position = 1 and result.length = 0
+      and not exists (
+        select from app.hookify_chains as head where head.profile_id = current_profile
+      ) and not exists (
+        select from app.hookify_decisions as decision where decision.profile_id = current_profile
+      ) then
+      result.valid := null;
+      result.first_bad_position := null;
+      result.problem := null;
+    end if;
+    if start_position > greatest(result.length, 1) and result.checked = 0
+      and (result.valid or result.next_position is null and result.problem is null) then
       perform app.raise_error(
         400, 'invalid_argument', 'from_position is after the last decision; nothing was verified',
         pg_catalog.jsonb_build_object('field', 'from_position')
@@ -2177,26 +2240,30 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) OWNER TO sessionbase_owner;
+ALTER FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text, OUT erased_at timestamp with time zone, OUT erased_decisions bigint, OUT imported_at timestamp with time zone) OWNER TO sessionbase_owner;
 
--- Name: FUNCTION verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text); Type: COMMENT; Schema: api; Owner: sessionbase_owner
+-- Name: FUNCTION verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text, OUT erased_at timestamp with time zone, OUT erased_decisions bigint, OUT imported_at timestamp with time zone); Type: COMMENT; Schema: api; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) IS 'Verify that no decision of a profile was changed, deleted or moved
+COMMENT ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text, OUT erased_at timestamp with time zone, OUT erased_decisions bigint, OUT imported_at timestamp with time zone) IS 'Verify that no decision of a profile was changed, deleted or moved
 Returns an array of one object per profile: of the token''s profile, or for an auditor without
 profile_id of every profile. A call verifies max_decisions decisions at most. If a chain is longer,
-valid is null and next_position is the position to continue at. An unknown profile is refused with 404.
+valid is null and next_position is the position to continue at. If the profile was erased, erased_at
+is set, and valid is null until it records a decision again. An unknown profile is refused with 404.
 
 - profile_id: The profile to verify; null: the profile of the token, for an auditor all profiles
 - from_position: The position to start at; for one profile only
 - max_decisions: The maximum number of decisions to verify, up to 1000000
-- valid: Whether all decisions from from_position on are as recorded; null: the end was not reached
+- valid: Whether all decisions from from_position on are as recorded; null: the end was not reached, or none is left
 - checked: The number of decisions that were verified
 - length: The number of decisions that were recorded
 - head_hash: row_hash of the decision that was recorded last
 - next_position: The position to continue at; null if the end of the chain was reached
 - first_bad_position: The position of the first decision that does not fit; null if all fit
 - first_bad_id: Its id; null if all fit, or if it is missing at the end
-- problem: A description of the problem; null if all fit';
+- problem: A description of the problem; null if all fit
+- erased_at: When an operator last erased the profile; the chain starts again after it. Null: never
+- erased_decisions: The number of decisions that were erased then
+- imported_at: When the chain was imported from another database; null if it was recorded here';
 
 -- Name: actor(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2232,6 +2299,12 @@ CREATE FUNCTION app.chain_hookify_decision() RETURNS trigger
 declare
   chain app.hookify_chains;
 begin
+  -- The chain of an imported profile is imported with its positions, times and hashes. The setting
+  -- saves the call in all other cases.
+  if coalesce(pg_catalog.current_setting('sessionbase.imported_profile', true), '') <> ''
+    and new.profile_id = app.imported_profile() then
+    return new;
+  end if;
   -- The row lock on the head serialises concurrent decisions of the profile.
   loop
     select * into chain
@@ -2269,9 +2342,23 @@ CREATE FUNCTION app.check_request() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  me text;
 begin
   if current_user <> 'anon' then
-    perform app.profile_id();
+    me := app.profile_id();
+    if current_user = 'authenticated'
+      and pg_catalog.current_setting('transaction_read_only') = 'off' then
+      -- An import or erasure of the profile holds this lock alone. A write is refused and does not
+      -- wait: waiting requests would use up PostgREST's connections, which all profiles share.
+      if not pg_catalog.pg_try_advisory_xact_lock_shared(app.lock_key('profile', me)) then
+        perform app.raise_error(
+          503, 'profile_locked',
+          'The profile is being imported or erased by an operator; nothing was done', null,
+          'Repeat the call later'
+        );
+      end if;
+    end if;
   elsif pg_catalog.current_setting('request.path', true) in (
     '/ui_settings', '/rpc/save_ui_settings', '/rpc/patch_ui_settings'
   ) then
@@ -2287,8 +2374,8 @@ ALTER FUNCTION app.check_request() OWNER TO sessionbase_owner;
 
 -- Name: FUNCTION check_request(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.check_request() IS 'PostgREST runs it before every request (db-pre-request). It refuses a token without a profile and a
-guest''s request about settings.';
+COMMENT ON FUNCTION app.check_request() IS 'PostgREST runs it before every request (db-pre-request). It refuses a token without a profile, a
+guest''s request about settings, and a write to a profile that is being imported or erased.';
 
 -- Name: continue_session_repo_binding_time(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2316,6 +2403,25 @@ ALTER FUNCTION app.continue_session_repo_binding_time() OWNER TO sessionbase_own
 
 COMMENT ON FUNCTION app.continue_session_repo_binding_time() IS 'Trigger: a new binding is not older than the one that was cleared; the trigger touch adds to the time.
 SECURITY DEFINER because no client role may read the times of cleared bindings or write updated_at.';
+
+-- Name: describe_row_counts(jsonb); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.describe_row_counts(row_counts jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+  select pg_catalog.string_agg(
+    pg_catalog.format('%s: %s', counted.key, counted.value), ', ' order by counted.key
+  )
+  from pg_catalog.jsonb_each_text(describe_row_counts.row_counts) as counted
+  where counted.value <> '0'
+$$;
+
+ALTER FUNCTION app.describe_row_counts(row_counts jsonb) OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION describe_row_counts(row_counts jsonb); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.describe_row_counts(row_counts jsonb) IS 'The tables that have rows, with their counts, as a text; null if none has.';
 
 -- Name: guard_misalignment(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2434,6 +2540,53 @@ ALTER FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) OWNER T
 COMMENT ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) IS 'SHA-256 (hex) over the columns of a decision and the hash of the previous one.
 The columns are written as one JSON array, so that two different rows never have the same text.';
 
+-- Name: imported_profile(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.imported_profile() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  -- Set by app.start_profile_log_entry. On its own it permits nothing.
+  named constant text := pg_catalog.current_setting('sessionbase.imported_profile', true);
+begin
+  if named <> '' and app.is_current_profile_log_entry(named, 'import') then
+    return named;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION app.imported_profile() OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION imported_profile(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.imported_profile() IS 'The profile that this transaction imports; null in any other transaction. The triggers that compute
+values or write a log do neither for its rows.';
+
+-- Name: is_current_profile_log_entry(text, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.is_current_profile_log_entry(profile_id text, action text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select exists (
+    select
+    from app.profile_log as entry
+    where entry.profile_id = is_current_profile_log_entry.profile_id
+      and entry.action = is_current_profile_log_entry.action
+      -- The time too: after a restore into another cluster, transaction ids are used again.
+      and entry.transaction_id = pg_catalog.pg_current_xact_id_if_assigned()
+      and entry.done_at = pg_catalog.transaction_timestamp()
+  )
+$$;
+
+ALTER FUNCTION app.is_current_profile_log_entry(profile_id text, action text) OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION is_current_profile_log_entry(profile_id text, action text); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.is_current_profile_log_entry(profile_id text, action text) IS 'Whether this transaction has written an entry about this action on the profile to app.profile_log.';
+
 -- Name: is_legal_misalignment_transition(text, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.is_legal_misalignment_transition(from_status text, to_status text) RETURNS boolean
@@ -2528,13 +2681,8 @@ CREATE FUNCTION app.json_typeof(body json) RETURNS text
     SET search_path TO ''
     AS $$
 begin
-  -- Only an INSERT of PostgREST takes several rows.
-  if pg_catalog.json_typeof(json_typeof.body) = 'array'
-    and pg_catalog.current_query() not like 'WITH pgrst_source AS (INSERT INTO %' then
-    perform app.raise_error(
-      400, 'invalid_argument', 'The body must be one JSON object; nothing was done', null,
-      'Send one call per object'
-    );
+  if pg_catalog.json_typeof(json_typeof.body) = 'array' then
+    perform app.refuse_array_body();
   end if;
   return pg_catalog.json_typeof(json_typeof.body);
 end
@@ -2544,9 +2692,28 @@ ALTER FUNCTION app.json_typeof(body json) OWNER TO sessionbase_owner;
 
 -- Name: FUNCTION json_typeof(body json); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.json_typeof(body json) IS 'Refuses an array as the body of a function call or a PATCH. PostgREST 12.0 would use its first element
-and ignore the others. Its SQL calls json_typeof without a schema, and db-extra-search-path puts app
-before pg_catalog. See docs/decisions/0009.';
+COMMENT ON FUNCTION app.json_typeof(body json) IS 'Refuses an array as the body of a function call or a PATCH. The SQL of PostgREST 12.0 calls json_typeof
+without a schema, and db-extra-search-path puts app before pg_catalog. See docs/decisions/0009.';
+
+-- Name: jsonb_typeof(jsonb); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.jsonb_typeof(body jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if pg_catalog.jsonb_typeof(jsonb_typeof.body) = 'array' then
+    perform app.refuse_array_body();
+  end if;
+  return pg_catalog.jsonb_typeof(jsonb_typeof.body);
+end
+$$;
+
+ALTER FUNCTION app.jsonb_typeof(body jsonb) OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION jsonb_typeof(body jsonb); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.jsonb_typeof(body jsonb) IS 'As app.json_typeof, for requests with the header Prefer: missing=default.';
 
 -- Name: keep_session_repo_binding_time(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2569,6 +2736,38 @@ ALTER FUNCTION app.keep_session_repo_binding_time() OWNER TO sessionbase_owner;
 
 COMMENT ON FUNCTION app.keep_session_repo_binding_time() IS 'Trigger: stores the last updated_at of a cleared binding.
 SECURITY DEFINER so that no client role may write these times.';
+
+-- Name: limit_depth(text, jsonb, integer); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.limit_depth(field text, document jsonb, levels integer DEFAULT 500) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  -- The evaluation of `.**` stops at this level, so that no document overflows the stack.
+  if pg_catalog.jsonb_path_exists(
+    limit_depth.document,
+    ('$.**{' || limit_depth.levels + 1 || '}')::jsonpath
+  ) then
+    perform app.raise_error(
+      413, 'payload_too_large',
+      pg_catalog.format(
+        '%s may have %s levels of nested objects and arrays at most',
+        limit_depth.field, limit_depth.levels
+      ),
+      pg_catalog.jsonb_build_object('field', limit_depth.field)
+    );
+  end if;
+end
+$_$;
+
+ALTER FUNCTION app.limit_depth(field text, document jsonb, levels integer) OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION limit_depth(field text, document jsonb, levels integer); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.limit_depth(field text, document jsonb, levels integer) IS 'Refuse a document with too many levels: programs that read it, such as the export, have a limit, and
+app.json_merge_patch would exhaust max_stack_depth. At about 14,500 levels PostgreSQL itself refuses
+JSON (54001), before a function is called.';
 
 -- Name: lock_key(text, text[]); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2596,6 +2795,11 @@ CREATE FUNCTION app.log_misalignment_transition() RETURNS trigger
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 begin
+  -- The log of an imported profile is imported too. The setting saves the call in all other cases.
+  if coalesce(pg_catalog.current_setting('sessionbase.imported_profile', true), '') <> ''
+    and new.profile_id = app.imported_profile() then
+    return null;
+  end if;
   -- The statement holds the row lock of the misalignment, so that no two entries get one number.
   insert into app.misalignment_transitions (
     profile_id, session_id, misalignment_id, number, from_status, to_status
@@ -2632,7 +2836,10 @@ begin
     -- One statement for all rows of an INSERT, which can be an import of many.
     insert into app.tool_event_transitions (profile_id, tool_event_id, to_status, changed_by)
     select started.profile_id, started.id, started.status, actor.name
-    from started, (select app.actor() as name) as actor;
+    from started, (select app.actor() as name) as actor
+    -- The log of an imported profile is imported too. The setting saves the call in all other cases.
+    where coalesce(pg_catalog.current_setting('sessionbase.imported_profile', true), '') = ''
+      or started.profile_id is distinct from (select app.imported_profile());
   else
     insert into app.tool_event_transitions (profile_id, tool_event_id, from_status, to_status)
     values (new.profile_id, new.id, old.status, new.status);
@@ -2699,6 +2906,62 @@ ALTER FUNCTION app.next_timestamp(previous timestamp with time zone) OWNER TO se
 
 COMMENT ON FUNCTION app.next_timestamp(previous timestamp with time zone) IS 'The time now, or one microsecond after the previous time if the clock was set back.';
 
+-- Name: profile_row_counts(text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.profile_row_counts(profile_id text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select pg_catalog.jsonb_build_object(
+    'tool_events', (
+      select pg_catalog.count(*) from app.tool_events as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    ),
+    'tool_event_transitions', (
+      select pg_catalog.count(*) from app.tool_event_transitions as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    ),
+    'hookify_chains', (
+      select pg_catalog.count(*) from app.hookify_chains as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    ),
+    'hookify_decisions', (
+      select pg_catalog.count(*) from app.hookify_decisions as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    ),
+    'misalignments', (
+      select pg_catalog.count(*) from app.misalignments as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    ),
+    'misalignment_transitions', (
+      select pg_catalog.count(*) from app.misalignment_transitions as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    ),
+    'todos', (
+      select pg_catalog.count(*) from app.todos as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    ),
+    'session_repo_bindings', (
+      select pg_catalog.count(*) from app.session_repo_bindings as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    ),
+    'cleared_session_repo_bindings', (
+      select pg_catalog.count(*) from app.cleared_session_repo_bindings as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    ),
+    'ui_settings', (
+      select pg_catalog.count(*) from app.ui_settings as stored
+      where stored.profile_id = profile_row_counts.profile_id
+    )
+  )
+$$;
+
+ALTER FUNCTION app.profile_row_counts(profile_id text) OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION profile_row_counts(profile_id text); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.profile_row_counts(profile_id text) IS 'How many rows of a profile each table has: all tables with rows of a profile, except app.profile_log.';
+
 -- Name: raise_error(integer, text, text, jsonb, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.raise_error(status integer, code text, message text, details jsonb DEFAULT NULL::jsonb, hint text DEFAULT NULL::text) RETURNS void
@@ -2731,6 +2994,30 @@ ALTER FUNCTION app.raise_error(status integer, code text, message text, details 
 COMMENT ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) IS 'Raise an error that PostgREST turns into this HTTP status and a body with all four keys.
 Text from a caller must only be in the JSON body: PostgREST 12 copies the message of a PTxyz error
 into the status line without escaping it.';
+
+-- Name: refuse_array_body(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.refuse_array_body() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  -- Only an INSERT of PostgREST takes several rows.
+  if pg_catalog.current_query() not like 'WITH pgrst_source AS (INSERT INTO %' then
+    perform app.raise_error(
+      400, 'invalid_argument', 'The body must be one JSON object; nothing was done', null,
+      'Send one call per object'
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION app.refuse_array_body() OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION refuse_array_body(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.refuse_array_body() IS 'Refuses the request, unless it is an INSERT. It is called if the body is an array, of which a function
+call or a PATCH would use one element and ignore the others. See docs/decisions/0009.';
 
 -- Name: refuse_bulk_change(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -2894,6 +3181,75 @@ ALTER FUNCTION app.require_columns() OWNER TO sessionbase_owner;
 COMMENT ON FUNCTION app.require_columns() IS 'Trigger of the tables that clients update directly: refuses a null in the columns that its arguments
 name, with 400 invalid_argument instead of PostgreSQL''s error 23502.';
 
+-- Name: require_complete_profile(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.require_complete_profile() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  counts constant jsonb := app.profile_row_counts(new.profile_id);
+begin
+  if new.action = 'erase' then
+    if app.describe_row_counts(counts) is not null then
+      raise exception 'the erasure is not complete: %', app.describe_row_counts(counts)
+        using errcode = 'restrict_violation';
+    end if;
+  elsif counts <> new.row_counts or (new.chain_length, new.chain_head_hash) is distinct from (
+    coalesce(
+      (select head.length from app.hookify_chains as head where head.profile_id = new.profile_id),
+      0
+    ),
+    coalesce(
+      (
+        select head.head_hash from app.hookify_chains as head
+        where head.profile_id = new.profile_id
+      ),
+      pg_catalog.repeat('0', 64)
+    )
+  ) then
+    raise exception 'the import is not complete: the profile has %',
+      coalesce(app.describe_row_counts(counts), 'no rows')
+      using errcode = 'restrict_violation';
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION app.require_complete_profile() OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION require_complete_profile(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.require_complete_profile() IS 'Trigger, at the commit: an erased profile has no rows, an imported one has those of its entry.';
+
+-- Name: require_erasure(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.require_erasure() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (
+    select
+    from (select distinct deleted.profile_id from deleted_rows as deleted) as affected
+    where not app.is_current_profile_log_entry(affected.profile_id, 'erase')
+  ) then
+    raise exception '% of %.% is refused: it is append-only', tg_op, tg_table_schema, tg_table_name
+      using
+        errcode = 'restrict_violation',
+        hint = 'sessionbase profile erase deletes all rows of a profile, and logs it';
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION app.require_erasure() OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION require_erasure(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.require_erasure() IS 'Trigger of append-only tables: refuses DELETE by every role, except of rows whose profile has an erasure
+entry of this transaction in app.profile_log.';
+
 -- Name: require_tool_event_status(text, text); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
 CREATE FUNCTION app.require_tool_event_status(status text, field text) RETURNS void
@@ -2957,6 +3313,61 @@ ALTER FUNCTION app.start_misalignment() OWNER TO sessionbase_owner;
 -- Name: FUNCTION start_misalignment(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.start_misalignment() IS 'Trigger: updated_at of a new misalignment is its created_at.';
+
+-- Name: start_profile_log_entry(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.start_profile_log_entry() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  counts jsonb;
+  chain app.hookify_chains;
+begin
+  if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'a profile can be imported or erased only in a READ COMMITTED transaction'
+      using errcode = 'invalid_transaction_state';
+  end if;
+  -- Waits for the requests that write to the profile; app.check_request refuses new ones.
+  perform pg_catalog.pg_advisory_xact_lock(app.lock_key('profile', new.profile_id));
+
+  new.number := 1 + coalesce(
+    (
+      select pg_catalog.max(entry.number)
+      from app.profile_log as entry
+      where entry.profile_id = new.profile_id
+    ),
+    0
+  );
+  new.done_at := pg_catalog.transaction_timestamp();
+  new.done_by := session_user;
+  new.transaction_id := pg_catalog.pg_current_xact_id();
+
+  counts := app.profile_row_counts(new.profile_id);
+  if new.action = 'erase' then
+    select * into chain
+    from app.hookify_chains as head
+    where head.profile_id = new.profile_id;
+    new.row_counts := counts;
+    new.chain_length := coalesce(chain.length, 0);
+    new.chain_head_hash := coalesce(chain.head_hash, pg_catalog.repeat('0', 64));
+    new.history := '[]';
+  elsif app.describe_row_counts(counts) is not null then
+    raise exception 'the profile has rows here: %', app.describe_row_counts(counts)
+      using errcode = 'object_not_in_prerequisite_state';
+  else
+    perform pg_catalog.set_config('sessionbase.imported_profile', new.profile_id, true);
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION app.start_profile_log_entry() OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION start_profile_log_entry(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.start_profile_log_entry() IS 'Trigger: locks the profile against the writes of clients until the end of the transaction, and sets the
+columns that nobody may choose. An import is refused if the profile has rows.';
 
 -- Name: store_ui_settings(jsonb, boolean, bigint); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -3452,6 +3863,124 @@ COMMENT ON CONSTRAINT head_hash_is_sha256 ON app.hookify_chains IS 'head_hash mu
 
 COMMENT ON CONSTRAINT length_not_negative ON app.hookify_chains IS 'A chain has no negative length';
 
+-- Name: profile_log; Type: TABLE; Schema: app; Owner: sessionbase_owner
+
+CREATE TABLE app.profile_log (
+    profile_id text NOT NULL,
+    number integer NOT NULL,
+    action text NOT NULL,
+    done_at timestamp with time zone NOT NULL,
+    done_by text NOT NULL,
+    transaction_id xid8 NOT NULL,
+    row_counts jsonb NOT NULL,
+    chain_length bigint NOT NULL,
+    chain_head_hash text NOT NULL,
+    content_sha256 text,
+    reason text,
+    history jsonb DEFAULT '[]'::jsonb NOT NULL,
+    CONSTRAINT action_known CHECK ((action = ANY (ARRAY['import'::text, 'erase'::text]))),
+    CONSTRAINT chain_head_hash_is_sha256 CHECK ((chain_head_hash ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT chain_length_not_negative CHECK ((chain_length >= 0)),
+    CONSTRAINT content_sha256_is_sha256 CHECK ((content_sha256 ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT history_shape CHECK ((jsonb_typeof(history) = 'array'::text)),
+    CONSTRAINT number_starts_at_one CHECK ((number >= 1)),
+    CONSTRAINT profile_id_length CHECK (((octet_length(profile_id) >= 1) AND (octet_length(profile_id) <= 200))),
+    CONSTRAINT reason_length CHECK (((octet_length(reason) >= 1) AND (octet_length(reason) <= 2000))),
+    CONSTRAINT row_counts_shape CHECK ((jsonb_typeof(row_counts) = 'object'::text))
+);
+
+ALTER TABLE app.profile_log OWNER TO sessionbase_owner;
+
+-- Name: TABLE profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON TABLE app.profile_log IS 'The log of imports and erasures of whole profiles: append-only. An erasure entry stays when the rows of
+the profile are deleted.';
+
+-- Name: COLUMN profile_log.profile_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.profile_id IS 'The profile that was imported or erased';
+
+-- Name: COLUMN profile_log.number; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.number IS '1, 2, 3 … per profile; set by a trigger';
+
+-- Name: COLUMN profile_log.action; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.action IS 'import or erase';
+
+-- Name: COLUMN profile_log.done_at; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.done_at IS 'When its transaction began; set by a trigger';
+
+-- Name: COLUMN profile_log.done_by; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.done_by IS 'The login that did it; set by a trigger';
+
+-- Name: COLUMN profile_log.transaction_id; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.transaction_id IS 'Its transaction, for the triggers: only this one may import or erase; set by a trigger';
+
+-- Name: COLUMN profile_log.row_counts; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.row_counts IS 'How many rows of each table were imported or erased. Of an erasure it is set by a trigger';
+
+-- Name: COLUMN profile_log.chain_length; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.chain_length IS 'The number of decisions that were imported or erased. Of an erasure it is set by a trigger';
+
+-- Name: COLUMN profile_log.chain_head_hash; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.chain_head_hash IS 'row_hash of the newest of them; 64 zeros if there are none. Of an erasure it is set by a trigger';
+
+-- Name: COLUMN profile_log.content_sha256; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.content_sha256 IS 'SHA-256 (hex) of the rows in the export file: of the imported one, or of the one that an erased profile
+was compared with; null if there was none';
+
+-- Name: COLUMN profile_log.reason; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.reason IS 'The reason that the operator gave, or null';
+
+-- Name: COLUMN profile_log.history; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON COLUMN app.profile_log.history IS 'Of an import: the entries of the profile''s log in the database that it was exported from';
+
+-- Name: CONSTRAINT action_known ON profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON CONSTRAINT action_known ON app.profile_log IS 'action must be import or erase';
+
+-- Name: CONSTRAINT chain_head_hash_is_sha256 ON profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON CONSTRAINT chain_head_hash_is_sha256 ON app.profile_log IS 'chain_head_hash must be a SHA-256 in 64 lowercase hexadecimal digits';
+
+-- Name: CONSTRAINT chain_length_not_negative ON profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON CONSTRAINT chain_length_not_negative ON app.profile_log IS 'A chain has no negative length';
+
+-- Name: CONSTRAINT content_sha256_is_sha256 ON profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON CONSTRAINT content_sha256_is_sha256 ON app.profile_log IS 'content_sha256 must be a SHA-256 in 64 lowercase hexadecimal digits';
+
+-- Name: CONSTRAINT history_shape ON profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON CONSTRAINT history_shape ON app.profile_log IS 'history must be a JSON array';
+
+-- Name: CONSTRAINT number_starts_at_one ON profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON CONSTRAINT number_starts_at_one ON app.profile_log IS 'Entries are numbered from 1';
+
+-- Name: CONSTRAINT profile_id_length ON profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON CONSTRAINT profile_id_length ON app.profile_log IS 'The profile id must have 1 to 200 bytes';
+
+-- Name: CONSTRAINT reason_length ON profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON CONSTRAINT reason_length ON app.profile_log IS 'reason must have 1 to 2000 bytes';
+
+-- Name: CONSTRAINT row_counts_shape ON profile_log; Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON CONSTRAINT row_counts_shape ON app.profile_log IS 'row_counts must be a JSON object';
+
 -- Name: migrations; Type: TABLE; Schema: ops; Owner: sessionbase_owner
 
 CREATE TABLE ops.migrations (
@@ -3559,6 +4088,11 @@ ALTER TABLE ONLY app.misalignments
 ALTER TABLE ONLY app.hookify_decisions
     ADD CONSTRAINT position_unique UNIQUE (profile_id, "position");
 
+-- Name: profile_log profile_log_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
+
+ALTER TABLE ONLY app.profile_log
+    ADD CONSTRAINT profile_log_pkey PRIMARY KEY (profile_id, number);
+
 -- Name: session_repo_bindings session_repo_bindings_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
 ALTER TABLE ONLY app.session_repo_bindings
@@ -3656,27 +4190,51 @@ CREATE TRIGGER insert_todo INSTEAD OF INSERT ON api.todos FOR EACH ROW EXECUTE F
 
 -- Name: hookify_chains append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
-CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON app.hookify_chains FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
+CREATE TRIGGER append_only BEFORE TRUNCATE ON app.hookify_chains FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
 
 -- Name: hookify_decisions append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
-CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app.hookify_decisions FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON app.hookify_decisions FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
 
 -- Name: misalignment_transitions append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
-CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app.misalignment_transitions FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON app.misalignment_transitions FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
+
+-- Name: profile_log append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app.profile_log FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
 
 -- Name: tool_event_transitions append_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
-CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app.tool_event_transitions FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON app.tool_event_transitions FOR EACH STATEMENT EXECUTE FUNCTION app.refuse_change();
 
 -- Name: hookify_decisions chain; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER chain BEFORE INSERT ON app.hookify_decisions FOR EACH ROW EXECUTE FUNCTION app.chain_hookify_decision();
 
+-- Name: profile_log complete; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
+
+CREATE CONSTRAINT TRIGGER complete AFTER INSERT ON app.profile_log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION app.require_complete_profile();
+
 -- Name: session_repo_bindings continue_time; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER continue_time AFTER INSERT ON app.session_repo_bindings FOR EACH ROW EXECUTE FUNCTION app.continue_session_repo_binding_time();
+
+-- Name: hookify_chains erasure_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
+
+CREATE TRIGGER erasure_only AFTER DELETE ON app.hookify_chains REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION app.require_erasure();
+
+-- Name: hookify_decisions erasure_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
+
+CREATE TRIGGER erasure_only AFTER DELETE ON app.hookify_decisions REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION app.require_erasure();
+
+-- Name: misalignment_transitions erasure_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
+
+CREATE TRIGGER erasure_only AFTER DELETE ON app.misalignment_transitions REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION app.require_erasure();
+
+-- Name: tool_event_transitions erasure_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
+
+CREATE TRIGGER erasure_only AFTER DELETE ON app.tool_event_transitions REFERENCING OLD TABLE AS deleted_rows FOR EACH STATEMENT EXECUTE FUNCTION app.require_erasure();
 
 -- Name: hookify_chains forward_only; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
@@ -3729,6 +4287,10 @@ CREATE TRIGGER revise BEFORE UPDATE ON app.ui_settings FOR EACH ROW EXECUTE FUNC
 -- Name: misalignments start; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER start BEFORE INSERT ON app.misalignments FOR EACH ROW EXECUTE FUNCTION app.start_misalignment();
+
+-- Name: profile_log start; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
+
+CREATE TRIGGER start BEFORE INSERT ON app.profile_log FOR EACH ROW EXECUTE FUNCTION app.start_profile_log_entry();
 
 -- Name: session_repo_bindings touch; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
@@ -3820,6 +4382,10 @@ CREATE POLICY no_estimates ON app.misalignment_transitions AS RESTRICTIVE FOR SE
 
 CREATE POLICY no_estimates ON app.misalignments AS RESTRICTIVE FOR SELECT TO authenticated, auditor USING (app.refuse_explain());
 
+-- Name: profile_log no_estimates; Type: POLICY; Schema: app; Owner: sessionbase_owner
+
+CREATE POLICY no_estimates ON app.profile_log AS RESTRICTIVE FOR SELECT TO authenticated, auditor USING (app.refuse_explain());
+
 -- Name: session_repo_bindings no_estimates; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY no_estimates ON app.session_repo_bindings AS RESTRICTIVE FOR SELECT TO authenticated, auditor USING (app.refuse_explain());
@@ -3840,6 +4406,10 @@ CREATE POLICY no_estimates ON app.tool_events AS RESTRICTIVE FOR SELECT TO authe
 
 CREATE POLICY no_estimates ON app.ui_settings AS RESTRICTIVE FOR SELECT TO authenticated, auditor USING (app.refuse_explain());
 
+-- Name: profile_log; Type: ROW SECURITY; Schema: app; Owner: sessionbase_owner
+
+ALTER TABLE app.profile_log ENABLE ROW LEVEL SECURITY;
+
 -- Name: hookify_chains select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_all ON app.hookify_chains FOR SELECT TO auditor USING (true);
@@ -3855,6 +4425,10 @@ CREATE POLICY select_all ON app.misalignment_transitions FOR SELECT TO auditor U
 -- Name: misalignments select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_all ON app.misalignments FOR SELECT TO sessionbase_replicator USING (true);
+
+-- Name: profile_log select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
+
+CREATE POLICY select_all ON app.profile_log FOR SELECT TO auditor USING (true);
 
 -- Name: session_repo_bindings select_all; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
@@ -3891,6 +4465,10 @@ CREATE POLICY select_own ON app.misalignment_transitions FOR SELECT TO authentic
 -- Name: misalignments select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
 CREATE POLICY select_own ON app.misalignments FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
+
+-- Name: profile_log select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
+
+CREATE POLICY select_own ON app.profile_log FOR SELECT TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
 -- Name: session_repo_bindings select_own; Type: POLICY; Schema: app; Owner: sessionbase_owner
 
@@ -4265,11 +4843,11 @@ GRANT ALL ON FUNCTION api.transition_tool_event_by_call(tool_call_id text, to_st
 REVOKE ALL ON FUNCTION api.txid(record) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.txid(record) TO authenticated;
 
--- Name: FUNCTION verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text); Type: ACL; Schema: api; Owner: sessionbase_owner
+-- Name: FUNCTION verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text, OUT erased_at timestamp with time zone, OUT erased_decisions bigint, OUT imported_at timestamp with time zone); Type: ACL; Schema: api; Owner: sessionbase_owner
 
-REVOKE ALL ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) TO authenticated;
-GRANT ALL ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) TO auditor;
+REVOKE ALL ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text, OUT erased_at timestamp with time zone, OUT erased_decisions bigint, OUT imported_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text, OUT erased_at timestamp with time zone, OUT erased_decisions bigint, OUT imported_at timestamp with time zone) TO authenticated;
+GRANT ALL ON FUNCTION api.verify_hookify_decisions(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text, OUT erased_at timestamp with time zone, OUT erased_decisions bigint, OUT imported_at timestamp with time zone) TO auditor;
 
 -- Name: FUNCTION actor(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
@@ -4290,6 +4868,10 @@ GRANT ALL ON FUNCTION app.check_request() TO auditor;
 
 REVOKE ALL ON FUNCTION app.continue_session_repo_binding_time() FROM PUBLIC;
 
+-- Name: FUNCTION describe_row_counts(row_counts jsonb); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.describe_row_counts(row_counts jsonb) FROM PUBLIC;
+
 -- Name: FUNCTION guard_misalignment(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.guard_misalignment() FROM PUBLIC;
@@ -4303,6 +4885,14 @@ REVOKE ALL ON FUNCTION app.guard_tool_event() FROM PUBLIC;
 REVOKE ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) TO authenticated;
 GRANT ALL ON FUNCTION app.hookify_decision_hash(decision app.hookify_decisions) TO auditor;
+
+-- Name: FUNCTION imported_profile(); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.imported_profile() FROM PUBLIC;
+
+-- Name: FUNCTION is_current_profile_log_entry(profile_id text, action text); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.is_current_profile_log_entry(profile_id text, action text) FROM PUBLIC;
 
 -- Name: FUNCTION is_legal_misalignment_transition(from_status text, to_status text); Type: ACL; Schema: app; Owner: sessionbase_owner
 
@@ -4326,9 +4916,21 @@ GRANT ALL ON FUNCTION app.json_typeof(body json) TO anon;
 GRANT ALL ON FUNCTION app.json_typeof(body json) TO authenticated;
 GRANT ALL ON FUNCTION app.json_typeof(body json) TO auditor;
 
+-- Name: FUNCTION jsonb_typeof(body jsonb); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.jsonb_typeof(body jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.jsonb_typeof(body jsonb) TO anon;
+GRANT ALL ON FUNCTION app.jsonb_typeof(body jsonb) TO authenticated;
+GRANT ALL ON FUNCTION app.jsonb_typeof(body jsonb) TO auditor;
+
 -- Name: FUNCTION keep_session_repo_binding_time(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.keep_session_repo_binding_time() FROM PUBLIC;
+
+-- Name: FUNCTION limit_depth(field text, document jsonb, levels integer); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.limit_depth(field text, document jsonb, levels integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.limit_depth(field text, document jsonb, levels integer) TO authenticated;
 
 -- Name: FUNCTION lock_key(kind text, VARIADIC parts text[]); Type: ACL; Schema: app; Owner: sessionbase_owner
 
@@ -4358,12 +4960,23 @@ GRANT ALL ON FUNCTION app.mark_unchanged() TO authenticated;
 REVOKE ALL ON FUNCTION app.next_timestamp(previous timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.next_timestamp(previous timestamp with time zone) TO authenticated;
 
+-- Name: FUNCTION profile_row_counts(profile_id text); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.profile_row_counts(profile_id text) FROM PUBLIC;
+
 -- Name: FUNCTION raise_error(status integer, code text, message text, details jsonb, hint text); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) TO anon;
 GRANT ALL ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) TO authenticated;
 GRANT ALL ON FUNCTION app.raise_error(status integer, code text, message text, details jsonb, hint text) TO auditor;
+
+-- Name: FUNCTION refuse_array_body(); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.refuse_array_body() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.refuse_array_body() TO anon;
+GRANT ALL ON FUNCTION app.refuse_array_body() TO authenticated;
+GRANT ALL ON FUNCTION app.refuse_array_body() TO auditor;
 
 -- Name: FUNCTION refuse_bulk_change(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
@@ -4394,6 +5007,14 @@ GRANT ALL ON FUNCTION app.require_argument(name text, is_given boolean) TO audit
 
 REVOKE ALL ON FUNCTION app.require_columns() FROM PUBLIC;
 
+-- Name: FUNCTION require_complete_profile(); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.require_complete_profile() FROM PUBLIC;
+
+-- Name: FUNCTION require_erasure(); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.require_erasure() FROM PUBLIC;
+
 -- Name: FUNCTION require_tool_event_status(status text, field text); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.require_tool_event_status(status text, field text) FROM PUBLIC;
@@ -4406,6 +5027,10 @@ REVOKE ALL ON FUNCTION app.revise_ui_settings() FROM PUBLIC;
 -- Name: FUNCTION start_misalignment(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
 REVOKE ALL ON FUNCTION app.start_misalignment() FROM PUBLIC;
+
+-- Name: FUNCTION start_profile_log_entry(); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.start_profile_log_entry() FROM PUBLIC;
 
 -- Name: FUNCTION store_ui_settings(document jsonb, is_patch boolean, expected_revision bigint); Type: ACL; Schema: app; Owner: sessionbase_owner
 
@@ -4446,3 +5071,8 @@ GRANT SELECT ON TABLE api.tool_event_transitions TO auditor;
 
 GRANT SELECT ON TABLE app.hookify_chains TO authenticated;
 GRANT SELECT ON TABLE app.hookify_chains TO auditor;
+
+-- Name: TABLE profile_log; Type: ACL; Schema: app; Owner: sessionbase_owner
+
+GRANT SELECT ON TABLE app.profile_log TO authenticated;
+GRANT SELECT ON TABLE app.profile_log TO auditor;

@@ -4,8 +4,10 @@ The stack is started by the same code as `scripts/up`, in a temporary data direc
 at the end. All workers of pytest-xdist use it, so a test touches only the rows of its own
 `profile`. A test that needs more (another schema, a crash) makes its own database or stack.
 
-`scripts/test --postgres` runs the tests on another PostgreSQL: it sets SESSIONBASE_POSTGRES_BIN. A
-test that does not apply to every server has the marker `postgres_version` or `contrib`.
+`scripts/test --postgres` and `--postgrest` run the tests on other servers: they set
+SESSIONBASE_POSTGRES_BIN and SESSIONBASE_POSTGREST. A test that does not apply to every server has
+the marker `postgres_version`, `contrib` or `postgrest_version`. A test whose result depends on the
+version of PostgREST uses the fixture `postgrest_major`.
 """
 
 import os
@@ -96,6 +98,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "contrib: skip the test on a server without PostgreSQL's contrib modules"
     )
+    config.addinivalue_line(
+        "markers",
+        "postgrest_version(reason, oldest=0, newest=None): skip the test on an older or newer "
+        "major version of PostgREST",
+    )
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     if COMPOSE_VARIABLE in os.environ:  # tests/compose has its own servers
@@ -118,6 +125,26 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     chosen = os.environ.get(POSTGRES_BIN_VARIABLE)
     source = f"programs of {chosen}" if chosen else "embedded"
     return f"PostgreSQL {versions['postgresql']} ({source}), PostgREST {versions['postgrest']}"
+
+
+@pytest.fixture(scope="session")
+def postgrest_major(stack: Stack) -> int:
+    """Return the major version of the PostgREST of the run: 12, 14, …"""
+    version = manage.status(stack.data_dir)["versions"]["postgrest"]
+    return int(version.split(".")[0])
+
+
+@pytest.fixture(autouse=True)
+def _skip_by_postgrest(request: pytest.FixtureRequest) -> None:
+    """Skip a test whose marker `postgrest_version` excludes the PostgREST of the run."""
+    marker = request.node.get_closest_marker("postgrest_version")
+    if marker is None:
+        return
+    oldest, newest = marker.kwargs.get("oldest", 0), marker.kwargs.get("newest")
+    major = request.getfixturevalue("postgrest_major")
+    if major < oldest or (newest is not None and major > newest):
+        wanted = f"up to {newest}" if newest else f"{oldest} or newer"
+        pytest.skip(f"needs PostgREST {wanted}, not {major}: {marker.args[0]}")
 
 
 @pytest.fixture(autouse=True)

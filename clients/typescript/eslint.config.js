@@ -23,6 +23,8 @@ export default tseslint.config(
   },
   {
     files: ['**/*.mjs'],
-    languageOptions: { globals: { console: true, fetch: true, process: true, URL: true } },
+    languageOptions: {
+      globals: { console: true, fetch: true, globalThis: true, process: true, URL: true },
+    },
   },
 );

@@ -44,6 +44,8 @@ SHARED = {
     "preferParams": "With POST of a function: `params=single-object` passes the whole body as one"
     " value. No function here accepts that.",
 }
+# PostgREST 14.8 and later have the formats of OpenAPI for these two types of PostgreSQL.
+_TYPES = {"int32": "integer", "int64": "bigint"}
 _VERBS = {"get": "SELECT", "post": "INSERT", "patch": "UPDATE", "delete": "DELETE"}
 _VERB_TEXT = {
     "get": "List or find rows.",
@@ -205,8 +207,14 @@ def _view(
         )
     lines += ["", "| Column | Type | |", "| --- | --- | --- |"]
     for column, described in definition["properties"].items():
-        lines.append(_row(f"`{column}`", described["format"], _plain(described.get("description"))))
+        lines.append(_row(f"`{column}`", _type(described), _plain(described.get("description"))))
     return "\n".join([*lines, ""])
+
+
+def _type(column: dict[str, Any]) -> str:
+    """Return the type of a column as PostgreSQL spells it."""
+    described: str = column["format"]
+    return _TYPES.get(described, described)
 
 
 def _function(function: Function) -> str:

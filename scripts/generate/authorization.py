@@ -142,7 +142,9 @@ fails for an endpoint that is not in `sql/authority.json`.
   of decisions. Everything else is 403.
 - A token **without `sub`**, and one that has **expired**, get 401.
 - 405: PUT, which does not exist, and GET on a function that writes. PostgREST runs a GET in a
-  read-only transaction; a function that refuses its arguments before it writes returns 400.
+  read-only transaction; a function that refuses its arguments before it writes returns 400. The
+  GETs with 400 below are those with an argument that is an array or an object: PostgREST 12 does
+  not read it from a query string. PostgREST 13 and later do, and return 405.
 
 """
 
@@ -166,7 +168,7 @@ this file; the SQL is compared with it. It has one block per domain under `domai
 | `functions.F.example` | the arguments of the example call |
 | `functions.F.writes` | `false` for a function that only reads |
 | `functions.F.absent` | the status for a row that the caller does not have; default 200 |
-| `functions.F.get` | the status of a GET on a function that writes; default 405. 400 if an argument is an array or an object, which a query string can't carry |
+| `functions.F.get` | the status of a GET on a function that writes; default 405. 400 if an argument is an array or an object, which PostgREST 12 does not read from a query string |
 | `functions.F.computed_column` | `true` for a function that PostgREST offers as a column |
 | `shows` | a text that a response contains if it shows the row of the example; default `{{text}}` |
 | `setup` | the POSTs, in order, that store the rows of the examples; `body` defaults to the example of the function |

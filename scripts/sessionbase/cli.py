@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from sessionbase import __version__
 from sessionbase.audit.cli import app as audit_app
+from sessionbase.backup import cli as backup_cli
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
 from sessionbase.errors import InterruptError, SessionbaseError, UsageError
@@ -20,6 +21,7 @@ from sessionbase.profile.cli import app as profile_app
 from sessionbase.replication.cli import app as replication_app
 from sessionbase.secret_files.cli import app as secrets_app
 from sessionbase.stack import cli as stack_cli
+from sessionbase.stats.cli import stats
 
 
 class _Commands(TyperGroup):
@@ -49,6 +51,8 @@ app.add_typer(profile_app, name="profile")
 app.add_typer(replication_app, name="replication")
 app.add_typer(secrets_app, name="secrets")
 app.command()(doctor)
+backup_cli.register(app)
+app.command()(stats)
 
 
 def _print_version(wanted: bool) -> None:

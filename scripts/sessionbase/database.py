@@ -10,6 +10,8 @@ from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.paths import command
 
 PASSFILE_VARIABLE = "SESSIONBASE_DB_PASSWORD_FILE"
+# A pooler prefers the backend that was used last; another client can have taken it in between.
+_POOLING_TRIES = 10
 
 
 def check_profile(profile: str) -> None:
@@ -19,9 +21,13 @@ def check_profile(profile: str) -> None:
 
 
 def connect(uri: str) -> psycopg.Connection[tuple[object, ...]]:
-    """Open a connection. Raises SessionbaseError; UsageError if `uri` is not a connection URI."""
+    """Open a connection with a session of its own.
+
+    Raises SessionbaseError, also if the connection goes through a pooler in transaction mode;
+    UsageError if `uri` is not a connection URI.
+    """
     try:
-        return psycopg.connect(uri, application_name=f"sessionbase/{os.getpid()}")
+        conn = psycopg.connect(uri, application_name=f"sessionbase/{os.getpid()}")
     except psycopg.ProgrammingError as error:
         raise UsageError(
             f"--db-uri is not a connection URI: {str(error).strip()}",
@@ -32,6 +38,45 @@ def connect(uri: str) -> psycopg.Connection[tuple[object, ...]]:
         raise SessionbaseError(
             f"no connection to the database: {first_line}", _connection_hint(str(error))
         ) from error
+    try:
+        _refuse_transaction_pooling(conn, uri)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _refuse_transaction_pooling(conn: psycopg.Connection[Any], uri: str) -> None:
+    """Raise a SessionbaseError if a pooler can run each transaction in another session.
+
+    The commands use what belongs to a session: `set role`, advisory locks, prepared statements.
+    """
+    # A pooler has keys of its own for cancel requests: their first part is not the backend's pid.
+    if conn.info.backend_pid == _backend_pid(conn):
+        return
+    try:
+        with psycopg.connect(uri) as other:
+            # In session mode each connection has a backend of its own as long as it is open.
+            for _ in range(_POOLING_TRIES):
+                if _backend_pid(conn) == _backend_pid(other):
+                    raise SessionbaseError(
+                        "the connection goes through a pooler in transaction mode",
+                        "this command needs a session of its own: connect to PostgreSQL itself "
+                        "(docs/pooling.md)",
+                    )
+    except psycopg.OperationalError as error:
+        raise SessionbaseError(
+            "the connection goes through a pooler that allows no second one: "
+            f"{str(error).strip().splitlines()[0]}",
+            "connect to PostgreSQL itself (docs/pooling.md)",
+        ) from error
+
+
+def _backend_pid(conn: psycopg.Connection[Any]) -> int:
+    """Return the pid of the backend that runs this transaction, and end the transaction."""
+    row = conn.execute("select pg_backend_pid()", prepare=False).fetchone()
+    conn.rollback()
+    return int(row[0]) if row else 0
 
 
 def _connection_hint(problem: str) -> str | None:
@@ -50,6 +95,16 @@ def _connection_hint(problem: str) -> str | None:
     if re.search('database ".*" does not exist', problem):
         return "check the database's name in --db-uri"
     return None
+
+
+def refuse_standby(conn: psycopg.Connection[Any]) -> None:
+    """Raise SessionbaseError if the server is a standby. For commands that write."""
+    row = conn.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
+    if row != (False,):
+        raise SessionbaseError(
+            "this server is a standby, which can only be read",
+            "connect to the primary: in a URI with several hosts, target_session_attrs=primary",
+        )
 
 
 def become_owner(conn: psycopg.Connection[Any]) -> None:

@@ -19,6 +19,8 @@ SUPERUSER = "postgres"
 DEFAULT_PORT = 3000
 DEFAULT_ADMIN_PORT = 3001
 _HOW_TO = "write one line of text; `openssl rand -hex 32` prints a good secret"
+DEFAULT_REPLICA_PORT = 3003
+DEFAULT_REPLICA_ADMIN_PORT = 3004
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,15 @@ class Secrets:
     jwt_secret: str
     postgres_uri: str | None = None
     """The DBA's URI of another server (`up --postgres`); None: the embedded one."""
+    standby_password: str | None = None
+    """The password of the login that the replica streams with; None: there was no replica yet."""
+    previous_jwt_secret: str | None = None
+    """The secret before the rotation that is not finished yet; its tokens are still accepted."""
+
+    @property
+    def jwt_secrets(self) -> list[str]:
+        """The secrets whose tokens are accepted. New tokens are signed with the first."""
+        return [self.jwt_secret, *filter(None, [self.previous_jwt_secret])]
 
     @classmethod
     def generate(cls, postgres_uri: str | None) -> "Secrets":
@@ -53,11 +64,37 @@ class StackConfig:
     port: int = DEFAULT_PORT
     admin_port: int = DEFAULT_ADMIN_PORT
     first_run_done: bool = False
+    node: int = 1
+    """The node that is the primary: 1 or 2. Each node has a cluster and a port of its own."""
+    replica: bool = False
+    """Whether the other node is a streaming replica."""
+    replica_sync: bool = False
+    """Whether a commit waits until the replica has it on disk."""
+    replica_port: int = DEFAULT_REPLICA_PORT
+    replica_admin_port: int = DEFAULT_REPLICA_ADMIN_PORT
 
     @property
     def cluster(self) -> Path:
-        """PostgreSQL's own data directory."""
-        return self.home / "cluster"
+        """PostgreSQL's own data directory: that of the primary."""
+        return self.cluster_of(self.node)
+
+    @property
+    def standby_node(self) -> int:
+        """The node that is, or can become, the replica."""
+        return 3 - self.node
+
+    @property
+    def standby_cluster(self) -> Path:
+        """The data directory of the replica."""
+        return self.cluster_of(self.standby_node)
+
+    def cluster_of(self, node: int) -> Path:
+        """Return the data directory of a node."""
+        return self.home / ("cluster" if node == 1 else f"cluster-{node}")
+
+    def port_of(self, node: int) -> int:
+        """Return the port of a node. It is part of the name of the socket; no TCP port is used."""
+        return 5431 + node
 
     @property
     def rest_url(self) -> str:
@@ -76,7 +113,12 @@ def load_secrets(data_dir: Path) -> Secrets | None:
     stored = _load(path)
     if stored is None:
         return None
-    _check_types(path, stored, Secrets, {"postgres_uri": str | None}, usual=str)
+    optional = {
+        "postgres_uri": str | None,
+        "standby_password": str | None,
+        "previous_jwt_secret": str | None,
+    }
+    _check_types(path, stored, Secrets, optional, usual=str)
     return Secrets(**stored)
 
 
@@ -159,12 +201,20 @@ def read_db_uri(data_dir: Path) -> str:
 
 def dba_uri(stack_config: StackConfig, stored: Secrets, database: str = DATABASE) -> str:
     """Return the URI that a DBA connects with. `database` applies to the embedded server only."""
-    return stored.postgres_uri or build_uri(
+    return stored.postgres_uri or node_uri(stack_config, stored, stack_config.node, database)
+
+
+def node_uri(
+    stack_config: StackConfig, stored: Secrets, node: int, database: str = DATABASE
+) -> str:
+    """Return the DBA's URI of a node of the embedded server."""
+    return build_uri(
         {
             "user": SUPERUSER,
             "password": stored.superuser_password,
             "dbname": database,
             "host": str(stack_config.socket_dir),
+            "port": str(stack_config.port_of(node)),
         }
     )
 
@@ -175,6 +225,25 @@ def build_uri(parameters: dict[str, str]) -> str:
     login = f"{quote(rest.pop('user'), safe='')}:{quote(rest.pop('password'), safe='')}"
     database = quote(rest.pop("dbname"), safe="")
     return f"postgresql://{login}@/{database}?{urlencode(rest, quote_via=quote, safe='')}"
+
+
+def write_private(path: Path, content: str, owner: int | None = None) -> None:
+    """Write a file atomically, with mode 0600.
+
+    `owner` is the user id that it belongs to. None: the caller, or for root the folder's owner.
+    """
+    if owner is None and os.geteuid() == 0:
+        owner = path.parent.stat().st_uid
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+        if owner is not None:
+            os.fchown(handle.fileno(), owner, -1)
+    draft.replace(path)
 
 
 @contextlib.contextmanager
@@ -234,11 +303,4 @@ def _damaged(path: Path, why: str) -> SessionbaseError:
 
 
 def _save(path: Path, value: dict[str, Any]) -> None:
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        json.dump(value, handle, indent=2, default=str)
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(path)
+    write_private(path, json.dumps(value, indent=2, default=str))

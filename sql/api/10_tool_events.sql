@@ -96,6 +96,8 @@ declare
   answer api.tool_events;
   violation app.violation;
 begin
+  perform app.limit_depth('arguments', given_arguments);
+  perform app.limit_depth('context_events', record_tool_event.context_events);
   if not app.is_legal_tool_event_transition(null, starting_status) then
     perform app.raise_error(
       400, 'invalid_argument', 'status must be pending or executing',
@@ -207,6 +209,8 @@ declare
 begin
   perform app.require_argument('id', transition_tool_event.id is not null);
   perform app.require_tool_event_status(transition_tool_event.to_status, 'to_status');
+  perform app.limit_depth('result', transition_tool_event.result);
+  perform app.limit_depth('context_events', transition_tool_event.context_events);
 
   loop
     begin

@@ -73,6 +73,7 @@ declare
   answer api.hookify_decisions;
   violation app.violation;
 begin
+  perform app.limit_depth('rules', record_hookify_decision.rules);
   if (record_hookify_decision.content is null) = (given_hash is null) then
     perform app.raise_error(
       400, 'invalid_argument', 'Give either content or content_hash',

@@ -96,7 +96,9 @@ begin
       400, 'invalid_argument', 'candidates must be an array',
       pg_catalog.jsonb_build_object('field', 'candidates')
     );
-  elsif pg_catalog.jsonb_array_length(ingest_misalignments.candidates) > 500 then
+  end if;
+  perform app.limit_depth('candidates', ingest_misalignments.candidates);
+  if pg_catalog.jsonb_array_length(ingest_misalignments.candidates) > 500 then
     perform app.raise_error(
       413, 'payload_too_large', 'candidates may have 500 records at most',
       pg_catalog.jsonb_build_object('field', 'candidates'), 'Send them in several calls'

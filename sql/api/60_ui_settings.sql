@@ -30,6 +30,7 @@ as $$
 declare
   result api.ui_settings;
 begin
+  perform app.limit_depth('settings', save_ui_settings.settings);
   perform app.store_ui_settings(
     save_ui_settings.settings, false, save_ui_settings.expected_revision
   );
@@ -63,6 +64,8 @@ begin
   if pg_catalog.jsonb_typeof(patch_ui_settings.patch) is distinct from 'object' then
     perform app.refuse_row(('ui_settings', 'settings_is_object', 'patch'));
   end if;
+  -- The merge is recursive and needs about 3 kB of the stack for each level.
+  perform app.limit_depth('patch', patch_ui_settings.patch, 200);
   perform app.store_ui_settings(
     patch_ui_settings.patch, true, patch_ui_settings.expected_revision
   );

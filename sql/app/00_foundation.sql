@@ -33,6 +33,62 @@ into the status line without escaping it.';
 grant execute on function
 app.raise_error(integer, text, text, jsonb, text) to anon, authenticated, auditor;
 
+create or replace function app.refuse_array_body() returns void
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+  -- Only an INSERT of PostgREST takes several rows.
+  if pg_catalog.current_query() not like 'WITH pgrst_source AS (INSERT INTO %' then
+    perform app.raise_error(
+      400, 'invalid_argument', 'The body must be one JSON object; nothing was done', null,
+      'Send one call per object'
+    );
+  end if;
+end
+$$;
+comment on function app.refuse_array_body() is
+'Refuses the request, unless it is an INSERT. It is called if the body is an array, of which a function
+call or a PATCH would use one element and ignore the others. See docs/decisions/0009.';
+grant execute on function app.refuse_array_body() to anon, authenticated, auditor;
+
+create or replace function app.json_typeof(body json) returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+  if pg_catalog.json_typeof(json_typeof.body) = 'array' then
+    perform app.refuse_array_body();
+  end if;
+  return pg_catalog.json_typeof(json_typeof.body);
+end
+$$;
+comment on function app.json_typeof(json) is
+'Refuses an array as the body of a function call or a PATCH. The SQL of PostgREST 12.0 calls json_typeof
+without a schema, and db-extra-search-path puts app before pg_catalog. See docs/decisions/0009.';
+grant execute on function app.json_typeof(json) to anon, authenticated, auditor;
+
+create or replace function app.jsonb_typeof(body jsonb) returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+  if pg_catalog.jsonb_typeof(jsonb_typeof.body) = 'array' then
+    perform app.refuse_array_body();
+  end if;
+  return pg_catalog.jsonb_typeof(jsonb_typeof.body);
+end
+$$;
+comment on function app.jsonb_typeof(jsonb) is
+'As app.json_typeof, for requests with the header Prefer: missing=default.';
+grant execute on function app.jsonb_typeof(jsonb) to anon, authenticated, auditor;
+
 create or replace function app.profile_id() returns text
 language plpgsql
 stable
@@ -47,6 +103,16 @@ declare
   subject constant text :=
     case pg_catalog.json_typeof(claims -> 'sub') when 'string' then claims ->> 'sub' end;
 begin
+  -- The SQL of PostgREST 12.2 and later for a body that is an array. For an object it calls
+  -- json_to_record, and jsonb_array_elements not at all.
+  if pg_catalog.current_query() like any (
+    array[
+      'WITH pgrst_source AS (%json_to_recordset(pgrst_payload.json_data)%',
+      'WITH pgrst_source AS (%jsonb_array_elements(pgrst_payload.json_data)%'
+    ]
+  ) then
+    perform app.refuse_array_body();
+  end if;
   if subject is null or subject = '' then
     perform app.raise_error(
       401, 'no_profile', 'The token names no profile', null,
@@ -63,7 +129,8 @@ end
 $$;
 comment on function app.profile_id() is
 'The profile that the request acts for: the claim "sub" of its token. 401 no_profile without one.
-Policies call it as (select app.profile_id()), so that it is evaluated once per statement.';
+Policies call it as (select app.profile_id()), so that it is evaluated once per statement. It also refuses
+an array as the body of a function call or a PATCH, because every such request calls it.';
 grant execute on function app.profile_id() to authenticated, auditor;
 
 create or replace function app.actor() returns text
@@ -149,30 +216,6 @@ comment on function app.refuse_explain() is
 whose row estimates come from the rows of all profiles. In any other statement the planner replaces
 the call by true. See docs/decisions/0007.';
 grant execute on function app.refuse_explain() to authenticated, auditor;
-
-create or replace function app.json_typeof(body json) returns text
-language plpgsql
-stable
-security invoker
-set search_path = ''
-as $$
-begin
-  -- Only an INSERT of PostgREST takes several rows.
-  if pg_catalog.json_typeof(json_typeof.body) = 'array'
-    and pg_catalog.current_query() not like 'WITH pgrst_source AS (INSERT INTO %' then
-    perform app.raise_error(
-      400, 'invalid_argument', 'The body must be one JSON object; nothing was done', null,
-      'Send one call per object'
-    );
-  end if;
-  return pg_catalog.json_typeof(json_typeof.body);
-end
-$$;
-comment on function app.json_typeof(json) is
-'Refuses an array as the body of a function call or a PATCH. PostgREST 12.0 would use its first element
-and ignore the others. Its SQL calls json_typeof without a schema, and db-extra-search-path puts app
-before pg_catalog. See docs/decisions/0009.';
-grant execute on function app.json_typeof(json) to anon, authenticated, auditor;
 
 create or replace function app.uuidv7() returns uuid
 language plpgsql
@@ -323,6 +366,37 @@ comment on function app.require_argument(text, boolean) is
 'Refuse a call without a required argument. The parameters of the functions in schema api all have a
 default, because PostgREST returns 404 (unknown function) for a missing one.';
 grant execute on function app.require_argument(text, boolean) to authenticated, auditor;
+
+create or replace function app.limit_depth(
+  field text, document jsonb, levels integer default 500
+) returns void
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+  -- The evaluation of `.**` stops at this level, so that no document overflows the stack.
+  if pg_catalog.jsonb_path_exists(
+    limit_depth.document,
+    ('$.**{' || limit_depth.levels + 1 || '}')::jsonpath
+  ) then
+    perform app.raise_error(
+      413, 'payload_too_large',
+      pg_catalog.format(
+        '%s may have %s levels of nested objects and arrays at most',
+        limit_depth.field, limit_depth.levels
+      ),
+      pg_catalog.jsonb_build_object('field', limit_depth.field)
+    );
+  end if;
+end
+$$;
+comment on function app.limit_depth(text, jsonb, integer) is
+'Refuse a document with too many levels: programs that read it, such as the export, have a limit, and
+app.json_merge_patch would exhaust max_stack_depth. At about 14,500 levels PostgreSQL itself refuses
+JSON (54001), before a function is called.';
+grant execute on function app.limit_depth(text, jsonb, integer) to authenticated;
 
 create or replace function app.mark_unchanged() returns void
 language sql

@@ -101,9 +101,10 @@ begin
     -- One statement for all rows of an INSERT, which can be an import of many.
     insert into app.tool_event_transitions (profile_id, tool_event_id, to_status, changed_by)
     select started.profile_id, started.id, started.status, actor.name
-    from started, (select app.actor() as name, app.imported_profile() as imported) as actor
-    -- The log of an imported profile is imported too.
-    where started.profile_id is distinct from actor.imported;
+    from started, (select app.actor() as name) as actor
+    -- The log of an imported profile is imported too. The setting saves the call in all other cases.
+    where coalesce(pg_catalog.current_setting('sessionbase.imported_profile', true), '') = ''
+      or started.profile_id is distinct from (select app.imported_profile());
   else
     insert into app.tool_event_transitions (profile_id, tool_event_id, from_status, to_status)
     values (new.profile_id, new.id, old.status, new.status);

@@ -9,8 +9,10 @@ as $$
 declare
   chain app.hookify_chains;
 begin
-  -- The chain of an imported profile is imported with its positions, times and hashes.
-  if new.profile_id = app.imported_profile() then
+  -- The chain of an imported profile is imported with its positions, times and hashes. The setting
+  -- saves the call in all other cases.
+  if coalesce(pg_catalog.current_setting('sessionbase.imported_profile', true), '') <> ''
+    and new.profile_id = app.imported_profile() then
     return new;
   end if;
   -- The row lock on the head serialises concurrent decisions of the profile.

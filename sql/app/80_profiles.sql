@@ -96,8 +96,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-  -- Set by app.start_profile_log_entry. It saves the query in all other transactions; on its own it
-  -- permits nothing.
+  -- Set by app.start_profile_log_entry. On its own it permits nothing.
   named constant text := pg_catalog.current_setting('sessionbase.imported_profile', true);
 begin
   if named <> '' and app.is_current_profile_log_entry(named, 'import') then

@@ -1,27 +1,22 @@
 """The checks of the TypeScript client, and its tests (vitest) on the stack of this run."""
 
-import fcntl
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from conftest import Stack
-from sessionbase.paths import PROJECT_DIR
+from support.typescript import CLIENT, HINT_FOR_TYPES, build, require_packages, run
 
-CLIENT = PROJECT_DIR / "clients/typescript"
 CHROMIUM = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
 )
 SCRIPTS = json.loads((CLIENT / "package.json").read_text(encoding="utf-8"))["scripts"]
 CHECK_STEPS = [step.removeprefix("npm run ") for step in SCRIPTS["check"].split(" && ")]
 HINTS = {
-    "typecheck": "Run scripts/generate-docs types if the SQL has changed, list a new domain in "
-    "src/index.ts, and fix the type errors",
+    "typecheck": HINT_FOR_TYPES,
     "lint": "Fix the problems; `npx eslint --fix .` fixes some of them",
     "format:check": "Run `npm run format` there",
     "unused": "Delete what is unused, or add an entry file to `knip` in package.json",
@@ -29,50 +24,15 @@ HINTS = {
 BROWSER_TESTS = "guestSettings in headless Chromium"
 
 
-def run(*command: str, env: dict[str, str] | None = None, hint: str = "") -> str:
-    """Run a command in the client's folder and return its output; fail the test if it fails."""
-    done = subprocess.run(
-        command,
-        cwd=CLIENT,
-        env={**os.environ, "NO_COLOR": "1", **(env or {})},
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        failed = f"`{' '.join(command)}` failed in clients/typescript. {hint}".rstrip()
-        pytest.fail(f"{failed}\n{done.stdout}", pytrace=False)
-    print(done.stdout)
-    return done.stdout
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _packages_are_installed() -> None:
-    if not (CLIENT / "node_modules/.bin/eslint").exists():
-        pytest.fail("run `npm ci` in clients/typescript (scripts/test does it)", pytrace=False)
-
-
-def is_built() -> bool:
-    """Tell whether each source file has been compiled since the last change."""
-    inputs = [*(CLIENT / "src").rglob("*.ts"), *CLIENT.glob("*.json")]
-    changed = max(path.stat().st_mtime for path in inputs)
-    outputs = (
-        CLIENT / "dist" / path.relative_to(CLIENT / "src").with_suffix(".js")
-        for path in inputs
-        if path.suffix == ".ts"
-    )
-    return all(path.exists() and path.stat().st_mtime >= changed for path in outputs)
+    require_packages()
 
 
 @pytest.fixture(scope="module")
 def built_client(stack: Stack) -> dict[str, str]:
     """Build the client if needed, and return the environment variables that its tests need."""
-    # Only one worker of pytest-xdist builds; the others wait for it.
-    with (CLIENT / "node_modules/.build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_built():
-            run("npm", "run", "--silent", "build", hint=HINTS["typecheck"])
+    build()
     return {
         "SESSIONBASE_REST_URL": stack.rest_url,
         "SESSIONBASE_JWT_SECRET": stack.jwt_secret,

@@ -209,7 +209,11 @@ def test_the_authority_list_has_exactly_the_existing_endpoints(
 
 
 def test_every_call_has_the_expected_status_and_shows_no_row_of_another_profile(
-    owner: tuple[Rows, str], send: Send, db: psycopg.Connection[Any], token_for: TokenFor
+    owner: tuple[Rows, str],
+    send: Send,
+    db: psycopg.Connection[Any],
+    token_for: TokenFor,
+    postgrest_major: int,
 ) -> None:
     rows, text = owner
     before = stored(db, rows.profile)
@@ -232,8 +236,11 @@ def test_every_call_has_the_expected_status_and_shows_no_row_of_another_profile(
         token = token_of(cell.caller, rows.profile, token_for)
         answer = send(token, cell.verb, cell.path, call_of(cell, rows, written))
         shown = rows.fill(ENDPOINTS[cell.path].shows, text) in answer.text or text in answer.text
-        if answer.status_code != cell.status:
-            wrong.append(f"{cell}: {answer.status_code}, not {cell.status}: {answer.text}")
+        expected = cell.status
+        if expected == 400 and cell.verb == "GET" and not cell.reads and postgrest_major >= 13:
+            expected = 405  # it reads the array or object in the query string
+        if answer.status_code != expected:
+            wrong.append(f"{cell}: {answer.status_code}, not {expected}: {answer.text}")
         elif cell.reads and shown is not cell.shows_rows:
             wrong.append(f"{cell}: rows of the owner {'shown' if shown else 'missing'}")
         elif shown and not cell.reads and cell.caller is not Caller.own:
@@ -287,8 +294,9 @@ def test_ids_of_another_profile_have_the_same_answers_as_unknown_ids(
 
 
 def without_differences(rows: list[Any], ids: Rows) -> list[str]:
-    """Return stored rows without what differs between two profiles: profile, times and hashes."""
+    """Return stored rows without what differs: profile, times, hashes and transactions."""
     text = json.dumps(rows).replace(ids.profile, "<profile>")
+    text = re.sub(r'("transaction_id": )"\d+"', r'\1"<transaction>"', text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[0-9:.]+\+\d\d:\d\d", "<time>", text)
     text = re.sub(r"(\\\\x)?[0-9a-f]{64}", "<hash>", text)
     return sorted(json.dumps(row) for row in json.loads(text))

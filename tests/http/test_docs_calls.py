@@ -28,7 +28,7 @@ count=0
 def calls_of(page: Path) -> str:
     """Return the shell blocks of the page that call the server, as one script."""
     blocks = SHELL_BLOCK.findall(page.read_text(encoding="utf-8"))
-    return ASSUMED.sub("", "\n".join(block for block in blocks if "$REST" in block))
+    return ASSUMED.sub("", "\n".join(block for block in blocks if re.search(r"\$REST\b", block)))
 
 
 def expected_refusals(script: str) -> list[tuple[int, str] | None]:

@@ -313,6 +313,15 @@ def test_the_error_for_an_array_as_the_body_says_that_it_must_be_an_object(
     refused(answer, 400, "invalid_argument", "The body must be one JSON object; nothing was done")
     patched = client.patch(f"/todos?id=eq.{todos[0]['id']}", json=[{"text": "x"}, {"text": "y"}])
     refused(patched, 400, "invalid_argument", "The body must be one JSON object; nothing was done")
+    # The values of omitted columns come from other SQL of PostgREST.
+    with_defaults = client.patch(
+        f"/todos?id=eq.{todos[0]['id']}&columns=text",
+        json=[{"text": "x"}, {"text": "y"}],
+        headers={"Prefer": "missing=default"},
+    )
+    refused(
+        with_defaults, 400, "invalid_argument", "The body must be one JSON object; nothing was done"
+    )
     lines = f"id\n{todos[0]['id']}\n{todos[1]['id']}\n"
     as_csv = client.post("/rpc/toggle_todo", content=lines, headers={"Content-Type": "text/csv"})
     assert as_csv.status_code == 400

@@ -61,20 +61,34 @@ def unchanged_rows(client: httpx.Client) -> Iterator[None]:
     assert client.get("/ui_settings").json() == []
 
 
+@pytest.fixture
+def claims_code(postgrest_major: int) -> str:
+    """Return PostgREST's code for a token with a valid signature and unacceptable claims."""
+    return "PGRST301" if postgrest_major < 13 else "PGRST303"
+
+
 @pytest.mark.usefixtures("unchanged_rows")
 def test_an_expired_token_is_refused(
-    guest: httpx.Client, token_for: TokenFor, profile: str
+    guest: httpx.Client, token_for: TokenFor, profile: str, claims_code: str
 ) -> None:
     token = token_for(profile, exp=int(time.time()) - 86400)
-    assert refusals(guest, token) == {(401, "PGRST301")}
+    assert refusals(guest, token) == {(401, claims_code)}
 
 
 @pytest.mark.usefixtures("unchanged_rows")
 def test_a_token_that_is_not_valid_yet_is_refused(
-    guest: httpx.Client, token_for: TokenFor, profile: str
+    guest: httpx.Client, token_for: TokenFor, profile: str, claims_code: str
 ) -> None:
     token = token_for(profile, nbf=int(time.time()) + 86400)
-    assert refusals(guest, token) == {(401, "PGRST301")}
+    assert refusals(guest, token) == {(401, claims_code)}
+
+
+def test_a_token_with_a_fractional_exp_is_accepted_by_postgrest_12_only(
+    guest: httpx.Client, token_for: TokenFor, profile: str, postgrest_major: int
+) -> None:
+    headers = {"Authorization": f"Bearer {token_for(profile, exp=time.time() + 3600.5)}"}
+    answer = guest.get("/todos", headers=headers)
+    assert answer.status_code == (200 if postgrest_major < 13 else 401), answer.text
 
 
 @pytest.mark.usefixtures("unchanged_rows")
@@ -130,11 +144,13 @@ def test_a_sub_of_more_than_200_bytes_is_refused(
 @pytest.mark.usefixtures("unchanged_rows")
 @pytest.mark.parametrize("subject", [["{profile}"], {"id": "{profile}"}, True, 7, 1.5])
 def test_a_sub_that_is_not_a_string_is_refused(
-    guest: httpx.Client, stack: Stack, profile: str, subject: Any
+    guest: httpx.Client, stack: Stack, profile: str, subject: Any, postgrest_major: int
 ) -> None:
+    # PostgREST 12 itself refuses such a token; app.profile_id does if a later version accepts it.
+    code = "PGRST301" if postgrest_major < 13 else "no_profile"
     claims = json.dumps({**make_claims(profile), "sub": subject}).replace("{profile}", profile)
     token = jwt.api_jws.encode(claims.encode(), stack.jwt_secret, "HS256")
-    assert refusals(guest, token) == {(401, "PGRST301")}
+    assert refusals(guest, token) == {(401, code)}
 
 
 @pytest.mark.usefixtures("unchanged_rows")

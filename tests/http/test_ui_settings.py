@@ -281,17 +281,6 @@ def test_a_text_with_a_null_character_is_refused(client: httpx.Client, write: An
     assert load(client) == []
 
 
-def test_a_patch_that_is_nested_too_deeply_is_refused(client: httpx.Client) -> None:
-    deep = '{"a":' * 3000 + "1" + "}" * 3000
-    answer = client.post(
-        "/rpc/patch_ui_settings",
-        content=f'{{"patch": {deep}}}',
-        headers={"Content-Type": "application/json"},
-    )
-    assert (answer.status_code, answer.json()["code"]) == (413, "54001")
-    assert load(client) == []
-
-
 def test_a_patch_of_very_many_keys_is_applied(client: httpx.Client) -> None:
     many = {f"key{number}": number for number in range(50_000)}
     assert patch(client, many).status_code == 200

@@ -204,7 +204,7 @@ select is_empty(
      from pg_proc as function
      where function.pronamespace = 'app'::regnamespace
        -- uuidv7 returns the same as the original, which only PostgreSQL 18 and later have.
-       and function.proname not in ('json_typeof', 'uuidv7')
+       and function.proname not in ('json_typeof', 'jsonb_typeof', 'uuidv7')
        and exists (
          select from pg_proc as original
          where original.pronamespace = 'pg_catalog'::regnamespace
@@ -221,7 +221,7 @@ select is_empty(
      union all
      select operator.oprname from pg_operator as operator
      where operator.oprnamespace = 'app'::regnamespace $$,
-  'no name in app but json_typeof hides one of pg_catalog, which PostgREST finds after app: rename it '
+  'no name in app but json_typeof and jsonb_typeof hides one of pg_catalog, which PostgREST finds after app: rename it '
   '(docs/decisions/0009)'
 );
 

@@ -221,6 +221,15 @@ def test_an_auditor_reads_one_cell_at_a_time_and_others_can_not_choose(
     assert stored(cells.second, "todos", profile) == []
 
 
+def test_a_forged_auditor_can_not_choose_a_backend_that_is_no_cell(cells: Cells) -> None:
+    # The proxy passed a request to api_writes on to itself, until it had no connection left.
+    forged = jwt.encode({"role": "auditor", "sub": "x"}, "x" * 32)
+    for name in ("api_writes", "page", "sources", "tokens", "writes", "inner", "public", "monitor"):
+        with cells.client(forged, **{"X-Cell": name}) as client:
+            refused(client.get("/todos", timeout=5), 503, "53000")
+            refused(client.post("/rpc/add_todo", json={"text": "x"}, timeout=5), 503, "53000")
+
+
 def test_a_cell_that_does_not_exist_is_an_error_and_not_the_first_cell(
     cells: Cells, token_for: TokenFor, profile: str
 ) -> None:

@@ -6,7 +6,6 @@ from threading import Event
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from conftest import Stack, TokenFor, bring_up
@@ -15,6 +14,7 @@ from sessionbase.doctor.authority import read_authority
 from sessionbase.stack import manage
 from sessionbase.stack.token import make_claims, sign
 from support.concurrency import at_once
+from support.crash import kill_postgresql
 from support.servers import rest_server
 
 VIEWS = [name for domain in read_authority().domains.values() for name in domain.views]
@@ -106,15 +106,6 @@ def test_all_six_domains_are_unchanged_after_down_and_up(data_dir: Path) -> None
         (chain,) = call(client, "verify_hookify_decisions")
         assert chain["valid"]
         assert record_decision(client, 3)["position"] == 4
-
-
-def kill_postgresql(data_dir: Path) -> None:
-    """Kill the server and its sessions with SIGKILL, like a crash of the machine."""
-    server = psutil.Process(manage.status(data_dir)["pids"]["postgresql"])
-    processes = [server, *server.children(recursive=True)]
-    for process in processes:
-        process.kill()
-    psutil.wait_procs(processes, timeout=60)
 
 
 def write_until_it_fails(write: Callable[[int], Any], enough: Event) -> list[int]:

@@ -106,3 +106,18 @@ def test_scripts_test_refuses_a_server_that_is_not_available(server: str, why: s
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert why in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ("/bin/true", "/bin/true does not print a PostgREST version"),
+        ("no/such/file", "no/such/file is not an executable file"),
+        ("", "--postgrest needs the path"),
+    ],
+)
+def test_scripts_test_refuses_a_program_that_is_not_postgrest(program: str, why: str) -> None:
+    command = [str(PROJECT_DIR / "scripts/test"), f"--postgrest={program}", "--postgres", "18"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert why in done.stderr

@@ -89,8 +89,9 @@ def log_lines(proxy: Proxy) -> list[dict[str, Any]]:
         {"POSTGREST_DNS": "postgrest:3000", "PROXY_BIND": ":8080"},
         {"PAGE_SERVER": "127.0.0.1:9", "PROXY_ADMIN_SOCKET": "/tmp/admin.sock"},
         {"PROXY_USER": "daemon", "PROXY_LOG": "stderr", "PROXY_SERVER_MAXCONN": "5"},
+        {"PAGE_SERVER": "", "PROXY_TLS_CERT": "", "CELLS": "", "POSTGREST_DNS": ""},
     ],
-    ids=["defaults", "dns", "page", "others"],
+    ids=["defaults", "dns", "page", "others", "empty"],
 )
 def test_haproxy_accepts_the_configuration_without_a_warning(environment: dict[str, str]) -> None:
     command = [find_haproxy(), "-c", "-dW", "-f", str(CONFIG)]
@@ -297,14 +298,20 @@ def test_errors_of_a_stopped_postgresql_do_not_name_its_socket(data_dir: Path) -
         postgres.stop(stack_config)
         secret = str(stack_config.socket_dir)
         deadline = time.monotonic() + 30
-        while secret not in direct.get("/todos").text:
-            assert time.monotonic() < deadline, "PostgREST's own error does not name the socket"
+        while True:
+            own = direct.get("/todos")
+            # PostgREST 12 names the socket; 14 stops to do so when it has found out about the loss.
+            if secret in own.text or "PGRST002" in own.text:
+                break
+            assert time.monotonic() < deadline, f"PostgREST has an unknown error: {own.text}"
             time.sleep(0.1)
         for request in (
             behind.build_request("GET", "/todos"),
             behind.build_request("POST", "/rpc/add_todo", json={"text": "x"}),
         ):
-            body = failed_with(behind.send(request), 503, "PGRST000")
+            answer = behind.send(request)
+            assert answer.json()["code"] in {"PGRST000", "PGRST001", "PGRST002"}
+            body = failed_with(answer, 503, answer.json()["code"])
             assert body["message"] == "The database is not available at the moment"
             assert body["hint"] == "The request was not executed: repeat it later"
             assert secret not in json.dumps(body)
@@ -326,7 +333,8 @@ def test_errors_of_a_stopped_postgresql_do_not_name_its_socket(data_dir: Path) -
 def test_the_error_of_a_deadlock_does_not_name_processes(
     stack: Stack, behind: httpx.Client, profile: str, db: psycopg.Connection[Any]
 ) -> None:
-    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    # The request inserts `second` before `first`, in the order of its rows and in that of the ids.
+    second, first = sorted(str(uuid.uuid4()) for _ in range(2))
     insert = "insert into api.todos (id, text) values (%s, 'x')"
     with transaction_of(stack.db_uri, profile) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute(insert, [first])
@@ -334,7 +342,11 @@ def test_the_error_of_a_deadlock_does_not_name_processes(
         call = pool.submit(behind.post, "/todos", json=rows)
         wait_until_blocked_by(db, holder)
         holder.execute(insert, [second])
-        body = failed_with(call.result(), 500, "40P01")
+        holder.rollback()
+        answer = call.result()
+    if answer.status_code == 201:
+        pytest.skip("this PostgREST repeats the transaction, as 14 does: there is no error")
+    body = failed_with(answer, 500, "40P01")
     assert body["details"] is None
     assert "rocess" not in body["message"]
 

@@ -17,8 +17,9 @@ import pytest
 from conftest import Stack, bring_up, free_port
 from sessionbase import state
 from sessionbase.errors import SessionbaseError
-from sessionbase.stack import account, manage, postgres
+from sessionbase.stack import account, manage, postgres, postgrest, processes
 from support.command import sessionbase
+from support.crash import kill_postgresql
 
 
 def pids(data_dir: Path) -> list[int]:
@@ -70,6 +71,33 @@ def test_killed_servers_are_started_again_with_every_committed_row(data_dir: Pat
     assert manage.up(data_dir).started == ["PostgreSQL", "PostgREST"]
     assert stored_rows(data_dir) == [(1,)]
     assert manage.status(data_dir)["running"]
+
+
+def test_up_waits_until_a_running_postgrest_is_connected_again(data_dir: Path) -> None:
+    stack_config = bring_up(data_dir).stack_config
+    store_a_row(data_dir)
+    kill_postgresql(data_dir)
+    assert not postgrest.is_ready(stack_config)
+    assert manage.up(data_dir).started == ["PostgreSQL"]
+    assert httpx.get(f"{stack_config.admin_url}/ready", trust_env=False).status_code == 200
+    # A guest has no rights: PostgREST answers from the database, not 503.
+    answer = httpx.get(f"{stack_config.rest_url}/todos", trust_env=False)
+    assert (answer.status_code, answer.json()["code"]) == (401, "42501")
+
+
+def test_up_reports_a_running_postgrest_that_does_not_become_ready(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_up(data_dir)
+    with psycopg.connect(state.read_db_uri(data_dir), autocommit=True) as connection:
+        connection.execute("alter role authenticator nologin")
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'authenticator'"
+        )
+    monkeypatch.setattr(processes, "START_SECONDS", 2)
+    with pytest.raises(SessionbaseError, match="PostgREST was not ready after 2 s: ") as refused:
+        manage.up(data_dir)
+    assert refused.value.hint == f"its log: {data_dir / 'postgrest.log'}"
 
 
 def test_a_stale_lock_file_with_the_pid_of_another_process_is_ignored(data_dir: Path) -> None:
@@ -284,6 +312,20 @@ def test_the_error_for_a_postgrest_that_does_not_start_has_its_output(data_dir: 
         bring_up(data_dir, postgrest=broken)
     with pytest.raises(SessionbaseError, match="not an executable"):
         bring_up(data_dir, postgrest=data_dir / "none")
+
+
+def test_the_postgrest_that_the_environment_variable_names_is_used(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = data_dir.parent / "postgrest"
+    monkeypatch.setenv(postgrest.EXECUTABLE_VARIABLE, str(chosen))
+    with pytest.raises(SessionbaseError, match="not an executable") as refused:
+        bring_up(data_dir)
+    assert refused.value.hint and postgrest.EXECUTABLE_VARIABLE in refused.value.hint
+    chosen.write_text("#!/bin/sh\necho the chosen one\nexit 1\n")
+    chosen.chmod(0o755)
+    with pytest.raises(SessionbaseError, match="did not start: the chosen one"):
+        bring_up(data_dir)
 
 
 def test_the_printed_commands_work_and_the_sample_is_imported_once(data_dir: Path) -> None:

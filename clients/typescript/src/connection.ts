@@ -6,9 +6,10 @@ import {
 } from './configuration.js';
 import { errorFromResponse, SessionbaseError } from './errors.js';
 import type { Database } from './generated/database.js';
-import { createRetryingFetch, type RetryState } from './retry.js';
+import { createRetryingFetch, type RetryRule, type RetryState } from './retry.js';
 import type { FunctionReturns } from './rows.js';
 import { TokenSource } from './token.js';
+import { isRepeatable, type Write, type WritingFunction } from './writes.js';
 
 /** The client of postgrest-js, with the types of the database. */
 type Client = PostgrestClient<Database, Record<never, never>, 'api'>;
@@ -20,9 +21,9 @@ interface Result {
   status: number;
 }
 
-interface SendOptions<Data> {
-  /** Whether executing the request twice has the same effect as once; only then is it always retried. */
-  idempotent: boolean;
+type Arguments<Name extends keyof FunctionReturns> = Database['api']['Functions'][Name]['Args'];
+
+interface WriteOptions<Data> {
   /**
    * Called with the error if an earlier attempt may have been executed. Returns the result to use
    * instead, or undefined: then the error is thrown.
@@ -60,42 +61,60 @@ export class Connection {
     return new Connection(this.configuration, profileId || null);
   }
 
-  /** Send one request. Every failure is thrown as a SessionbaseError. */
-  async send<Data>(
+  /** Send a request that only reads. Every failure is thrown as a SessionbaseError. */
+  async read<Data>(build: (client: Client) => PromiseLike<Result>): Promise<Data> {
+    return this.send<Data>(build, { repeatable: true, afterLoss: 'not stored' });
+  }
+
+  /** Send a write of rows. Every failure is thrown as a SessionbaseError with its `outcome`. */
+  async write<Data>(
+    write: Exclude<Write, `POST /rpc/${string}`>,
     build: (client: Client) => PromiseLike<Result>,
-    options: SendOptions<Data>,
+  ): Promise<Data> {
+    return this.send<Data>(build, { repeatable: isRepeatable(write, {}), afterLoss: 'unknown' });
+  }
+
+  /** Call a function of the database that only reads. */
+  async callReader<Name extends Exclude<keyof FunctionReturns, WritingFunction>>(
+    name: Name,
+    args: Arguments<Name>,
+  ): Promise<FunctionReturns[Name]> {
+    return this.read((client) => client.rpc(name, args, { get: true }));
+  }
+
+  /** Call a function of the database that writes; returns all columns and the transaction id. */
+  async call<Name extends WritingFunction & keyof FunctionReturns, Data = FunctionReturns[Name]>(
+    name: Name,
+    args: Arguments<Name>,
+    { recover }: WriteOptions<Data> = {},
+  ): Promise<Data> {
+    return this.send<Data>((client) => client.rpc(name, args).select(ALL_WITH_TXID), {
+      repeatable: isRepeatable(`POST /rpc/${name}`, args),
+      afterLoss: 'unknown',
+      ...(recover && { recover }),
+    });
+  }
+
+  private async send<Data>(
+    build: (client: Client) => PromiseLike<Result>,
+    { recover, ...rule }: WriteOptions<Data> & RetryRule,
   ): Promise<Data> {
     const state: RetryState = { mayHaveExecuted: false, error: null };
     const client: Client = new PostgrestClient(this.configuration.restUrl, {
       schema: 'api',
-      fetch: createRetryingFetch(this.configuration, this.tokens, options.idempotent, state),
+      fetch: createRetryingFetch(this.configuration, this.tokens, rule, state),
       retry: false,
     });
     const { data, error, status } = await build(client);
     if (!error) return data as Data;
     if (state.error) throw state.error;
-    const failure = errorFromResponse(error, status);
-    if (state.mayHaveExecuted && options.recover) {
-      const recovered = await options.recover(failure);
+    const outcome = state.mayHaveExecuted ? rule.afterLoss : 'not stored';
+    const failure = errorFromResponse(error, status, outcome, rule.repeatable);
+    if (state.mayHaveExecuted && recover) {
+      const recovered = await recover(failure);
       if (recovered !== undefined) return recovered;
     }
     throw failure;
-  }
-
-  /** Call a function of the database. */
-  call<Name extends keyof FunctionReturns, Data = FunctionReturns[Name]>(
-    name: Name,
-    args: Database['api']['Functions'][Name]['Args'],
-    options: SendOptions<Data> & {
-      /** Use GET instead of POST, for functions that only read. */
-      get?: boolean;
-      select?: '*';
-    },
-  ): Promise<Data> {
-    return this.send<Data>((client) => {
-      const request = client.rpc(name, args, { get: options.get ?? false });
-      return options.select ? request.select(options.select) : request;
-    }, options);
   }
 
   /**
@@ -110,19 +129,16 @@ export class Connection {
   ): Promise<Row[]> {
     const rows: Row[] = [];
     for (let last: Row | undefined; ;) {
-      const page: Row[] = await this.send<Row[]>(
-        (client) => {
-          // The views differ in their columns only, which `Row` checks.
-          let query = client
-            .from(view as 'todos')
-            .select()
-            .match(filter);
-          if (last !== undefined) query = query.or(conditionAfter(keys, last));
-          for (const key of keys) query = query.order(key);
-          return query.limit(PAGE_SIZE);
-        },
-        { idempotent: true },
-      );
+      const page: Row[] = await this.read<Row[]>((client) => {
+        // The views differ in their columns only, which `Row` checks.
+        let query = client
+          .from(view as 'todos')
+          .select()
+          .match(filter);
+        if (last !== undefined) query = query.or(conditionAfter(keys, last));
+        for (const key of keys) query = query.order(key);
+        return query.limit(PAGE_SIZE);
+      });
       rows.push(...page);
       last = page.at(-1);
       if (page.length < PAGE_SIZE) return rows;

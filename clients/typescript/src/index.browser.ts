@@ -1,3 +1,3 @@
 // What `sessionbase` exports in a browser: no module that uses a secret or creates tokens.
-export { SessionbaseError } from './errors.js';
+export { type Outcome, SessionbaseError } from './errors.js';
 export * as guestSettings from './guestSettings.js';

@@ -10,7 +10,7 @@ import { bindUiSettings } from './domains/uiSettings.js';
 
 export type { Configuration } from './configuration.js';
 export { configure } from './connection.js';
-export { SessionbaseError } from './errors.js';
+export { type Outcome, SessionbaseError } from './errors.js';
 export * as guestSettings from './guestSettings.js';
 export type { WithTxid } from './withTxid.js';
 

@@ -3,7 +3,15 @@ import { createServer } from 'node:http';
 import { decodeJwt, SignJWT } from 'jose';
 import { afterEach, describe, expect, test } from 'vitest';
 import { configure, forProfile, type SessionbaseError, todos } from '../src/index.js';
-import { type ProxyAction, jwtSecret, ownProfile, startProxy, restUrl } from './support/stack.js';
+import {
+  jwtSecret,
+  LOST,
+  NO_DATABASE,
+  ownProfile,
+  type ProxyAction,
+  restUrl,
+  startProxy,
+} from './support/stack.js';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -28,13 +36,17 @@ const failure = (call: Promise<unknown>) =>
     (error: unknown) => error as SessionbaseError,
   );
 
-describe('an idempotent call', () => {
+describe('a repeatable call', () => {
   test.each<[string, ProxyAction]>([
     ['a lost connection', 'drop request'],
     ['a lost response', 'drop response'],
     ['a 502', 502],
     ['a 503', 503],
     ['a 504', 504],
+    ['an error without a code', LOST],
+    ['PGRST001', { status: 503, code: 'PGRST001', executes: true }],
+    ['a shutdown', { status: 503, code: '57P01', executes: true }],
+    ['a connection error', { status: 503, code: '08006', executes: true }],
   ])('is retried after %s, and stores one row', async (_, action) => {
     const { modules, direct, requests } = await withProxy(action, action);
     const event = await modules.toolEvents.insert({
@@ -58,8 +70,60 @@ describe('an idempotent call', () => {
       message: 'sessionbase answered with status 503',
       code: 'http_503',
       status: 503,
+      outcome: 'not stored', // It only reads.
     });
     expect(requests).toHaveLength(6);
+  });
+
+  test('fails with the outcome unknown if the response of each attempt was lost', async () => {
+    const { modules, requests } = await withProxy(...Array<ProxyAction>(20).fill(LOST));
+    expect(await failure(modules.todos.addTodo('t'))).toMatchObject({
+      message: 'The connection to the database was lost during the call',
+      code: 'unreachable',
+      status: 400,
+      outcome: 'unknown',
+      hint: expect.stringContaining('safe to repeat'),
+    });
+    expect(requests).toHaveLength(6);
+  });
+
+  test('fails with the outcome unknown if a retry is refused: an earlier attempt can be stored', async () => {
+    const { modules, direct } = await withProxy('drop response');
+    const id = randomUUID();
+    const event = { id, sessionId: 's', toolName: 't', arguments: {} };
+    await direct.toolEvents.insert({ ...event, status: 'pending' });
+    await direct.toolEvents.updateStatus(id, 'succeeded');
+    expect(await failure(modules.toolEvents.updateStatus(id, 'executing'))).toMatchObject({
+      code: 'already_finished',
+      outcome: 'unknown',
+    });
+    // Without a lost response the same refusal is final.
+    expect(await failure(direct.toolEvents.updateStatus(id, 'executing'))).toMatchObject({
+      code: 'already_finished',
+      outcome: 'not stored',
+    });
+  });
+
+  test('that sends several requests fails with the outcome unknown if an earlier one was stored', async () => {
+    const { modules, direct } = await withProxy('forward', 400);
+    const todo = { id: randomUUID(), text: 't', completed: true };
+    expect(await failure(modules.todos.insertTodo(todo))).toMatchObject({
+      code: 'http_400',
+      outcome: 'unknown',
+    });
+    expect(await direct.todos.listTodos()).toMatchObject([{ ...todo, completed: false }]);
+
+    const valid = { ruleId: 'r', title: 't', summary: 's' };
+    const candidates = [...Array(500).keys()].map((n) => ({ ...valid, ruleId: `r${n}` }));
+    const refused = { ...valid, severity: 'unknown' as 'low' };
+    const { misalignments } = direct;
+    expect(
+      await failure(misalignments.ingestMisalignmentCandidates('s', [...candidates, refused])),
+    ).toMatchObject({ code: 'invalid_argument', details: { index: 500 }, outcome: 'unknown' });
+    expect(await misalignments.listMisalignments('s')).toHaveLength(500);
+    expect(await failure(misalignments.ingestMisalignmentCandidates('t', [refused]))).toMatchObject(
+      { code: 'invalid_argument', details: { index: 0 }, outcome: 'not stored' },
+    );
   });
 
   test('is not retried when the server answers with an error', async () => {
@@ -134,24 +198,51 @@ describe('an idempotent call', () => {
   });
 });
 
-describe('a toggle, which is not idempotent,', () => {
+describe('a toggle, which is not repeatable,', () => {
   test.each<[string, ProxyAction, boolean]>([
     ['a lost response', 'drop response', true],
     ['a lost connection', 'drop request', false],
+    ['an error without a code', LOST, true],
+    ['PGRST001', { status: 503, code: 'PGRST001', executes: true }, true],
+    ['a 504 of a proxy', 504, false],
   ])('is not retried after %s, and the error says so', async (_, action, completed) => {
     const { modules, direct, requests } = await withProxy('forward', action);
     const todo = await modules.todos.addTodo('t');
     expect(await failure(modules.todos.toggleTodoRecord(todo.id))).toMatchObject({
-      code: 'unreachable',
-      details: { mayHaveExecuted: true },
+      outcome: 'unknown',
       hint: expect.stringContaining('repeating it is not safe'),
     });
     expect(requests).toHaveLength(2);
     expect((await direct.todos.listTodos())[0]?.completed).toBe(completed);
   });
+
+  test.each<[string, ProxyAction]>([
+    ['no database connection', NO_DATABASE],
+    ['no free connection', { status: 504, code: 'PGRST003', executes: false }],
+    ['a deadlock', { status: 500, code: '40P01', executes: false }],
+    ['a serialization failure', { status: 500, code: '40001', executes: false }],
+    ['too many connections', { status: 503, code: '53300', executes: false }],
+  ])('is retried after %s: nothing was executed', async (_, action) => {
+    const { modules, requests } = await withProxy('forward', action, action);
+    const todo = await modules.todos.addTodo('t');
+    expect((await modules.todos.toggleTodoRecord(todo.id)).completed).toBe(true);
+    expect(requests).toHaveLength(4);
+  });
+
+  test.each<[string, ProxyAction]>([
+    ['a statement timeout', { status: 500, code: '57014', executes: false }],
+    ['a refusal by a proxy', 413],
+  ])('is not retried after %s, and was not stored', async (_, action) => {
+    const { modules, requests } = await withProxy('forward', action);
+    const todo = await modules.todos.addTodo('t');
+    expect(await failure(modules.todos.toggleTodoRecord(todo.id))).toMatchObject({
+      outcome: 'not stored',
+    });
+    expect(requests).toHaveLength(2);
+  });
 });
 
-describe('finishing an event by its tool call id, which is not idempotent,', () => {
+describe('finishing an event by its tool call id, which is not repeatable,', () => {
   async function twoEventsOfOneCall(...actions: ProxyAction[]) {
     const { direct, ...rest } = await withProxy(...actions);
     const started = { sessionId: 's', toolCallId: 'call', toolName: 't', arguments: {} };
@@ -171,14 +262,14 @@ describe('finishing an event by its tool call id, which is not idempotent,', () 
       const { modules, requests, statuses } = await twoEventsOfOneCall(action);
       expect(
         await failure(modules.toolEvents.updateStatusByToolCall('call', 'succeeded')),
-      ).toMatchObject({ code: 'unreachable', details: { mayHaveExecuted: true } });
+      ).toMatchObject({ code: 'unreachable', outcome: 'unknown' });
       expect(requests).toHaveLength(1);
       expect(await statuses()).toEqual(after);
     },
   );
 
   test('is retried if PostgREST reports that it has no connection to the database', async () => {
-    const { modules, requests, statuses } = await twoEventsOfOneCall('no database', 'no database');
+    const { modules, requests, statuses } = await twoEventsOfOneCall(NO_DATABASE, NO_DATABASE);
     const done = await modules.toolEvents.updateStatusByToolCall('call', 'succeeded');
     expect(done?.status).toBe('succeeded');
     expect(requests).toHaveLength(3);

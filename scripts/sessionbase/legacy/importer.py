@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.copy import LibpqWriter
 
-from sessionbase.database import become_owner, check_profile, connect
+from sessionbase.database import become_owner, check_profile, connect, refuse_standby
 from sessionbase.errors import InterruptError, SessionbaseError
 from sessionbase.legacy import statements
 from sessionbase.legacy.fields import InvalidRecordError, Record, read_record
@@ -128,6 +128,7 @@ class _Importer:
     def prepare(self) -> None:
         """Become the owner of the tables and create the staging table."""
         conn = self._conn
+        refuse_standby(conn)
         conn.execute("set search_path = ''")
         conn.execute("set statement_timeout = 0")
         conn.execute("set idle_in_transaction_session_timeout = 0")

@@ -84,8 +84,8 @@ def run(  # noqa: PLR0917 - typer passes them by name
     api/, in one transaction; they replace functions and views in place, so that no request fails.
     At the end PostgREST gets the notification to reload its schema cache. The role
     sessionbase_owner owns all objects, whatever the login. If several runners start at once, one
-    runs and the others wait. Connect to PostgreSQL itself and not to a pooler in transaction
-    mode: the runner holds a session-level lock.
+    runs and the others wait. A pooler in transaction mode is refused, because the runner holds a
+    session-level lock: connect to PostgreSQL itself.
 
     Exit code 0: done, or nothing to do. 1: refused, or a file failed; that file was rolled back,
     and the line on stderr names the file, line and statement.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from sessionbase.database import connect
+from sessionbase.database import connect, refuse_standby
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
 from sessionbase.migrate.database import check_database
@@ -290,6 +290,7 @@ def migrate(
     with _open(db_uri) as conn:
         if dry_run:
             return _dry_run(conn, folder)
+        refuse_standby(conn)
         with _locked(conn, log):
             plan = _read_plan(conn, folder)
             work = _check(plan, folder)

@@ -25,6 +25,9 @@ class Export:
     header: dict[str, Any]
     rows: dict[str, int]
     content_sha256: str
+    chain_length: int
+    chain_head_hash: str
+    """row_hash of the newest decision; 64 zeros without one."""
 
     @property
     def profile(self) -> str:
@@ -81,12 +84,15 @@ def read_export(path: Path) -> Export:
         whole, content = hashlib.sha256(first), hashlib.sha256()
         rows = dict.fromkeys(NAMES, 0)
         last = b""
+        head: Any = {"length": 0, "head_hash": "0" * 64}
         for line in stream:
             name = _table_of(line)
             if name is None:
                 last = line
                 break
             rows[name] += 1
+            if name == "hookify_chains":
+                head = parse_line(line) or head  # a line that is cut off is not JSON
             whole.update(line)
             content.update(line)
         if stream.readline():
@@ -105,7 +111,7 @@ def read_export(path: Path) -> Export:
         raise SessionbaseError(f"{path} is cut off: its last line is missing", "export again")
     if last != expected:
         raise SessionbaseError(f"{path} was changed: its SHA-256 does not fit", "export again")
-    return Export(path, header, rows, content.hexdigest())
+    return Export(path, header, rows, content.hexdigest(), head["length"], head["head_hash"])
 
 
 def read_rows(export: Export) -> Iterator[tuple[str, bytes]]:

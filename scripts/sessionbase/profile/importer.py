@@ -11,7 +11,6 @@ import psycopg
 from sessionbase.console import CountProgress
 from sessionbase.database import check_profile
 from sessionbase.errors import SessionbaseError
-from sessionbase.json_lines import parse_line
 from sessionbase.paths import command
 from sessionbase.profile.export_file import Export, read_export, read_rows
 from sessionbase.profile.exporter import hash_rows
@@ -117,16 +116,11 @@ def _types_of(conn: psycopg.Connection[Any], export: Export) -> Types:
 
 def _log_import(conn: psycopg.Connection[Any], export: Export, reason: str | None) -> None:
     """Write the entry of the log. Its trigger locks the profile."""
-    length, head_hash = 0, "0" * 64
-    for name, line in read_rows(export):
-        if name == "hookify_chains":
-            head = parse_line(line)
-            length, head_hash = head["length"], head["head_hash"]
     values = {
         "profile": export.profile,
         "rows": json.dumps(export.rows),
-        "length": length,
-        "head_hash": head_hash,
+        "length": export.chain_length,
+        "head_hash": export.chain_head_hash,
         "content_sha256": export.content_sha256,
         "reason": reason,
         "history": json.dumps(export.header["history"]),

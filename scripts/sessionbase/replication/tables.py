@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from sessionbase.database import become_owner
+from sessionbase.database import become_owner, refuse_standby
 from sessionbase.doctor.lints import Row, read_lints
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.paths import command
@@ -183,6 +183,7 @@ def enable(conn: Connection, names: list[str]) -> Change:
     REPLICATION, the result has the statement for a DBA. `conn` must be in autocommit mode. Raises
     UsageError for a table that may not be published, SessionbaseError if wal_level is not logical.
     """
+    refuse_standby(conn)
     before = read_status(conn)
     chosen = _choose(before, names)
     if before.wal_level != "logical":
@@ -211,6 +212,7 @@ def disable(conn: Connection, names: list[str]) -> Change:
 
     `conn` must be in autocommit mode. Raises UsageError for a table that may not be published.
     """
+    refuse_standby(conn)
     before = read_status(conn)
     chosen = _choose(before, names)
     if not any(table.published for table in before.tables if table not in chosen):

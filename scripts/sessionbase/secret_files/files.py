@@ -1,13 +1,12 @@
 """The three files of a deployment: the DBA's password, PostgREST's password and the JWT secret."""
 
-import os
 import secrets
 import stat
 from pathlib import Path
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.stack.token import make_key_set, parse_key_set, symmetric_keys
-from sessionbase.state import read_secret
+from sessionbase.state import read_secret, write_private
 
 AUTHENTICATOR_FILE = "authenticator_password"
 JWT_FILE = "jwt_secret"
@@ -68,25 +67,6 @@ def keep_newest_jwt_key(path: Path) -> int:
     keys = _own_keys(path)
     write_private(path, make_key_set(keys[:1]) + "\n")
     return len(keys) - 1
-
-
-def write_private(path: Path, content: str, owner: int | None = None) -> None:
-    """Write a file atomically, with mode 0600.
-
-    `owner` is the user id that it belongs to. None: the caller, or for root the folder's owner.
-    """
-    if owner is None and os.geteuid() == 0:
-        owner = path.parent.stat().st_uid
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-        if owner is not None:
-            os.fchown(handle.fileno(), owner, -1)
-    draft.replace(path)
 
 
 def _checked_password(path: Path) -> str:

@@ -4,14 +4,9 @@ from pathlib import Path
 
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
-from sessionbase.secret_files.files import (
-    AUTHENTICATOR_FILE,
-    JWT_FILE,
-    checked_jwt_secret,
-    write_private,
-)
+from sessionbase.secret_files.files import AUTHENTICATOR_FILE, JWT_FILE, checked_jwt_secret
 from sessionbase.stack.postgrest import LOGIN, set_login_password
-from sessionbase.state import read_secret
+from sessionbase.state import read_secret, write_private
 
 PASSFILE = "passfile"
 

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.postgres_programs import embedded_bin
@@ -38,6 +39,13 @@ class Account:
     def switches(self) -> bool:
         """Whether this is another user than the caller."""
         return self.uid != os.geteuid()
+
+    @property
+    def popen_options(self) -> dict[str, Any]:
+        """The arguments of subprocess.Popen that start a program as this user."""
+        if not self.switches:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def own(self, path: Path) -> None:
         """Make this account the owner of `path`."""

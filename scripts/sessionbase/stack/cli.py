@@ -1,8 +1,9 @@
-"""The commands of the embedded stack: up, down, status, token."""
+"""The commands of the embedded stack: up, down, status, promote, token, rotate-jwt-secret."""
 
 import json
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.importer import import_tool_events
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir
 from sessionbase.paths import PROJECT_DIR, command
-from sessionbase.stack import manage
+from sessionbase.stack import failover, manage, replica, rotation
 from sessionbase.stack.docs import DEFAULT_PORT as DEFAULT_DOCS_PORT
 from sessionbase.stack.token import Role, make_claims, parse_ttl, sign
 from sessionbase.state import read_db_uri, read_secret, require
@@ -52,7 +53,8 @@ def up(  # noqa: PLR0917 - typer passes them by name
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="The PostgREST executable. Default: the one on PATH, else the one from npm.",
+            help="The PostgREST executable. Default: the one that SESSIONBASE_POSTGREST names, "
+            "else the one on PATH, else the one from npm.",
         ),
     ] = None,
     sample: Annotated[
@@ -64,6 +66,40 @@ def up(  # noqa: PLR0917 - typer passes them by name
     docs_port: Annotated[
         int, typer.Option(help="Swagger UI's port on 127.0.0.1, with --docs.", min=1, max=65535)
     ] = DEFAULT_DOCS_PORT,
+    with_replica: Annotated[
+        bool | None,
+        typer.Option(
+            "--replica/--no-replica",
+            help="Also start a streaming replica, and a PostgREST that reads from it; or remove it."
+            " Default: as in the last run.",
+            show_default=False,
+        ),
+    ] = None,
+    replica_sync: Annotated[
+        bool | None,
+        typer.Option(
+            "--replica-sync/--no-replica-sync",
+            help="A write is acknowledged when the replica has it on disk too. While the replica is"
+            " off, every write waits. Default: as in the last run.",
+            show_default=False,
+        ),
+    ] = None,
+    replica_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of the PostgREST that reads. Default: as in the last run, or 3003.",
+            min=1,
+            max=65535,
+        ),
+    ] = None,
+    replica_admin_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of its health checks. Default: as in the last run, or 3004.",
+            min=1,
+            max=65535,
+        ),
+    ] = None,
 ) -> None:
     """Start PostgreSQL and PostgREST, apply the SQL files, and print the URL.
 
@@ -72,11 +108,21 @@ def up(  # noqa: PLR0917 - typer passes them by name
     after the shell is closed; `sessionbase down` stops them.
 
     The environment variable SESSIONBASE_POSTGRES_BIN names a folder of PostgreSQL programs (15 to
-    18) to use instead of the embedded ones.
+    18) to use instead of the embedded ones. SESSIONBASE_POSTGREST names a PostgREST executable.
+
+    With --replica the cluster is copied to a second PostgreSQL, which streams from the first one;
+    docs/scaling.md says what it can read, and what happens when the primary fails.
 
     Example: sessionbase up --port 8080 --admin-port 8081
     """
-    options = manage.UpOptions(port, admin_port, postgres, postgrest, docs_port if docs else None)
+    options = manage.UpOptions(
+        port,
+        admin_port,
+        postgres,
+        postgrest,
+        docs_port if docs else None,
+        replica.ReplicaOptions(with_replica, replica_sync, replica_port, replica_admin_port),
+    )
     report = manage.up(data_dir, options, log=lambda line: stderr.print(line, markup=False))
     if report.first_run:
         if sample and postgres is None and SAMPLE.exists():
@@ -88,6 +134,10 @@ def up(  # noqa: PLR0917 - typer passes them by name
         stdout.print("Everything is already running.")
     if docs:
         stdout.print(f"Browse the API: http://127.0.0.1:{docs_port}")
+    if report.stack_config.replica:
+        reads = replica.rest_config(report.stack_config).rest_url
+        mode = "synchronous" if report.stack_config.replica_sync else "asynchronous"
+        stdout.print(f"Read from the replica ({mode}): {reads}", markup=False)
     _print_first_steps(report.stack_config.rest_url, data_dir)
 
 
@@ -101,7 +151,7 @@ def down(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
 ) -> None:
-    """Stop PostgREST and PostgreSQL. The data stay.
+    """Stop PostgREST and PostgreSQL, and the replica if there is one. The data stay.
 
     With --delete-data, everything in the data directory is deleted after a confirmation.
 
@@ -137,6 +187,48 @@ def status(
     raise typer.Exit(0 if found["running"] else 1)
 
 
+def promote(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also if a running primary has WAL that the replica lacks."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the promotion.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Make the replica the primary, after a failure of the primary or before work on it.
+
+    The old primary is stopped or killed, and its cluster is renamed, so that it can't start again.
+    PostgREST connects to the new primary. `sessionbase up` then copies a new replica.
+
+    If the primary had failed, an asynchronous replica can lack the last acknowledged writes; a
+    synchronous one has all of them.
+
+    Example: sessionbase promote --yes && sessionbase up
+    """
+    question = f"Stop the primary of {data_dir}, and make its replica the primary?"
+    if not yes and not typer.confirm(question, err=True):
+        raise SessionbaseError("nothing was changed")
+    done = failover.promote(
+        data_dir, force=force, log=lambda line: stderr.print(line, markup=False)
+    )
+    if as_json:
+        print_json(asdict(done))
+        return
+    lines = [f"The primary is now {done.cluster_dir}; it took {done.seconds:.1f} s."]
+    if done.planned:
+        lines.append("The old primary was stopped cleanly: no write is missing.")
+    elif done.synchronous:
+        lines.append("The replica was synchronous: no acknowledged write is missing.")
+    else:
+        lines.append("The replica was asynchronous: the last acknowledged writes can be missing.")
+    if done.fenced_dir:
+        lines.append(f"The old cluster is in {done.fenced_dir}. Delete it when you don't need it.")
+    lines.append(f"There is no replica now: {command()} up copies one.")
+    for line in lines:
+        stdout.print(line, markup=False)
+
+
 def token(
     profile: Annotated[str, typer.Option(help="The profile of the token (claim `sub`).")],
     role: Annotated[
@@ -165,9 +257,34 @@ def token(
     sys.stdout.write(sign(claims, secret) + "\n")
 
 
+def rotate_jwt_secret(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Refuse the tokens of the old secret from now on.")
+    ] = False,
+) -> None:
+    """Replace the JWT secret of the stack without downtime, in two steps.
+
+    The first step makes a new secret. `sessionbase token` signs with it, and PostgREST accepts
+    tokens of both. Give the new secret (`jwt_secret` in secrets.json) to whatever else signs
+    tokens. When the last token of the old secret has expired, the second step is --finish.
+
+    Example: sessionbase rotate-jwt-secret
+    """
+    if finish:
+        rotation.finish(data_dir.resolve())
+        stdout.print("Tokens of the old secret are refused now.")
+        return
+    rotation.rotate(data_dir.resolve())
+    stdout.print(
+        "There is a new JWT secret. Tokens of the old one are accepted until you run:"
+        f" {command()} rotate-jwt-secret --finish"
+    )
+
+
 def register(app: typer.Typer) -> None:
     """Add the stack's commands to `app`."""
-    for function in (up, down, status, token):
+    for function in (up, down, status, promote, token, rotate_jwt_secret):
         app.command()(function)
 
 

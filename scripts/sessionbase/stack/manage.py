@@ -1,7 +1,9 @@
 """Start, stop and inspect a stack: up, down, status."""
 
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ from sessionbase import __version__
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.runner import Log, migrate, pending
 from sessionbase.paths import command
-from sessionbase.stack import docs, postgres, postgrest, processes
+from sessionbase.stack import docs, postgres, postgrest, processes, replica
 from sessionbase.stack.account import choose_home, choose_socket_dir, service_account
+from sessionbase.stack.replica import ReplicaOptions
 from sessionbase.state import (
     DEFAULT_ADMIN_PORT,
     DEFAULT_PORT,
@@ -29,6 +32,9 @@ from sessionbase.state import (
     save_stack_config,
 )
 
+RESTORING = "restoring"
+"""The file of a data directory that exists while a backup is restored into it."""
+
 
 @dataclass(frozen=True)
 class UpOptions:
@@ -40,6 +46,7 @@ class UpOptions:
     postgrest: Path | None = None
     docs_port: int | None = None
     """The port of Swagger UI. None: do not start it."""
+    replica: ReplicaOptions = field(default_factory=ReplicaOptions)
 
 
 @dataclass(frozen=True)
@@ -60,16 +67,12 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
     """
     options = options or UpOptions()
     data_dir = data_dir.resolve()
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise SessionbaseError(
-            f"{data_dir} can't be the data directory: {error.strerror}", "choose another --data-dir"
-        ) from error
+    _make_data_dir(data_dir)
     with locked(data_dir):
+        _refuse_incomplete_restore(data_dir)
         stack_config, secrets = _prepare(data_dir, options)
         executable = postgrest.choose_executable(options.postgrest)
-        serving = processes.find(postgrest.config_file(stack_config)) is not None
+        serving = postgrest.find(stack_config)
         if not serving:
             _check_ports(stack_config)
         if options.docs_port:
@@ -81,12 +84,19 @@ def up(data_dir: Path, options: UpOptions | None = None, log: Log = lambda _: No
             log("starting ...")
         if embedded and postgres.start(stack_config, secrets, account, data_dir / "postgresql.log"):
             started.append("PostgreSQL")
+        if embedded:
+            # Before the migrations: in synchronous mode their commits wait for the replica.
+            started += replica.start(stack_config, secrets, account, data_dir, log)
         uri = dba_uri(stack_config, secrets)
         migrate(uri, log=log)
         if not serving:
             postgrest.set_login_password(uri, secrets.authenticator_password)
             postgrest.start(stack_config, secrets, account, executable, data_dir)
             started.append("PostgREST")
+        elif not postgrest.is_ready(stack_config):
+            log("waiting for PostgREST ...")
+            postgrest.wait_until_ready(stack_config, serving, data_dir)
+        started += replica.serve(stack_config, secrets, account, executable, data_dir, log=log)
         if options.docs_port:
             docs_log = data_dir / "docs.log"
             if docs.start(stack_config, account, options.docs_port, docs_log):
@@ -98,6 +108,66 @@ def mark_first_run_done(data_dir: Path) -> None:
     """Store that the first run is complete, so that the next one imports no sample."""
     stack_config, _ = require(data_dir.resolve())
     save_stack_config(data_dir.resolve(), replace(stack_config, first_run_done=True))
+
+
+@contextmanager
+def new_stack(data_dir: Path) -> Iterator[str]:
+    """Create a stack with an empty database, for a restore; yield the DBA's URI of its PostgreSQL.
+
+    When the block ends without an error, PostgreSQL is stopped and the stack is complete: `up`
+    starts it, and imports no sample. After an error everything is deleted. `up` refuses a stack
+    whose block did not end. Raises SessionbaseError if `data_dir` has any file already.
+    """
+    data_dir = data_dir.resolve()
+    _make_data_dir(data_dir)
+    with locked(data_dir):
+        _refuse_occupied(data_dir)
+        (data_dir / RESTORING).touch()
+        try:
+            stack_config, secrets = _prepare(data_dir, UpOptions())
+        except BaseException:
+            shutil.rmtree(data_dir)
+            raise
+        try:
+            postgres.start(stack_config, secrets, service_account(), data_dir / "postgresql.log")
+            yield dba_uri(stack_config, secrets)
+            _stop(stack_config)
+        except BaseException:
+            _stop(stack_config)
+            _delete(stack_config, data_dir)
+            raise
+        save_stack_config(data_dir, replace(stack_config, first_run_done=True))
+        (data_dir / RESTORING).unlink()
+
+
+def _make_data_dir(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SessionbaseError(
+            f"{data_dir} can't be the data directory: {error.strerror}", "choose another --data-dir"
+        ) from error
+
+
+def _refuse_occupied(data_dir: Path) -> None:
+    """Raise SessionbaseError if the folder has files: a failed restore would delete them."""
+    _refuse_incomplete_restore(data_dir)
+    found = {path.name for path in data_dir.iterdir()} - {"lock"}
+    if found:
+        what = "a stack" if found & {"stack.json", "secrets.json", "cluster"} else "other files"
+        raise SessionbaseError(
+            f"{data_dir} has {what} already, and nothing was changed",
+            "name an empty or new folder with --data-dir, or an empty database with --db-uri",
+        )
+
+
+def _refuse_incomplete_restore(data_dir: Path) -> None:
+    if (data_dir / RESTORING).exists():
+        raise SessionbaseError(
+            f"a restore into {data_dir} was interrupted",
+            f"delete it with {command()} down --delete-data --data-dir {data_dir},"
+            " and restore again",
+        )
 
 
 def down(data_dir: Path) -> list[str]:
@@ -114,8 +184,7 @@ def delete_data(data_dir: Path) -> None:
     stack_config = _stack_config_to_stop(data_dir)
     with locked(data_dir):
         _stop(stack_config)
-        for path in (stack_config.socket_dir, stack_config.home, data_dir):
-            shutil.rmtree(path, ignore_errors=not path.exists())
+        _delete(stack_config, data_dir)
 
 
 def status(data_dir: Path) -> dict[str, Any]:
@@ -124,7 +193,7 @@ def status(data_dir: Path) -> dict[str, Any]:
     stack_config, secrets = require(data_dir)
     uri = dba_uri(stack_config, secrets)
     server_version = _server_version(uri)
-    rest = processes.find(postgrest.config_file(stack_config))
+    rest = postgrest.find(stack_config)
     server = None if secrets.postgres_uri else processes.find(stack_config.cluster)
     docs_server = docs.find(stack_config)
     return {
@@ -144,6 +213,8 @@ def status(data_dir: Path) -> dict[str, Any]:
             "docs": docs_server.pid if docs_server else None,
         },
         "pending_migrations": pending(uri) if server_version else None,
+        "replica": replica.read_status(stack_config, secrets),
+        "fenced_clusters": [str(path) for path in replica.fenced_clusters(stack_config)],
         "data_dir": str(data_dir),
         "cluster_dir": None if secrets.postgres_uri else str(stack_config.cluster),
     }
@@ -171,18 +242,23 @@ def _prepare(data_dir: Path, options: UpOptions) -> tuple[StackConfig, Secrets]:
         port=options.port or stack_config.port or DEFAULT_PORT,
         admin_port=options.admin_port or stack_config.admin_port or DEFAULT_ADMIN_PORT,
     )
-    if asked != stack_config and processes.find(postgrest.config_file(stack_config)):
+    ports = (stack_config.port, stack_config.admin_port)
+    if (asked.port, asked.admin_port) != ports and postgrest.find(stack_config):
         raise SessionbaseError(
             f"it already runs on port {stack_config.port}", f"{command()} down stops it"
         )
     if asked.port == asked.admin_port:
         raise UsageError(f"--port and --admin-port are both {asked.port}")
-    return asked, secrets
+    asked, stored = replica.choose(asked, secrets, options.replica)
+    if stored != secrets:
+        save_secrets(data_dir, stored)
+    return asked, stored
 
 
 def _stack_config_to_stop(data_dir: Path) -> StackConfig:
     """Return a configuration that is enough to stop the stack, even without its stack.json."""
-    if load_stack_config(data_dir) is None and (data_dir / "cluster").exists():
+    started = any((data_dir / name).exists() for name in ("cluster", RESTORING))
+    if load_stack_config(data_dir) is None and started:
         return StackConfig(data_dir, choose_socket_dir(data_dir))
     return require_stack_config(data_dir)
 
@@ -196,11 +272,17 @@ def _stop(stack_config: StackConfig) -> list[str]:
     stopped = []
     if docs.stop(stack_config):
         stopped.append("Swagger UI")
+    stopped += replica.stop_serving(stack_config)
     if postgrest.stop(stack_config):
         stopped.append("PostgREST")
     if postgres.stop(stack_config):
         stopped.append("PostgreSQL")
-    return stopped
+    return stopped + replica.stop(stack_config)
+
+
+def _delete(stack_config: StackConfig, data_dir: Path) -> None:
+    for path in (stack_config.socket_dir, stack_config.home, data_dir):
+        shutil.rmtree(path, ignore_errors=not path.exists())
 
 
 def _server_version(uri: str) -> str | None:

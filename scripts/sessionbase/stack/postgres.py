@@ -1,6 +1,5 @@
 """The embedded PostgreSQL: create its cluster, start and stop it. It has only a Unix socket."""
 
-import os
 import re
 import shutil
 import signal
@@ -13,9 +12,18 @@ import psycopg
 from psycopg import sql
 
 from sessionbase.errors import SessionbaseError
+from sessionbase.paths import command
 from sessionbase.stack import processes
 from sessionbase.stack.account import POSTGRES_BIN_VARIABLE, Account, postgres_bin
-from sessionbase.state import DATABASE, SUPERUSER, Secrets, StackConfig, dba_uri
+from sessionbase.state import (
+    DATABASE,
+    SUPERUSER,
+    Secrets,
+    StackConfig,
+    dba_uri,
+    node_uri,
+    write_private,
+)
 
 # Written into the new cluster's postgresql.conf, where a DBA may change them later.
 SETTINGS = {
@@ -38,34 +46,82 @@ def start(stack_config: StackConfig, secrets: Secrets, account: Account, log: Pa
     """Create the missing cluster and database, start the server; return whether it was stopped.
 
     Raises SessionbaseError, before anything starts, if the programs can't be used: older than
-    PostgreSQL 15, or of another major version than the cluster.
+    PostgreSQL 15, or of another major version than the cluster; or if the cluster is a standby, or
+    is missing while another node has data.
     """
+    if is_standby(stack_config.cluster):
+        raise SessionbaseError(
+            f"the promotion of {stack_config.cluster} was interrupted",
+            f"{command()} promote completes it",
+        )
     if processes.find(stack_config.cluster):
         _ensure_database(stack_config, secrets)
         return False
     programs = postgres_bin(account)
     major = _major_version(programs)
-    if stack_config.cluster.exists():
-        _check_cluster_version(stack_config.cluster, programs, major)
-    else:
+    if not stack_config.cluster.exists():
+        _refuse_second_primary(stack_config)
         _initdb(programs, major, stack_config, secrets, account)
-    account.make_private_dir(stack_config.socket_dir)
-    _clear_after_crash(stack_config)
-    # On the command line and not in postgresql.conf: the data directory can be moved.
-    socket_dir = str(stack_config.socket_dir).replace('"', '""')
-    options = ["-c", f'unix_socket_directories="{socket_dir}"', "-c", "listen_addresses="]
-    program = programs / "postgres"
-    command = [str(program), "-D", str(stack_config.cluster), *options]
-    process = processes.spawn(program, command, ENVIRONMENT, log, account)
-    uri = dba_uri(stack_config, secrets, database="postgres")
-    processes.wait_until(lambda: _answers(uri), process, "PostgreSQL", log)
+    run(stack_config, secrets, account, log, node=stack_config.node)
     _ensure_database(stack_config, secrets)
     return True
 
 
+def run(
+    stack_config: StackConfig,
+    secrets: Secrets,
+    account: Account,
+    log: Path,
+    *,
+    node: int,
+    settings: dict[str, str] | None = None,
+) -> None:
+    """Start the server of a node, whose cluster exists, and wait until it accepts connections.
+
+    `settings` are given on the command line, which has precedence over the files of the cluster.
+    """
+    programs, cluster = postgres_bin(account), stack_config.cluster_of(node)
+    _check_cluster_version(cluster, programs, _major_version(programs))
+    account.make_private_dir(stack_config.socket_dir)
+    _clear_after_crash(stack_config, node)
+    # On the command line and not in postgresql.conf: the data directory can be moved.
+    socket_dir = str(stack_config.socket_dir).replace('"', '""')
+    given = {
+        "unix_socket_directories": f'"{socket_dir}"',
+        "listen_addresses": "",
+        "port": str(stack_config.port_of(node)),
+        **(settings or {}),
+    }
+    options = [text for name, value in given.items() for text in ("-c", f"{name}={value}")]
+    program = programs / "postgres"
+    arguments = [str(program), "-D", str(cluster), *options]
+    process = processes.spawn(program, arguments, ENVIRONMENT, log, account)
+    uri = node_uri(stack_config, secrets, node, database="postgres")
+    processes.wait_until(lambda: answers(uri), process, "PostgreSQL", log)
+
+
+def is_standby(cluster: Path) -> bool:
+    """Return whether the server of this cluster starts as a standby."""
+    return (cluster / "standby.signal").exists()
+
+
+def _refuse_second_primary(stack_config: StackConfig) -> None:
+    """Raise SessionbaseError if there are data of this stack: a new cluster would replace them."""
+    if stack_config.standby_cluster.exists() or stack_config.node != 1:
+        raise SessionbaseError(
+            f"the cluster of the primary, {stack_config.cluster}, is missing",
+            f"{command()} promote makes the replica the primary, or restore it from a backup",
+        )
+
+
 def stop(stack_config: StackConfig) -> bool:
     """Stop the server cleanly (sessions are ended, a checkpoint written); True if it ran."""
-    process = processes.find(stack_config.cluster)
+    return stop_cluster(stack_config.cluster)
+
+
+def stop_cluster(cluster: Path) -> bool:
+    """Stop the server of a cluster cleanly; return whether it ran."""
+    process = processes.find(cluster)
     if process:
         processes.stop(process, signal.SIGINT)
     return process is not None
@@ -102,7 +158,7 @@ def _check_cluster_version(cluster: Path, programs: Path, major: int) -> None:
             f"the cluster {cluster} was made by PostgreSQL {made_by}, and the programs in"
             f" {programs} are PostgreSQL {major}",
             f"set {POSTGRES_BIN_VARIABLE} to the bin folder of a PostgreSQL {made_by};"
-            " docs/versions.md says how to move the data to another version",
+            " docs/postgres-upgrade.md says how to move the data to a newer version",
         )
 
 
@@ -123,11 +179,7 @@ def _initdb(
     if draft.exists():
         shutil.rmtree(draft)
     account.make_private_dir(draft)
-    password_file.unlink(missing_ok=True)
-    descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-        handle.write(secrets.superuser_password)
-    account.own(password_file)
+    write_private(password_file, secrets.superuser_password, account.uid)
     try:
         subprocess.run(
             [
@@ -145,9 +197,7 @@ def _initdb(
             text=True,
             env=ENVIRONMENT,
             cwd="/",
-            user=account.uid if account.switches else None,
-            group=account.gid if account.switches else None,
-            extra_groups=[] if account.switches else None,
+            **account.popen_options,
         )
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or ["it wrote nothing"]
@@ -159,23 +209,29 @@ def _initdb(
     draft.rename(stack_config.cluster)
 
 
-def _clear_after_crash(stack_config: StackConfig) -> None:
+def _clear_after_crash(stack_config: StackConfig, node: int) -> None:
     """Delete the lock files of a killed server, after its child processes have ended.
 
     PostgreSQL removes its own stale lock files, but not when another process of the same user has
     the pid that is written in them. The caller has found no running server by its command line.
     """
-    deadline = time.monotonic() + processes.STOP_SECONDS
-    while any(_works_in(process, stack_config.cluster) for process in psutil.process_iter()):
-        if time.monotonic() > deadline:
-            raise SessionbaseError("processes of a killed PostgreSQL still run on the cluster")
-        time.sleep(0.05)
+    cluster = stack_config.cluster_of(node)
+    wait_for_children(cluster)
     lock_files = [
-        stack_config.cluster / "postmaster.pid",
-        stack_config.socket_dir / ".s.PGSQL.5432.lock",
+        cluster / "postmaster.pid",
+        stack_config.socket_dir / f".s.PGSQL.{stack_config.port_of(node)}.lock",
     ]
     for path in lock_files:
         path.unlink(missing_ok=True)
+
+
+def wait_for_children(cluster: Path) -> None:
+    """Wait until no process works in the cluster. Those of a killed server end by themselves."""
+    deadline = time.monotonic() + processes.STOP_SECONDS
+    while any(_works_in(process, cluster) for process in psutil.process_iter()):
+        if time.monotonic() > deadline:
+            raise SessionbaseError("processes of a killed PostgreSQL still run on the cluster")
+        time.sleep(0.05)
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
@@ -185,7 +241,8 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
         return False
 
 
-def _answers(uri: str) -> bool:
+def answers(uri: str) -> bool:
+    """Return whether a server accepts connections. Raises SessionbaseError for a wrong password."""
     try:
         psycopg.connect(uri, connect_timeout=5).close()
     except psycopg.OperationalError as error:

@@ -43,9 +43,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             umask=0o077,
-            user=account.uid if account.switches else None,
-            group=account.gid if account.switches else None,
-            extra_groups=[] if account.switches else None,
+            **account.popen_options,
         )
 
 

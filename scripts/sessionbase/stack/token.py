@@ -73,7 +73,12 @@ def symmetric_keys(secret: str) -> list[bytes]:
 def make_key_set(keys: list[bytes]) -> str:
     """Return a JSON Web Key set of symmetric keys. PostgREST accepts the tokens of each of them."""
     entries = [
-        {"kty": "oct", "alg": "HS256", "k": base64.urlsafe_b64encode(key).decode().rstrip("=")}
+        {
+            "kty": "oct",
+            "alg": "HS256",
+            "use": "sig",
+            "k": base64.urlsafe_b64encode(key).decode().rstrip("="),
+        }
         for key in keys
     ]
     return json.dumps({"keys": entries})

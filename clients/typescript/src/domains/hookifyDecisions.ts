@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
+import { type Connection, sharedConnection } from '../connection.js';
 import { SessionbaseError } from '../errors.js';
 import { omitNullish, type Row, type RowWithOptionalTxid, toIsoTime } from '../rows.js';
 import { assertStorable } from '../validation.js';
@@ -56,21 +56,17 @@ export function bindHookifyDecisions(connection: Connection) {
     input: HookifyDecisionInput,
   ): Promise<WithTxid<HookifyDecision, number | null>> {
     assertStorable(input);
-    const row = await connection.call(
-      'record_hookify_decision',
-      {
-        id: `hook_${randomUUID()}`,
-        session_id: input.sessionId ?? null,
-        source: input.source ?? null,
-        severity: input.severity ?? null,
-        blocked: input.blocked ?? null,
-        rules: input.rules ?? null,
-        message: input.message ?? null,
-        annotations: input.annotations ?? null,
-        content: input.content ?? null,
-      },
-      { select: ALL_WITH_TXID, idempotent: true },
-    );
+    const row = await connection.call('record_hookify_decision', {
+      id: `hook_${randomUUID()}`,
+      session_id: input.sessionId ?? null,
+      source: input.source ?? null,
+      severity: input.severity ?? null,
+      blocked: input.blocked ?? null,
+      rules: input.rules ?? null,
+      message: input.message ?? null,
+      annotations: input.annotations ?? null,
+      content: input.content ?? null,
+    });
     return toWithTxid(row, toHookifyDecision);
   }
 

@@ -1,5 +1,5 @@
 import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
-import { SessionbaseError } from '../errors.js';
+import { afterEarlierRequest, SessionbaseError } from '../errors.js';
 import { omitNullish, type Row, type RowWithOptionalTxid, toIsoTime } from '../rows.js';
 import { assertStorable } from '../validation.js';
 import { toWithTxid, type WithTxid } from '../withTxid.js';
@@ -79,16 +79,12 @@ export function bindMisalignments(connection: Connection) {
     // At least one call, so that an invalid session id is an error even with an empty list.
     for (let start = 0; start === 0 || start < candidates.length; start += BATCH_SIZE) {
       const rows = await connection
-        .call(
-          'ingest_misalignments',
-          {
-            session_id: sessionId ?? null,
-            candidates: candidates.slice(start, start + BATCH_SIZE).map(toCandidateRow),
-          },
-          { select: ALL_WITH_TXID, idempotent: true },
-        )
+        .call('ingest_misalignments', {
+          session_id: sessionId ?? null,
+          candidates: candidates.slice(start, start + BATCH_SIZE).map(toCandidateRow),
+        })
         .catch((error: unknown) => {
-          throw withAbsoluteIndex(error, start);
+          throw start === 0 ? error : afterEarlierRequest(withAbsoluteIndex(error, start));
         });
       for (const row of rows) {
         const written = toWithTxid(row, toMisalignment);
@@ -116,20 +112,16 @@ export function bindMisalignments(connection: Connection) {
       'transition_misalignment',
       { session_id: sessionId, id, to_status: nextStatus },
       {
-        select: ALL_WITH_TXID,
-        idempotent: true,
         // The stored status is the wanted one: the attempt whose response was lost has set it.
         async recover(error) {
           const { from, to } = (error.details ?? {}) as { from?: unknown; to?: unknown };
           if (error.code !== 'illegal_transition' || from !== to) return undefined;
-          const [stored] = await connection.send<RowWithOptionalTxid<MisalignmentRow>[]>(
-            (client) =>
-              client
-                .from('misalignments')
-                .select(ALL_WITH_TXID)
-                .eq('session_id', sessionId)
-                .eq('id', id),
-            { idempotent: true },
+          const [stored] = await connection.read<RowWithOptionalTxid<MisalignmentRow>[]>((client) =>
+            client
+              .from('misalignments')
+              .select(ALL_WITH_TXID)
+              .eq('session_id', sessionId)
+              .eq('id', id),
           );
           return stored;
         },
@@ -214,7 +206,7 @@ export function toMisalignment(row: MisalignmentRow): MisalignmentRecord {
 
 /** The server reports the index within its batch; change it to the index in the whole list. */
 function withAbsoluteIndex(error: unknown, start: number): unknown {
-  if (start === 0 || !(error instanceof SessionbaseError)) return error;
+  if (!(error instanceof SessionbaseError)) return error;
   const details = error.details as { index?: unknown } | null;
   if (typeof details?.index !== 'number') return error;
   const index = start + details.index;

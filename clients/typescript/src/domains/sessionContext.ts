@@ -56,11 +56,7 @@ export function bindSessionContext(connection: Connection) {
   /** Read what the chat prompt needs to know about a session, in one snapshot. */
   return async function sessionContext(sessionId: string): Promise<SessionContext> {
     assertStorable({ sessionId });
-    const row = await connection.call(
-      'session_context',
-      { session_id: sessionId },
-      { get: true, idempotent: true },
-    );
+    const row = await connection.callReader('session_context', { session_id: sessionId });
     return {
       sessionId: row.session_id,
       binding: row.binding && toSessionRepoBinding(row.binding),

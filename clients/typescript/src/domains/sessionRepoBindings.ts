@@ -28,28 +28,24 @@ export function bindSessionRepoBindings(connection: Connection) {
     input: Omit<SessionRepoBinding, 'updatedAt'>,
   ): Promise<WithTxid<SessionRepoBinding>> {
     assertStorable(input);
-    const row = await connection.call(
-      'set_session_repo_binding',
-      {
-        session_id: input.sessionId ?? null,
-        asset_path: input.assetPath ?? null,
-        root_dir: input.rootDir ?? null,
-      },
-      { select: ALL_WITH_TXID, idempotent: true },
-    );
+    const row = await connection.call('set_session_repo_binding', {
+      session_id: input.sessionId ?? null,
+      asset_path: input.assetPath ?? null,
+      root_dir: input.rootDir ?? null,
+    });
     return toWithTxid(row, toSessionRepoBinding);
   }
 
   async function clear(sessionId: string): Promise<WithTxid<SessionRepoBinding> | null> {
     assertStorable({ sessionId });
-    const [row] = await connection.send<RowWithTxid<SessionRepoBindingRow>[]>(
+    const [row] = await connection.write<RowWithTxid<SessionRepoBindingRow>[]>(
+      'DELETE /session_repo_bindings',
       (client) =>
         client
           .from('session_repo_bindings')
           .delete()
           .eq('session_id', sessionId)
           .select(ALL_WITH_TXID),
-      { idempotent: true },
     );
     return row ? toWithTxid(row, toSessionRepoBinding) : null;
   }
@@ -65,9 +61,8 @@ export function bindSessionRepoBindings(connection: Connection) {
     /** Return the binding of a session, or null. */
     async getSessionRepoBinding(sessionId: string): Promise<SessionRepoBinding | null> {
       assertStorable({ sessionId });
-      const [row] = await connection.send<SessionRepoBindingRow[]>(
-        (client) => client.from('session_repo_bindings').select().eq('session_id', sessionId),
-        { idempotent: true },
+      const [row] = await connection.read<SessionRepoBindingRow[]>((client) =>
+        client.from('session_repo_bindings').select().eq('session_id', sessionId),
       );
       return row ? toSessionRepoBinding(row) : null;
     },

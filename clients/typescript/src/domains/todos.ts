@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
-import { SessionbaseError } from '../errors.js';
+import { afterEarlierRequest, SessionbaseError } from '../errors.js';
 import { type Row, type RowWithOptionalTxid, type RowWithTxid, toIsoTime } from '../rows.js';
 import { assertStorable } from '../validation.js';
 import { toWithTxid, type WithTxid } from '../withTxid.js';
@@ -57,13 +57,12 @@ export function bindTodos(connection: Connection) {
   async function insert(draft: TodoDraft): Promise<WithTxid<Todo, number | null>> {
     assertStorable(draft);
     const { id, text, completed = false } = draft;
-    const row = await connection.call(
-      'add_todo',
-      { id, text },
-      { select: ALL_WITH_TXID, idempotent: true },
-    );
+    const row = await connection.call('add_todo', { id, text });
+    if (!completed) return toWithTxid(row, toTodo);
     // add_todo creates open todos; both requests are safe to repeat, so the whole call is.
-    return completed ? update(id, { completed }) : toWithTxid(row, toTodo);
+    return update(id, { completed }).catch((error: unknown) => {
+      throw afterEarlierRequest(error);
+    });
   }
 
   async function update(id: string, changes: TodoChanges): Promise<WithTxid<Todo>> {
@@ -75,14 +74,12 @@ export function bindTodos(connection: Connection) {
         status: 0,
       });
     }
-    const [row] = await connection.send<RowWithTxid<TodoRow>[]>(
-      (client) =>
-        client
-          .from('todos')
-          .update({ ...changes })
-          .eq('id', id)
-          .select(ALL_WITH_TXID),
-      { idempotent: true },
+    const [row] = await connection.write<RowWithTxid<TodoRow>[]>('PATCH /todos', (client) =>
+      client
+        .from('todos')
+        .update({ ...changes })
+        .eq('id', id)
+        .select(ALL_WITH_TXID),
     );
     if (!row) throw notFound(id);
     return toWithTxid(row, toTodo);
@@ -90,11 +87,7 @@ export function bindTodos(connection: Connection) {
 
   async function toggle(id: string): Promise<WithTxid<Todo>> {
     assertUuid(id);
-    const row = await connection.call(
-      'toggle_todo',
-      { id },
-      { select: ALL_WITH_TXID, idempotent: false },
-    );
+    const row = await connection.call('toggle_todo', { id });
     return toWithTxid(row, toTodo);
   }
 
@@ -105,8 +98,6 @@ export function bindTodos(connection: Connection) {
       'delete_todo',
       { id },
       {
-        select: ALL_WITH_TXID,
-        idempotent: true,
         recover: (error) => Promise.resolve(error.code === 'not_found' ? null : undefined),
       },
     );
@@ -141,7 +132,7 @@ export function bindTodos(connection: Connection) {
 
     /**
      * Switch a todo between open and completed. Two concurrent toggles both take effect. The call is not
-     * retried if the server may have executed it; it then throws `unreachable`.
+     * retried if the server may have executed it; it then throws an error with the outcome `unknown`.
      */
     async toggleTodoRecord(id: string): Promise<Todo> {
       return (await toggle(id)).record;
@@ -165,6 +156,7 @@ export function bindTodos(connection: Connection) {
         throw new SessionbaseError('The todo is deleted, but the transaction is not known', {
           code: 'unreachable',
           status: 0,
+          outcome: 'stored',
           hint: 'The response of the attempt that deleted it was lost. The replication stream will report the deletion',
         });
       },

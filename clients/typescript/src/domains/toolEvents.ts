@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
+import { type Connection, sharedConnection } from '../connection.js';
 import { omitNullish, type Row, type RowWithOptionalTxid, toIsoTime } from '../rows.js';
 import { assertStorable } from '../validation.js';
 import { toWithTxid, type WithTxid } from '../withTxid.js';
@@ -91,7 +91,8 @@ export interface ChatToolEventRepository {
   /**
    * Set the status by the model provider's tool call id: of the newest unfinished event with this id,
    * otherwise of the newest. Returns null if there is none. The call is not retried if the server may
-   * have executed it; it then throws `unreachable`.
+   * have executed it: a second execution could finish an older unfinished event with the same call id. It
+   * then throws an error with the outcome `unknown`.
    */
   updateStatusByToolCall: (
     toolCallId: string,
@@ -123,41 +124,36 @@ export function bindToolEvents(connection: Connection): ChatToolEventRepository 
   const withTxid: ChatToolEventRepository['withTxid'] = {
     async insert(input) {
       assertStorable(input);
-      const row = await connection.call(
-        'record_tool_event',
-        {
-          id: input.id ?? `tool_${randomUUID()}`,
-          session_id: input.sessionId ?? null,
-          thread_id: input.threadId ?? null,
-          tool_call_id: input.toolCallId ?? null,
-          tool_name: input.toolName ?? null,
-          arguments: input.arguments ?? null,
-          status: input.status ?? null,
-          context_events: input.contextEvents ?? null,
-        },
-        { select: ALL_WITH_TXID, idempotent: true },
-      );
+      const row = await connection.call('record_tool_event', {
+        id: input.id ?? `tool_${randomUUID()}`,
+        session_id: input.sessionId ?? null,
+        thread_id: input.threadId ?? null,
+        tool_call_id: input.toolCallId ?? null,
+        tool_name: input.toolName ?? null,
+        arguments: input.arguments ?? null,
+        status: input.status ?? null,
+        context_events: input.contextEvents ?? null,
+      });
       return toWithTxid(row, toToolEvent);
     },
 
     async updateStatus(id, status, updates = {}) {
       assertStorable({ id, status, ...updates });
-      const row = await connection.call(
-        'transition_tool_event',
-        { id, to_status: status, ...updateArguments(updates) },
-        { select: ALL_WITH_TXID, idempotent: true },
-      );
+      const row = await connection.call('transition_tool_event', {
+        id,
+        to_status: status,
+        ...updateArguments(updates),
+      });
       return toWithTxid(row, toToolEvent);
     },
 
     async updateStatusByToolCall(toolCallId, status, updates = {}) {
       assertStorable({ toolCallId, status, ...updates });
-      const [row] = await connection.call(
-        'transition_tool_event_by_call',
-        { tool_call_id: toolCallId, to_status: status, ...updateArguments(updates) },
-        // A second execution could finish another event: an older unfinished one with the same call id.
-        { select: ALL_WITH_TXID, idempotent: false },
-      );
+      const [row] = await connection.call('transition_tool_event_by_call', {
+        tool_call_id: toolCallId,
+        to_status: status,
+        ...updateArguments(updates),
+      });
       return row ? toWithTxid(row, toToolEvent) : null;
     },
   };

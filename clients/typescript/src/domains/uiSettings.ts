@@ -1,4 +1,4 @@
-import { ALL_WITH_TXID, type Connection, sharedConnection } from '../connection.js';
+import { type Connection, sharedConnection } from '../connection.js';
 import { type Row, type RowWithTxid, toIsoTime } from '../rows.js';
 import { assertStorable } from '../validation.js';
 import { toWithTxid, type WithTxid } from '../withTxid.js';
@@ -38,7 +38,7 @@ export function bindUiSettings(connection: Connection) {
   ): Promise<UiSettingsWithRevision<Settings> | null> {
     const [row] = await connection
       .withProfile(profileId)
-      .send<UiSettingsRow[]>((client) => client.from('ui_settings').select(), { idempotent: true });
+      .read<UiSettingsRow[]>((client) => client.from('ui_settings').select());
     return row ? toUiSettings<Settings>(row) : null;
   }
 
@@ -48,13 +48,10 @@ export function bindUiSettings(connection: Connection) {
     { expectedRevision }: SaveOptions = {},
   ): Promise<WithTxid<Settings>> {
     assertStorable({ settings: snapshot });
-    const row = await connection
-      .withProfile(profileId)
-      .call(
-        'save_ui_settings',
-        { settings: snapshot, expected_revision: expectedRevision ?? null },
-        writeOptions(expectedRevision),
-      );
+    const row = await connection.withProfile(profileId).call('save_ui_settings', {
+      settings: snapshot,
+      expected_revision: expectedRevision ?? null,
+    });
     return toWithTxid(row, ({ settings }) => settings as Settings);
   }
 
@@ -64,13 +61,10 @@ export function bindUiSettings(connection: Connection) {
     { expectedRevision }: SaveOptions = {},
   ): Promise<WithTxid<UiSettingsWithRevision<Settings>>> {
     assertStorable({ patch: changes });
-    const row = await connection
-      .withProfile(profileId)
-      .call(
-        'patch_ui_settings',
-        { patch: changes, expected_revision: expectedRevision ?? null },
-        writeOptions(expectedRevision),
-      );
+    const row = await connection.withProfile(profileId).call('patch_ui_settings', {
+      patch: changes,
+      expected_revision: expectedRevision ?? null,
+    });
     return toWithTxid(row, toUiSettings<Settings>);
   }
 
@@ -113,11 +107,6 @@ export function bindUiSettings(connection: Connection) {
     /** The same writes, with the transaction id, for a collection that waits for its replication stream. */
     withTxid: { saveUiSettings: save, patchUiSettings: patch },
   };
-}
-
-/** With an expected revision, a retry after a lost response would find its own write and be stale. */
-function writeOptions(expectedRevision: number | undefined) {
-  return { select: ALL_WITH_TXID, idempotent: expectedRevision === undefined };
 }
 
 function toUiSettings<Settings extends object>(

@@ -26,10 +26,22 @@ export function ownModules() {
 
 /**
  * What the proxy does with a request. `drop response`: the server executes it, and the client gets no
- * response. `drop request`: the server does not get it. `no database`: the response of a PostgREST that
- * has no connection to PostgreSQL. A number: the status of a gateway's error page.
+ * response. `drop request`: the server does not get it. A number: the status of a gateway's error page.
+ * `{status, code}`: an error of PostgREST with this code, which the client gets instead of the response
+ * if the server `executes` the request, else without the server.
  */
-export type ProxyAction = 'forward' | 'drop response' | 'drop request' | 'no database' | number;
+export type ProxyAction =
+  | 'forward'
+  | 'drop response'
+  | 'drop request'
+  | number
+  | { status: number; code: string; executes: boolean };
+
+/** The error of a PostgREST that has no connection to PostgreSQL. */
+export const NO_DATABASE: ProxyAction = { status: 503, code: 'PGRST000', executes: false };
+
+/** The error of a PostgREST that lost its connection after the commit, as in tests/stack/test_lost_answers.py. */
+export const LOST: ProxyAction = { status: 400, code: '', executes: true };
 
 /** Start an HTTP proxy between the client and the stack; `decide` chooses what happens to each request. */
 export async function startProxy(
@@ -62,12 +74,12 @@ async function handle(
     response.writeHead(action).end('<h1>a gateway</h1>');
     return;
   }
-  if (action === 'no database') {
-    const body = {
-      code: 'PGRST000',
-      message: 'Database connection error. Retrying the connection.',
-    };
-    response.writeHead(503, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  const answerWithError = ({ status, code }: { status: number; code: string }) => {
+    const body = { code, message: '', details: null, hint: null };
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  };
+  if (typeof action === 'object' && !action.executes) {
+    answerWithError(action);
     return;
   }
   if (action === 'drop request') {
@@ -85,6 +97,10 @@ async function handle(
   const body = Buffer.from(await upstream.arrayBuffer());
   if (action === 'drop response') {
     request.socket.destroy();
+    return;
+  }
+  if (typeof action === 'object') {
+    answerWithError(action);
     return;
   }
   response.writeHead(upstream.status, Object.fromEntries(upstream.headers)).end(body);

@@ -1,0 +1,1 @@
+"""Back up a database of sessionbase to a folder, and restore it from there."""

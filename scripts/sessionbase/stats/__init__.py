@@ -1,0 +1,1 @@
+"""Figures about a running database: sizes, growth, slow statements, replication, health."""
