@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,8 +23,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from conftest import Stack, bring_up, free_port
-from sessionbase.stack import manage
+from conftest import Stack, bring_up, free_port, new_data_dir
 from sessionbase.stack.token import make_claims, sign
 from support.load import Load, Reads
 from support.proxy import Proxy, haproxy, variables
@@ -75,20 +73,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3, help="how long one PostgREST is away")
     parser.add_argument("--rounds", type=int, default=3, help="how often each case is measured")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="sessionbase-bench-"))
-    try:
-        bring_up(folder / "data")
-        stack = Stack.of(folder / "data")
+    with new_data_dir() as data_dir:
+        bring_up(data_dir)
+        stack = Stack.of(data_dir)
         with rest_server(stack.data_dir) as first, rest_server(stack.data_dir) as second:
             limits = {"PROXY_TOKEN_RATE": "1000000", "PROXY_SOURCE_RATE": "1000000"}
             with (
                 haproxy(variables(first, second), limits) as proxy,
-                _nginx(folder, first, second) as nginx_url,
+                _nginx(data_dir.parent, first, second) as nginx_url,
             ):
                 _measure(stack, first, second, proxy, nginx_url, options)
-    finally:
-        manage.delete_data(folder / "data")
-        shutil.rmtree(folder)
     return 0
 
 

@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,6 +87,17 @@ def _delete_stack(data_dir: Path) -> None:
     """Stop and delete the stack of a data directory, if there is one, also an incomplete one."""
     if (data_dir / "stack.json").exists():
         manage.delete_data(data_dir)
+
+
+@contextmanager
+def new_data_dir() -> Iterator[Path]:
+    """Yield a data directory that does not exist yet. Its stack is deleted at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
+    try:
+        yield folder / "data"
+    finally:
+        _delete_stack(folder / "data")
+        shutil.rmtree(folder)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -268,7 +279,5 @@ def guest(client_for: Callable[[str | None], httpx.Client]) -> httpx.Client:
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """Yield a data directory that does not exist yet. Its stack is deleted after the test."""
-    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
-    yield folder / "data"
-    _delete_stack(folder / "data")
-    shutil.rmtree(folder)
+    with new_data_dir() as data_dir:
+        yield data_dir

@@ -9,8 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +19,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from conftest import Stack, bring_up, free_port
+from conftest import Stack, bring_up, free_port, new_data_dir
 from sessionbase import state
 from sessionbase.backup.programs import choose_programs
 from sessionbase.backup.roles import read_state
@@ -38,6 +36,7 @@ from support.databases import content, fill, index_order
 from support.load import Load
 from support.pages import commands
 from support.sql_folder import new_database
+from support.waiting import wait_for
 
 PUBLISHED = ("todos", "tool_events")
 
@@ -45,14 +44,8 @@ PUBLISHED = ("todos", "tool_events")
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Yield the DBA's URI of a running PostgreSQL that only this module uses."""
-    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
-    try:
-        with manage.new_stack(folder / "data") as uri:
-            yield uri
-    finally:
-        if (folder / "data" / "stack.json").exists():
-            manage.delete_data(folder / "data")
-        shutil.rmtree(folder)
+    with new_data_dir() as data_dir, manage.new_stack(data_dir) as uri:
+        yield uri
 
 
 @pytest.fixture(scope="module")
@@ -147,18 +140,12 @@ def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) ->
 @pytest.fixture(scope="module")
 def restored(backup: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the data directory of a new stack with the backup, which runs, and the report."""
-    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
-    data_dir = folder / "data"
-    try:
+    with new_data_dir() as data_dir:
         done = run_main("restore", backup, "--data-dir", data_dir, "--json")
         assert done.returncode == 0, done.stderr + done.stdout
         assert manage.status(data_dir)["pids"]["postgresql"] is None
         bring_up(data_dir)
         yield data_dir, json.loads(done.stdout)
-    finally:
-        if (data_dir / "stack.json").exists():
-            manage.delete_data(data_dir)
-        shutil.rmtree(folder)
 
 
 def test_a_new_stack_has_the_rows_of_the_backup(
@@ -380,15 +367,11 @@ def start(*arguments: object) -> subprocess.Popen[bytes]:
 
 def wait_for_lock(uri: str, program: str) -> None:
     """Wait until a session of `program` waits for a lock."""
-    for _ in range(1500):
-        if fetch(
-            uri,
-            "select from pg_stat_activity where wait_event_type = 'Lock'"
-            f" and application_name = '{program}'",
-        ):
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"{program} has not waited for a lock")
+    query = (
+        "select from pg_stat_activity where wait_event_type = 'Lock'"
+        f" and application_name = '{program}'"
+    )
+    wait_for(lambda: fetch(uri, query), f"{program} has not waited for a lock")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
@@ -420,10 +403,8 @@ def test_a_restore_that_is_killed_changes_nothing(source: str, backup: Path, tar
         wait_for_lock(target, "psql")
         process.kill()
         process.communicate(timeout=60)
-    for _ in range(500):
-        if not fetch(target, "select from pg_stat_activity where application_name = 'psql'"):
-            break
-        time.sleep(0.02)
+    query = "select from pg_stat_activity where application_name = 'psql'"
+    wait_for(lambda: not fetch(target, query), "psql still runs")
     assert is_untouched(target)
     assert run_main("restore", backup, "--db-uri", target).returncode == 0
 

@@ -162,7 +162,7 @@ def test_install_needs_the_role_of_postgrest(
 ) -> None:
     monkeypatch.setattr("sessionbase.secret_files.install.LOGIN", "no_such_role")
     done = run_main("secrets", "install", folder, tmp_path, "--db-uri", stack.db_uri)
-    assert "run sessionbase migrate first" in done.stderr
+    assert "migrate first" in done.stderr
 
 
 def test_install_writes_what_postgrest_needs_and_sets_its_password(

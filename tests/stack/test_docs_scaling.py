@@ -3,7 +3,6 @@
 Both servers are on this machine. They are made with initdb, not by the embedded stack.
 """
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -16,22 +15,14 @@ import pytest
 
 from conftest import bring_up, free_port
 from sessionbase import state
-from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import manage
 from sessionbase.stack.account import Account, postgres_bin, service_account
 from sessionbase.stack.token import make_claims, sign
 from support.load import Load
+from support.pages import commands
 
-PAGE = PROJECT_DIR / "docs/scaling.md"
+PAGE = "scaling.md"
 SUPERUSER_PASSWORD = "only-in-this-test"
-BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def blocks() -> list[str]:
-    """Return the shell blocks of the page about plain servers, in their order."""
-    text = PAGE.read_text(encoding="utf-8")
-    part = text[text.index("## A replica on another machine") : text.index("## In production")]
-    return BLOCK.findall(part)
 
 
 @dataclass(frozen=True)
@@ -51,12 +42,10 @@ class Machines:
             capture_output=True,
             text=True,
             check=False,
-            user=self.account.uid if self.account.switches else None,
-            group=self.account.gid if self.account.switches else None,
-            extra_groups=[] if self.account.switches else None,
+            **self.account.popen_options,
         )
-        assert done.returncode == 0, f"correct this block of {PAGE}:\n{script}\n{done.stderr}"
-        return done.stdout
+        assert done.returncode == 0, f"correct this block of docs/{PAGE}:\n{script}\n{done.stderr}"
+        return str(done.stdout)
 
     def __getitem__(self, name: str) -> str:
         return self.environment[name]
@@ -105,7 +94,8 @@ def machines() -> Iterator[Machines]:
 def test_the_commands_for_a_replica_on_another_machine_and_the_failover_by_hand_work(
     machines: Machines, data_dir: Path, profile: str
 ) -> None:
-    allow, copy, look, synchronous, fence, promote = blocks()
+    allow, copy, look, synchronous = commands(PAGE, "A replica on another machine")
+    fence, promote = commands(PAGE, "Failover by hand")
     on_primary, on_replica = machines["PRIMARY_PORT"], machines["REPLICA_PORT"]
     machines.run(allow, on_primary)
     machines.run(copy, on_replica)

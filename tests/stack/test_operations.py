@@ -8,12 +8,10 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +24,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from conftest import Stack, bring_up, free_port
+from conftest import Stack, bring_up, free_port, new_data_dir
 from sessionbase import state
 from sessionbase.doctor.lints import examine
 from sessionbase.migrate.runner import migrate
@@ -43,7 +41,9 @@ from sessionbase.stack.token import make_claims, make_key_set, sign
 from support.command import run_main
 from support.load import Load
 from support.pages import code_block
+from support.proxy import find_haproxy, run_command
 from support.sql_folder import new_database
+from support.waiting import wait_for
 
 PAGE = "operations.md"
 Connection = psycopg.Connection[Any]
@@ -52,13 +52,9 @@ Connection = psycopg.Connection[Any]
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
     """Yield a running stack that only this module uses."""
-    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
-    try:
-        bring_up(folder / "data")
-        yield Stack.of(folder / "data")
-    finally:
-        manage.delete_data(folder / "data")
-        shutil.rmtree(folder)
+    with new_data_dir() as data_dir:
+        bring_up(data_dir)
+        yield Stack.of(data_dir)
 
 
 @pytest.fixture
@@ -90,18 +86,10 @@ class Server:
         """Let it read its configuration again, and wait for the line in its log."""
         before = self.log().count("onfig reloaded")
         self.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: self.log().count("onfig reloaded") > before, "the reload")
+        wait_for(lambda: self.log().count("onfig reloaded") > before, "it has not reloaded")
 
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
-
-
-def wait_for(ready: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Wait until `ready()` is true."""
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -282,9 +270,7 @@ def test_a_postgrest_reads_a_changed_key_file_on_sigusr2(own: Stack) -> None:
 # The passwords.
 
 
-def test_the_login_of_postgrest_is_changed_without_a_failed_request(
-    own: Stack, own_db: Connection
-) -> None:
+def test_the_login_of_postgrest_is_changed_without_a_failed_request(own: Stack) -> None:
     login, secret = "authenticator_b", "s" * 40
     where = conninfo_to_dict(own.db_uri)
 
@@ -294,7 +280,7 @@ def test_the_login_of_postgrest_is_changed_without_a_failed_request(
         return "\n".join(["[sessionbase]", *lines, ""])
 
     def connections(user: str) -> int:
-        row = own_db.execute(
+        row = dba.execute(
             "select count(*) from pg_stat_activity where usename = %s", [user]
         ).fetchone()
         assert row
@@ -304,8 +290,7 @@ def test_the_login_of_postgrest_is_changed_without_a_failed_request(
     manage.down(own.data_dir)
     stack_config, secrets = state.require(own.data_dir)
     postgres.start(stack_config, secrets, service_account(), own.data_dir / "postgresql.log")
-    own_db = psycopg.connect(own.db_uri, autocommit=True)
-    _, secrets = state.require(own.data_dir)
+    dba = psycopg.connect(own.db_uri, autocommit=True)
     try:
         with own_postgrest(
             PGRST_DB_URI="service=sessionbase",
@@ -319,8 +304,8 @@ def test_the_login_of_postgrest_is_changed_without_a_failed_request(
                 assert connections("authenticator") > 0
                 heading = "The password of PostgREST's login"
                 for statement in code_block(PAGE, heading, "sql", 0).split(";\n"):
-                    own_db.execute(statement.encode())
-                set_password(own_db, login, "new-password")
+                    dba.execute(statement.encode())
+                set_password(dba, login, "new-password")
                 draft = file.with_suffix(".new")
                 draft.write_text(service(login, "new-password"))
                 draft.chmod(0o600)
@@ -328,24 +313,22 @@ def test_the_login_of_postgrest_is_changed_without_a_failed_request(
                 draft.replace(file)
                 statements = code_block(PAGE, heading, "sql", 1)
                 for statement in filter(str.strip, statements.split(";\n")):
-                    own_db.execute(statement.encode())
-                wait_for(
-                    lambda: connections("authenticator") == 0, "the end of the old connections"
-                )
-                own_db.execute(code_block(PAGE, heading, "sql", 2).encode())
+                    dba.execute(statement.encode())
+                wait_for(lambda: connections("authenticator") == 0, "the old connections are open")
+                dba.execute(code_block(PAGE, heading, "sql", 2).encode())
                 load.wait_for(50, since=load.now())
                 assert connections(login) > 0
             assert_all_acknowledged(load)
             # The new login has the settings of the roles, and listens for notifications.
-            listening = own_db.execute(
+            listening = dba.execute(
                 "select usename from pg_stat_activity where query ilike 'listen%'"
             ).fetchall()
             assert listening == [(login,)]
             assert {f.object for f in examine(own.db_uri).findings if f.level == "error"} == set()
     finally:
-        own_db.execute("alter role authenticator login")
-        own_db.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(login)))
-        own_db.close()
+        dba.execute("alter role authenticator login")
+        dba.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(login)))
+        dba.close()
         manage.up(own.data_dir)
 
 
@@ -404,8 +387,10 @@ def test_a_postgrest_whose_password_is_not_valid_any_more_serves_nothing(
                 " where usename = 'locked_out'"
             )
             # PostgREST 12 ends. PostgREST 14 keeps running and tries again.
-            wait_for(lambda: not is_ready(server.admin_url), "the end of the service")
-            wait_for(lambda: "password authentication failed" in server.log(), "the error")
+            wait_for(lambda: not is_ready(server.admin_url), "it is ready without a valid password")
+            wait_for(
+                lambda: "password authentication failed" in server.log(), "no error in its log"
+            )
             try:
                 status = status_of(server.rest_url, sign(make_claims("p"), "1" * 40))
             except httpx.HTTPError:
@@ -438,7 +423,6 @@ backend postgrest
 """
 
 
-@pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
 def test_a_second_postgrest_replaces_the_first_without_a_failed_request(
     own: Stack, tmp_path: Path
 ) -> None:
@@ -447,16 +431,10 @@ def test_a_second_postgrest_replaces_the_first_without_a_failed_request(
         "PGRST_DB_URI": login_uri(own.db_uri, "authenticator", secrets.authenticator_password),
         "PGRST_JWT_SECRET": secrets.jwt_secret,
     }
-    admin = tmp_path / "admin.sock"
-
-    def tell(line: str) -> str:
-        with socket.socket(socket.AF_UNIX) as runtime:
-            runtime.connect(str(admin))
-            runtime.sendall(f"{line}\n".encode())
-            return b"".join(iter(lambda: runtime.recv(65536), b"")).decode()
+    admin, program = tmp_path / "admin.sock", find_haproxy()
 
     def requests_of_old() -> str:
-        rows = [line.split(",") for line in tell("show stat").splitlines() if line]
+        rows = [line.split(",") for line in run_command(admin, "show stat").splitlines()]
         return next(row[4] for row in rows if row[:2] == ["postgrest", "old"])
 
     with own_postgrest(**settings) as old, own_postgrest(**settings) as new:
@@ -470,15 +448,15 @@ def test_a_second_postgrest_replaces_the_first_without_a_failed_request(
             for name, url in (("old_admin", old.admin_url), ("new_admin", new.admin_url))
         }
         config.write_text(HAPROXY.format(socket=admin, port=port, **ports, **admins))
-        proxy = subprocess.Popen(["haproxy", "-db", "-f", str(config)])
+        proxy = subprocess.Popen([program, "-db", "-f", str(config)])
         try:
-            wait_for(admin.exists, "the start of HAProxy")
+            wait_for(admin.exists, "HAProxy has not started")
             token = sign(make_claims("p-proxy"), secrets.jwt_secret)
             with Load(f"http://127.0.0.1:{port}", token) as load:
                 load.wait_for(50)
                 for line in code_block(PAGE, "Upgrade PostgREST", "").splitlines():
-                    assert tell(line).strip() == ""
-                wait_for(lambda: requests_of_old() == "0", "the end of the last request")
+                    assert run_command(admin, line) == ""
+                wait_for(lambda: requests_of_old() == "0", "the old server still has requests")
                 processes.stop(old.process, signal.SIGTERM)
                 load.wait_for(50, since=load.now())
             assert_all_acknowledged(load)
@@ -508,9 +486,7 @@ class Restarted:
 @pytest.fixture(scope="module")
 def restarted() -> Iterator[Restarted]:
     """Yield a stack in which the steps of the page were executed."""
-    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
-    data_dir = folder / "data"
-    try:
+    with new_data_dir() as data_dir:
         bring_up(data_dir)
         uri = state.read_db_uri(data_dir)
         # The extension before the restart, so that its library is not loaded yet.
@@ -522,9 +498,6 @@ def restarted() -> Iterator[Restarted]:
         manage.down(data_dir)
         manage.up(data_dir)
         yield Restarted(data_dir, before)
-    finally:
-        manage.delete_data(data_dir)
-        shutil.rmtree(folder)
 
 
 @pytest.mark.contrib
@@ -569,12 +542,12 @@ def test_stats_says_whether_archiving_fails(restarted: Restarted) -> None:
 
     assert not wal()["archiving_fails"]
     run_psql(restarted.uri, "select pg_switch_wal()")
-    wait_for(lambda: wal()["failed_archive_attempts"], "the first failed attempt")
+    wait_for(lambda: wal()["failed_archive_attempts"], "archiving has not failed")
     assert wal()["archiving_fails"]
     assert "FAILS NOW" in run_main("stats", "--db-uri", restarted.uri).stdout
     run_psql(restarted.uri, "alter system set archive_command = 'true'")
     run_psql(restarted.uri, "select pg_reload_conf()")
-    wait_for(lambda: wal()["archived_files"], "the first archived file")
+    wait_for(lambda: wal()["archived_files"], "no file was archived")
     assert not wal()["archiving_fails"]
     assert wal()["last_archived_at"] is not None
 
@@ -607,7 +580,7 @@ def test_stats_shows_a_replica_and_its_lag_on_both_servers(own: Stack) -> None:
                 f"--slot={slot}",
             ],
             env={"PGPASSWORD": secrets.superuser_password, "PGAPPNAME": slot},
-            user=account.uid if account.switches else None,
+            **account.popen_options,
             check=True,
         )
         postgres.start(other, secrets, account, folder / "postgresql.log")
@@ -872,15 +845,13 @@ def test_a_setting_of_a_client_role_in_one_database_has_no_effect_on_requests(
 @pytest.fixture(scope="module")
 def managed() -> Iterator[str]:
     """Yield the URI of a login with CREATEROLE and CREATEDB, in a new cluster without our roles."""
-    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
-    data_dir, account = folder / "data", service_account()
-    data_dir.mkdir(mode=0o700)
-    home = choose_home(data_dir, account)
-    stack_config = state.StackConfig(home, choose_socket_dir(home))
-    secrets = state.Secrets.generate(None)
-    state.save_stack_config(data_dir, stack_config)
-    state.save_secrets(data_dir, secrets)
-    try:
+    account, secrets = service_account(), state.Secrets.generate(None)
+    with new_data_dir() as data_dir:
+        data_dir.mkdir(mode=0o700)
+        home = choose_home(data_dir, account)
+        stack_config = state.StackConfig(home, choose_socket_dir(home))
+        state.save_stack_config(data_dir, stack_config)
+        state.save_secrets(data_dir, secrets)
         postgres.start(stack_config, secrets, account, data_dir / "postgresql.log")
         admin = state.read_db_uri(data_dir)
         with psycopg.connect(admin, autocommit=True) as connection:
@@ -892,9 +863,6 @@ def managed() -> Iterator[str]:
         with psycopg.connect(make_conninfo(uri, dbname="postgres"), autocommit=True) as connection:
             connection.execute("create database managed")
         yield login_uri(make_conninfo(admin, dbname="managed"), "manager", "m")
-    finally:
-        manage.delete_data(data_dir)
-        shutil.rmtree(folder)
 
 
 def test_a_login_that_is_not_a_superuser_can_run_everything_that_the_page_says(

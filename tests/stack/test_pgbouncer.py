@@ -29,6 +29,7 @@ from sessionbase.stack.token import make_claims, sign
 from support.command import run_main
 from support.concurrency import at_once
 from support.load import Load
+from support.waiting import wait_for
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(
@@ -269,10 +270,11 @@ def test_a_new_function_is_served_after_sigusr1_and_not_before(
             load.wait_for(20)
             signalled = replaced(command, ('"$(pidof postgrest)"', str(process.pid)))
             subprocess.run(signalled, shell=True, check=True)
-            deadline = time.monotonic() + 30
-            while (answer := client.get("/rpc/probe")).status_code == 404:
-                assert time.monotonic() < deadline, "PostgREST has not reloaded its schema cache"
-                time.sleep(0.05)
+            wait_for(
+                lambda: client.get("/rpc/probe").status_code != 404,
+                "PostgREST has not reloaded its schema cache",
+            )
+            answer = client.get("/rpc/probe")
             load.wait_for(20, since=load.now())
     assert set(load.counts()) == {201}, "a request failed during the reload"
     assert answer.json() == {
@@ -310,8 +312,13 @@ def set_pool_mode(pooled: Pooled, mode: str) -> None:
     """Change pool_mode in the file, and reload PgBouncer as the page says."""
     file = pooled.folder / "pgbouncer.ini"
     file.write_text(re.sub(r"(?m)^pool_mode = \w+$", f"pool_mode = {mode}", file.read_text()))
+    log = pooled.folder / "pgbouncer.log"
+    reloads = log.read_text().count("re-reading config")
     pooled.pgbouncer().send_signal(signal.SIGHUP)
-    time.sleep(0.5)
+    wait_for(
+        lambda: log.read_text().count("re-reading config") > reloads,
+        "PgBouncer has not read its file again",
+    )
 
 
 def test_a_command_accepts_a_pooler_in_session_mode(pooled: Pooled) -> None:
@@ -346,10 +353,7 @@ def test_no_acknowledged_write_is_missing_after_pgbouncer_was_restarted(
         elif how == "online":
             old = pooled.pgbouncer()
             pooled.start_pgbouncer("-R")
-            deadline = time.monotonic() + 20
-            while processes.is_alive(old):
-                assert time.monotonic() < deadline, (pooled.folder / "pgbouncer.log").read_text()
-                time.sleep(0.05)
+            wait_for(lambda: not processes.is_alive(old), "the old PgBouncer still runs")
         else:
             processes.stop(pooled.pgbouncer(), getattr(signal, how))
             pooled.start_pgbouncer()
@@ -371,10 +375,10 @@ def test_requests_fail_with_the_shipped_settings_behind_pgbouncer(
         running_postgrest(config, only_uri, pooled.secrets.jwt_secret, ready=False) as process,
         Load(config.rest_url, pooled.token(profile), threads=8) as load,
     ):
-        deadline = time.monotonic() + 20
-        while processes.is_alive(process) and not failures(load):
-            assert time.monotonic() < deadline, "correct docs/pooling.md: the shipped settings work"
-            time.sleep(0.1)
+        wait_for(
+            lambda: not processes.is_alive(process) or failures(load),
+            "the shipped settings work: correct docs/pooling.md",
+        )
 
 
 def failures(load: Load) -> bool:

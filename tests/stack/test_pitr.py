@@ -55,7 +55,6 @@ class Mistake:
 
     def run(self, script: str, **variables: str) -> str:
         """Run a script as the user of the server; return its output."""
-        switch = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
         done = subprocess.run(
             ["bash", "-eu", "-c", script],
             env={**self.environment, **variables},
@@ -64,7 +63,7 @@ class Mistake:
             text=True,
             check=False,
             timeout=120,
-            **(switch if self.account.switches else {}),  # type: ignore[call-overload]
+            **self.account.popen_options,
         )
         assert done.returncode == 0, f"correct docs/backup.md:\n{script}\n{done.stderr}"
         return str(done.stdout)

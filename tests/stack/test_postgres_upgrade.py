@@ -88,12 +88,6 @@ def old(monkeypatch: pytest.MonkeyPatch) -> Iterator[Old]:
 
 
 def run(script: str, folder: Path, environment: dict[str, str], *, as_server: bool) -> str:
-    account = service_account()
-    switch = (
-        {"user": account.uid, "group": account.gid, "extra_groups": []}
-        if as_server and account.switches
-        else {}
-    )
     done = subprocess.run(
         ["bash", "-eu", "-c", script],
         env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", **environment},
@@ -102,7 +96,7 @@ def run(script: str, folder: Path, environment: dict[str, str], *, as_server: bo
         text=True,
         check=False,
         timeout=300,
-        **switch,  # type: ignore[call-overload]
+        **(service_account().popen_options if as_server else {}),
     )
     assert done.returncode == 0, f"correct docs/{PAGE}:\n{script}\n{done.stdout}\n{done.stderr}"
     return str(done.stdout)

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ import psutil
 import psycopg
 import pytest
 
-from conftest import bring_up, free_port
+from conftest import bring_up, free_port, new_data_dir
 from sessionbase import state
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.stack import failover, manage, processes, replica, rotation
@@ -29,7 +28,9 @@ from sessionbase.stack.account import service_account
 from sessionbase.stack.replica import ReplicaOptions
 from sessionbase.stack.token import make_claims, sign
 from support.command import run_main, sessionbase
+from support.crash import kill_postgresql
 from support.load import Load
+from support.waiting import wait_for
 
 IN_FULL = os.environ.get("SESSIONBASE_LONG_TESTS") == "1"
 ROUNDS = 10 if IN_FULL else 1
@@ -42,12 +43,9 @@ Ready = Callable[..., Path]
 @pytest.fixture(scope="module")
 def replicated() -> Iterator[Path]:
     """Yield the data directory of a stack that is deleted at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
-    folder.chmod(0o755)
-    yield folder / "data"
-    if (folder / "data" / "stack.json").exists():
-        manage.delete_data(folder / "data")
-    shutil.rmtree(folder)
+    with new_data_dir() as data_dir:
+        data_dir.parent.chmod(0o755)
+        yield data_dir
 
 
 @pytest.fixture
@@ -114,24 +112,9 @@ def record_decision(client: httpx.Client, number: int) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"after {seconds} s: {what}"
-        time.sleep(0.05)
-
-
-def kill(server: psutil.Process) -> None:
-    """Kill a PostgreSQL with all its processes, like a crash of its machine."""
-    family = [server, *server.children(recursive=True)]
-    for process in family:
-        process.kill()
-    psutil.wait_procs(family, timeout=60)
-
-
 def stop_standby(data_dir: Path) -> None:
     psutil.Process(replica_status(data_dir)["pid_postgresql"]).send_signal(signal.SIGINT)
-    wait_until(lambda: replica_status(data_dir)["pid_postgresql"] is None, "the replica still runs")
+    wait_for(lambda: replica_status(data_dir)["pid_postgresql"] is None, "the replica still runs")
 
 
 def test_a_read_from_the_replica_returns_the_rows_of_the_primary(
@@ -140,7 +123,7 @@ def test_a_read_from_the_replica_returns_the_rows_of_the_primary(
     data_dir = ready()
     with client_of(data_dir, profile) as writer, client_of(data_dir, profile, reads=True) as reader:
         todo = add_todo(writer)
-        wait_until(
+        wait_for(
             lambda: reader.get("/todos").json() == writer.get("/todos").json(),
             "the row is not on the replica",
         )
@@ -215,7 +198,7 @@ def test_a_second_up_starts_nothing_and_the_replica_serves_a_new_schema(
         try:
             assert manage.up(data_dir).started == []
             with client_of(data_dir, profile, reads=True) as reader:
-                wait_until(
+                wait_for(
                     lambda: reader.get("/of_replica").status_code == 200,
                     "`up` did not make the PostgREST of the replica load the schema again",
                 )
@@ -260,10 +243,10 @@ def test_status_shows_the_lag_of_the_replica(ready: Ready, profile: str) -> None
         connection.execute("select pg_wal_replay_pause()")
         try:
             add_todo(writer)
-            wait_until(lambda: replica_status(data_dir)["lag_bytes"] > 0, "there is no lag")
+            wait_for(lambda: replica_status(data_dir)["lag_bytes"] > 0, "there is no lag")
         finally:
             connection.execute("select pg_wal_replay_resume()")
-        wait_until(lambda: replica_status(data_dir)["lag_bytes"] == 0, "the lag remains")
+        wait_for(lambda: replica_status(data_dir)["lag_bytes"] == 0, "the lag remains")
     found = replica_status(data_dir)
     assert (found["state"], found["mode"], found["slot"]) == (
         "streaming",
@@ -310,7 +293,7 @@ def test_a_replica_that_lost_its_slot_is_reported_and_copied_again(ready: Ready)
     data_dir = ready()
     stop_standby(data_dir)
     with connect(data_dir) as connection:
-        wait_until(
+        wait_for(
             lambda: (
                 connection.execute(
                     "select from pg_replication_slots where slot_name = %s and not active", [NAME]
@@ -370,7 +353,7 @@ def test_with_remote_apply_a_write_is_visible_on_the_replica_when_it_is_acknowle
                 client_of(data_dir, profile) as writer,
                 client_of(data_dir, profile, reads=True) as reader,
             ):
-                wait_until(lambda: _waits_for_apply(data_dir), "the setting was not loaded")
+                wait_for(lambda: _waits_for_apply(data_dir), "the setting was not loaded")
                 for _ in range(30):
                     todo = add_todo(writer)
                     assert len(reader.get(f"/todos?id=eq.{todo}").json()) == 1
@@ -398,7 +381,7 @@ def test_a_position_of_the_primary_can_be_waited_for_on_the_replica(
             todo = add_todo(writer)
             position = on_primary.execute("select pg_current_wal_flush_lsn()::text").fetchone()
             assert position
-            wait_until(
+            wait_for(
                 lambda position=position: (  # type: ignore[misc]
                     on_replica.execute(
                         "select pg_last_wal_replay_lsn() >= %s::pg_lsn", position
@@ -459,7 +442,6 @@ def fail_over(
     `behind`: the replica receives nothing during the last 20 acknowledged writes.
     """
     before = manage.status(data_dir)
-    server = psutil.Process(before["pids"]["postgresql"])
     last_received = 0.0
     with (
         client_of(data_dir, profile, reads=True) as reader,
@@ -474,7 +456,7 @@ def fail_over(
             load.wait_for(20, since=load.now())
         recorded = decisions.acknowledged
         if not planned:
-            kill(server)
+            kill_postgresql(data_dir)
             # The replica serves reads while there is no primary.
             read = reader.get("/todos?limit=1")
             assert read.status_code == 200, read.text

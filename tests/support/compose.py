@@ -18,8 +18,7 @@ from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack.token import make_claims, sign
 from sessionbase.state import read_secret
 from support.load import Load
-
-PAGE = PROJECT_DIR / "docs" / "containers.md"
+from support.pages import code_block
 
 
 class Project:
@@ -77,11 +76,8 @@ class Project:
         return done.stdout
 
     def page(self, heading: str, number: int = 0) -> str:
-        """Run a shell block of docs/containers.md, the one with this number below the heading."""
-        text = PAGE.read_text(encoding="utf-8")
-        assert f"# {heading}\n" in text, f"docs/containers.md has no heading {heading!r}"
-        section = text.split(f"# {heading}\n", 1)[1]
-        script = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[number]
+        """Run a shell block of a section of docs/containers.md; `number` counts from 0."""
+        script = code_block("containers.md", heading, "sh", number)
         script = re.sub(r"^API=.*$", f"API={self.url}", script, flags=re.MULTILINE)
         script = script.replace("sessionbase:0.1.0", self.env["SESSIONBASE_IMAGE"])
         return self.run("bash", "-euo", "pipefail", "-c", script)

@@ -40,6 +40,15 @@ def variables(*servers: RestServer) -> dict[str, str]:
     return found
 
 
+def run_command(admin_socket: Path, command: str) -> str:
+    """Run a command of HAProxy's runtime API and return its output."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(admin_socket))
+        connection.sendall(f"{command}\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode().strip()
+
+
 class Proxy:
     """A running HAProxy: its addresses, its log and its runtime API."""
 
@@ -81,11 +90,7 @@ class Proxy:
 
     def admin(self, command: str) -> str:
         """Run a command of the runtime API and return its output."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
-            connection.connect(str(self.admin_socket))
-            connection.sendall(f"{command}\n".encode())
-            return b"".join(iter(lambda: connection.recv(65536), b"")).decode().strip()
+        return run_command(self.admin_socket, command)
 
     def server_states(self, backend: str) -> dict[str, str]:
         """Return the status (UP, DOWN, ...) of each server of a backend."""

@@ -78,7 +78,8 @@ def connection_arguments(db_uri: str) -> tuple[str, dict[str, str]]:
     parameters = {
         name: str(value) for name, value in conninfo_to_dict(db_uri).items() if value is not None
     }
-    environment = {**os.environ, "LC_MESSAGES": "C", "LC_ALL": "C.UTF-8"}
+    # The messages are read, so they must not be translated.
+    environment = {**os.environ, "LANGUAGE": "C", "LC_ALL": "C.UTF-8"}
     password = parameters.pop("password", None)
     if password is not None:
         environment["PGPASSWORD"] = password

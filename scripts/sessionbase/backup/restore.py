@@ -281,34 +281,35 @@ def _run(
     with tempfile.NamedTemporaryFile("w", suffix=".list", encoding="utf-8") as entries:
         entries.write(select_and_order(_list(programs, backup)))
         entries.flush()
-        reader = subprocess.Popen(
-            [
-                programs.path("pg_restore"),
-                f"--use-list={entries.name}",
-                "--no-tablespaces",
-                *([f"--role={OWNER}"] if script.as_owner else []),
-                "--file=-",
-                str(backup.dump),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        writer = subprocess.Popen(
-            [
-                programs.path("psql"),
-                "--no-psqlrc",
-                "--quiet",
-                "--no-password",
-                "--set=ON_ERROR_STOP=1",
-                "--output=/dev/null",
-                database,
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        with reader, writer:
+        with (
+            subprocess.Popen(
+                [
+                    programs.path("pg_restore"),
+                    f"--use-list={entries.name}",
+                    "--no-tablespaces",
+                    *([f"--role={OWNER}"] if script.as_owner else []),
+                    "--file=-",
+                    str(backup.dump),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as reader,
+            subprocess.Popen(
+                [
+                    programs.path("psql"),
+                    "--no-psqlrc",
+                    "--quiet",
+                    "--no-password",
+                    "--set=ON_ERROR_STOP=1",
+                    "--output=/dev/null",
+                    database,
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+            ) as writer,
+        ):
             reader_messages, writer_messages = _Messages(reader.stderr), _Messages(writer.stderr)
             dump, script_of_psql = cast(IO[bytes], reader.stdout), cast(IO[bytes], writer.stdin)
             try:

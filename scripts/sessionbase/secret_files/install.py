@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
+from sessionbase.paths import command
 from sessionbase.secret_files.files import AUTHENTICATOR_FILE, JWT_FILE, checked_jwt_secret
 from sessionbase.stack.postgrest import LOGIN, set_login_password
 from sessionbase.state import read_secret, write_private
@@ -22,7 +23,7 @@ def install(source: Path, target: Path, db_uri: str, owner: int | None) -> None:
     secret = checked_jwt_secret(source / JWT_FILE)
     with connect(db_uri) as connection:
         if connection.execute("select from pg_roles where rolname = %s", (LOGIN,)).rowcount == 0:
-            raise SessionbaseError(f"there is no role {LOGIN}", "run sessionbase migrate first")
+            raise SessionbaseError(f"there is no role {LOGIN}", f"run {command()} migrate first")
     passfile, draft = target / PASSFILE, target / f".{PASSFILE}.draft"
     try:
         write_private(target / JWT_FILE, secret + "\n", owner)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 import psutil
-import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
 from sessionbase.paths import PROJECT_DIR, resource_path, script
 from sessionbase.stack import jwt_keys, processes
@@ -137,7 +137,7 @@ def version(stack_config: StackConfig) -> str | None:
 
 def set_login_password(db_uri: str, password: str, role: str = LOGIN) -> None:
     """Set the password of a login role, as a DBA. Only its hash is sent."""
-    with psycopg.connect(db_uri, autocommit=True) as connection:
+    with connect(db_uri) as connection:
         hashed = connection.pgconn.encrypt_password(
             password.encode(), role.encode(), b"scram-sha-256"
         ).decode()
