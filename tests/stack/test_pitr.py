@@ -160,7 +160,7 @@ def test_a_server_is_recovered_to_just_before_a_mistake(mistake: Mistake, kind: 
         assert not mistake.later & ids
         assert examine(uri).count("error") == 0
         report = verify_chains(uri)
-        assert (report.decisions, report.problems) == (2, [])
+        assert (report.decisions, report.problems) == (3, [])
     finally:
         mistake.run(f"pg_ctl stop --pgdata={restored} --mode=immediate >/dev/null || true")
 

@@ -5,37 +5,20 @@ from typing import Any
 
 import psycopg
 
-from support.concurrency import transaction_of
-
-CALLS = """
-select api.record_tool_event('s', 't', '{{"n": 1}}', id => 'tool_1');
-select api.record_tool_event('s', 't', '{{"n": 2}}', id => 'tool_2');
-select api.transition_tool_event('tool_1', 'succeeded', result => '"é\\n\\u2028"');
-select api.record_hookify_decision('s', 'session', 'low', true, '[]', content => 'a', id => 'h1');
-select api.record_hookify_decision('s', 'manual', 'high', false, '[]', content => 'b', id => 'h2');
-select api.ingest_misalignments('s', '[{{"rule_id": "r", "title": "t", "summary": "s"}}]');
-select api.transition_misalignment('s', 'mis-s-r', 'dismissed');
-select api.add_todo('tab\\t and \\\\. and line\nbreak');
-select api.set_session_repo_binding('s', 'a', '/');
-select api.set_session_repo_binding('cleared', 'a', '/');
-delete from api.session_repo_bindings where session_id = 'cleared';
-select api.save_ui_settings('{{"key": [1, null]}}');
-"""
+from support.profiles import fill_profile
 
 
 def fill(uri: str, *profiles: str) -> None:
-    """Store rows of each profile in every table of schema app, through the API's functions.
+    """Store rows of each profile in every table of schema app.
 
     The log of profiles gets the entry of an erased profile.
     """
     for profile in profiles:
-        with transaction_of(uri, profile) as conn:
-            for statement in CALLS.format().strip().split(";\n"):
-                conn.execute(statement.rstrip(";").encode())
+        fill_profile(uri, profile)
     with psycopg.connect(uri) as conn:
         conn.execute("insert into app.profile_log (profile_id, action) values ('gone', 'erase')")
     empty = [name for name, rows in content(uri).items() if not rows]
-    assert not empty, f"add calls to tests/support/databases.py that store rows of {empty}"
+    assert not empty, f"add calls to tests/support/profiles.py that store rows of {empty}"
 
 
 def content(uri: str) -> dict[str, list[Any]]:

@@ -28,7 +28,7 @@ select api.ingest_misalignments('s', '[
 select api.transition_misalignment('s', 'm1', 'dismissed');
 select api.transition_misalignment('s', 'm1', 'open');
 select api.add_todo('one');
-select api.toggle_todo((api.add_todo('two')).id);
+select api.toggle_todo((api.add_todo(e'tab\\t and \\\\. and line\\nbreak')).id);
 select api.set_session_repo_binding('s1', '/asset', '/root');
 select api.set_session_repo_binding('s2', '/asset', '/root');
 delete from api.session_repo_bindings where session_id = 's2';
