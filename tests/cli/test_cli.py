@@ -22,6 +22,8 @@ from support.command import run_main, sessionbase
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
 COMMANDS += ["import", "import tool-events", "export", "export tool-events", "doctor"]
+COMMANDS += ["promote", "rotate-jwt-secret", "backup", "restore", "stats", "replication"]
+COMMANDS += ["audit", "audit verify", "profile", "profile list", "secrets", "secrets generate"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -211,19 +211,13 @@ def test_commands_that_write_refuse_a_standby_and_commands_that_read_work_on_it(
 ) -> None:
     data_dir = ready()
     uri = replica_status(data_dir)["db_uri"]
-    events = tmp_path / "events.json"
+    events, export, backup = (tmp_path / name for name in ("events.json", "p.jsonl", "backup"))
     events.write_text("[]")
-    for command in (
-        ["migrate"],
-        ["replication", "enable", "todos"],
-        ["replication", "disable", "todos"],
-        ["import", "tool-events", events, "--profile", profile],
-    ):
-        done = run_main(*command, "--db-uri", uri)
-        assert (done.returncode, done.stdout) == (1, ""), command
-        assert done.stderr.startswith("Error: this server is a standby"), done.stderr
     key = tmp_path / "audit.key"
     assert run_main("audit", "key", key).returncode == 0
+    with client_of(data_dir, profile) as primary:
+        add_todo(primary)
+    wait_until(lambda: replica_status(data_dir)["lag_bytes"] == 0, "the lag remains")
     for command in (
         ["audit", "checkpoint", tmp_path / "checkpoint.jsonl", "--key-file", key],
         ["doctor"],
@@ -232,9 +226,31 @@ def test_commands_that_write_refuse_a_standby_and_commands_that_read_work_on_it(
         ["audit", "verify"],
         ["replication", "status"],
         ["export", "tool-events", "--profile", profile],
+        ["profile", "list"],
+        ["profile", "export", profile, export],
+        ["profile", "erase", profile, "--dry-run"],
+        ["backup", backup],
+        ["stats"],
     ):
         done = run_main(*command, "--db-uri", uri)
         assert done.returncode == 0, f"{command}: {done.stderr}"
+    secrets = tmp_path / "secrets"
+    secrets.mkdir(mode=0o700)
+    assert run_main("secrets", "generate", secrets).returncode == 0
+    for command in (
+        ["migrate"],
+        ["replication", "enable", "todos"],
+        ["replication", "disable", "todos"],
+        ["import", "tool-events", events, "--profile", profile],
+        ["profile", "import", export],
+        ["profile", "erase", profile, "--yes"],
+        ["restore", backup],
+        ["secrets", "install", secrets, tmp_path],
+    ):
+        done = run_main(*command, "--db-uri", uri)
+        assert done.returncode == 1, command
+        assert "Error: this server is a standby" in done.stderr, f"{command}: {done.stderr}"
+    assert not (tmp_path / "jwt_secret").exists()
 
 
 def test_status_shows_the_lag_of_the_replica(ready: Ready, profile: str) -> None:

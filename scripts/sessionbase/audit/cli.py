@@ -15,7 +15,7 @@ from sessionbase.console import count_bar, print_json, stderr, stdout
 from sessionbase.errors import UsageError
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 
-app = typer.Typer(no_args_is_help=True, help="Verify the audit of hookify decisions.")
+app = typer.Typer(no_args_is_help=True)
 
 KeyFile = Annotated[
     Path, typer.Option("--key-file", help="The key of the signature: a file of 32 bytes or more.")

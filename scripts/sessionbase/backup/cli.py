@@ -90,8 +90,8 @@ def restore_command(
     the same major version as the backup's or newer. Missing roles are created; a role that exists
     is not changed, and the statements that would make it as in the backup are printed.
 
-    Without --db-uri: into a new embedded stack in --data-dir, with secrets of its own; `sessionbase
-    up --data-dir DIR` then starts it.
+    Without --db-uri: into a new embedded stack in --data-dir, with secrets of its own. Then
+    `sessionbase up --data-dir DIR` starts it.
 
     It is one transaction: after an error nothing was changed. Then doctor and all chains of
     decisions are verified. Restore only backups that you trust: a dump contains functions.

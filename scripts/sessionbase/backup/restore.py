@@ -28,7 +28,7 @@ from sessionbase.backup.roles import (
 )
 from sessionbase.backup.toc import OUR_SCHEMAS, PUBLICATION, select_and_order
 from sessionbase.console import CountProgress
-from sessionbase.database import connect
+from sessionbase.database import connect, refuse_standby
 from sessionbase.doctor.lints import Finding, examine
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
@@ -132,10 +132,11 @@ def restore(
     Roles, objects, data and row counts are one transaction: after an error, or if this process is
     killed, nothing was changed. Doctor and the chains are verified afterwards. Raises
     SessionbaseError if the database is not empty, lacks a role, has an older server or another
-    encoding, or if a statement fails.
+    encoding, or is on a standby, or if a statement fails.
     """
     with closing(connect(db_uri)) as conn:
         conn.autocommit = True
+        refuse_standby(conn)
         missing = _missing_other_roles(conn, backup.manifest)
         check_target(conn, backup.manifest)
         if missing and not other_roles:

@@ -20,9 +20,7 @@ from sessionbase.profile.exporter import export_profile
 from sessionbase.profile.importer import import_profile
 from sessionbase.profile.lister import list_profiles
 
-app = typer.Typer(
-    no_args_is_help=True, help="List, export, import and erase the data of a profile."
-)
+app = typer.Typer(no_args_is_help=True)
 
 Profile = Annotated[str, typer.Argument(help="The profile id.", show_default=False)]
 Reason = Annotated[

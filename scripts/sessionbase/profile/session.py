@@ -6,10 +6,12 @@ from typing import Any
 
 import psycopg
 
-from sessionbase.database import become_owner, connect
+from sessionbase.database import become_owner, connect, refuse_standby
 from sessionbase.errors import SessionbaseError
 from sessionbase.paths import command
 
+READ = "repeatable read, read only"
+WRITE = "read committed, read write"
 LOCK_TIMEOUT = "60s"
 """How long a change waits for the requests that write to the profile, which end after 15 s."""
 
@@ -17,7 +19,7 @@ LOCK_TIMEOUT = "60s"
 @contextmanager
 def snapshot(db_uri: str) -> Iterator[psycopg.Connection[Any]]:
     """Yield a connection whose transaction reads one moment of the database, as the owner."""
-    with _transaction(db_uri, "repeatable read, read only") as conn:
+    with _transaction(db_uri, READ) as conn:
         yield conn
 
 
@@ -25,10 +27,10 @@ def snapshot(db_uri: str) -> Iterator[psycopg.Connection[Any]]:
 def change(db_uri: str) -> Iterator[psycopg.Connection[Any]]:
     """Yield a connection whose transaction changes a profile, as the owner.
 
-    It commits when the block ends. Raises SessionbaseError if another command or a long request
-    uses the profile.
+    It commits when the block ends. Raises SessionbaseError if the server is a standby, or another
+    command or a long request uses the profile.
     """
-    with _transaction(db_uri, "read committed, read write") as conn:
+    with _transaction(db_uri, WRITE) as conn:
         conn.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'".encode())
         try:
             yield conn
@@ -41,6 +43,8 @@ def change(db_uri: str) -> Iterator[psycopg.Connection[Any]]:
 @contextmanager
 def _transaction(db_uri: str, mode: str) -> Iterator[psycopg.Connection[Any]]:
     with connect(db_uri) as conn:
+        if mode == WRITE:
+            refuse_standby(conn)
         conn.execute(f"set transaction isolation level {mode}".encode())
         conn.execute("set local search_path = ''")
         conn.execute("set local client_encoding = 'UTF8'")

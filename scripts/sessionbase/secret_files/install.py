@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sessionbase.database import connect
+from sessionbase.database import connect, refuse_standby
 from sessionbase.errors import SessionbaseError
 from sessionbase.paths import command
 from sessionbase.secret_files.files import AUTHENTICATOR_FILE, JWT_FILE, checked_jwt_secret
@@ -22,6 +22,7 @@ def install(source: Path, target: Path, db_uri: str, owner: int | None) -> None:
     password = read_secret(source / AUTHENTICATOR_FILE)
     secret = checked_jwt_secret(source / JWT_FILE)
     with connect(db_uri) as connection:
+        refuse_standby(connection)
         if connection.execute("select from pg_roles where rolname = %s", (LOGIN,)).rowcount == 0:
             raise SessionbaseError(f"there is no role {LOGIN}", f"run {command()} migrate first")
     passfile, draft = target / PASSFILE, target / f".{PASSFILE}.draft"

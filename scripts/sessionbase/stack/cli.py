@@ -129,7 +129,7 @@ def up(  # noqa: PLR0917 - typer passes them by name
             _import_sample(data_dir)
         manage.mark_first_run_done(data_dir)
     if report.started:
-        stdout.print(f"Started: {' and '.join(report.started)}.")
+        stdout.print(f"Started: {', '.join(report.started)}.")
     else:
         stdout.print("Everything is already running.")
     if docs:
@@ -165,7 +165,7 @@ def down(
         stdout.print(f"Stopped, and deleted with all data: {data_dir}")
         return
     stopped = manage.down(data_dir)
-    stdout.print(f"Stopped: {' and '.join(stopped)}." if stopped else "Nothing was running.")
+    stdout.print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
 
 
 def status(
@@ -204,7 +204,7 @@ def promote(
     If the primary had failed, an asynchronous replica can lack the last acknowledged writes; a
     synchronous one has all of them.
 
-    Example: sessionbase promote --yes && sessionbase up
+    Example: sessionbase promote --yes
     """
     question = f"Stop the primary of {data_dir}, and make its replica the primary?"
     if not yes and not typer.confirm(question, err=True):
