@@ -217,7 +217,7 @@ def test_commands_that_write_refuse_a_standby_and_commands_that_read_work_on_it(
     assert run_main("audit", "key", key).returncode == 0
     with client_of(data_dir, profile) as primary:
         add_todo(primary)
-    wait_until(lambda: replica_status(data_dir)["lag_bytes"] == 0, "the lag remains")
+    wait_for(lambda: replica_status(data_dir)["lag_bytes"] == 0, "the lag remains")
     for command in (
         ["audit", "checkpoint", tmp_path / "checkpoint.jsonl", "--key-file", key],
         ["doctor"],
