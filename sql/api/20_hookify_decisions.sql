@@ -220,6 +220,7 @@ declare
   is_known boolean := false;
   result record;
   erasure app.profile_log;
+  imported app.profile_log;
 begin
   if current_user = 'authenticated' then
     if wanted <> app.profile_id() then
@@ -244,8 +245,8 @@ begin
   end if;
 
   loop
-    -- A profile is known if it has a head or a decision, or was erased. Both of the first two are
-    -- read to report a missing head.
+    -- A profile is known if it has a head or a decision, or was erased, or was imported with decisions.
+    -- All are read to report a missing head.
     if wanted is null then
       select pg_catalog.min(found.profile_id) into current_profile
       from (
@@ -268,7 +269,8 @@ begin
         (
           select entry.profile_id
           from app.profile_log as entry
-          where entry.profile_id > current_profile and entry.action = 'erase'
+          where entry.profile_id > current_profile
+            and (entry.action = 'erase' or entry.chain_length > 0)
           order by entry.profile_id
           limit 1
         )
@@ -285,7 +287,7 @@ begin
         ) or exists (
           select
           from app.profile_log as entry
-          where entry.profile_id = wanted and entry.action = 'erase'
+          where entry.profile_id = wanted and (entry.action = 'erase' or entry.chain_length > 0)
         ) then wanted
       end;
     end if;
@@ -299,19 +301,36 @@ begin
     limit 1;
     erased_at := erasure.done_at;
     erased_decisions := erasure.chain_length;
-    select entry.done_at into imported_at
+    select * into imported
     from app.profile_log as entry
     where entry.profile_id = current_profile
       and entry.action = 'import'
       and entry.number > coalesce(erasure.number, 0)
     order by entry.number desc
     limit 1;
+    imported_at := imported.done_at;
 
     select * into result
     from app.verify_hookify_chain(current_profile, start_position, remaining);
-    -- An erased profile that has recorded no decision since has no chain: it is neither valid nor
-    -- broken.
-    if erased_at is not null and result.first_bad_position = 1 and result.length = 0
+    -- The imported decisions must still be there.
+    if result.problem is null
+      and imported.chain_length >= start_position
+      and (result.next_position is null or imported.chain_length < result.next_position)
+      and not exists (
+        select
+        from app.hookify_decisions as decision
+        where decision.profile_id = current_profile
+          and decision.position = imported.chain_length
+          and decision.row_hash = imported.chain_head_hash
+      ) then
+      result.valid := false;
+      result.next_position := null;
+      result.first_bad_position := imported.chain_length;
+      result.problem := 'the decision is not the one that was imported';
+    end if;
+    -- An erased profile that has recorded or imported no decision since has no chain: it is neither
+    -- valid nor broken.
+    if erased_at is not null and coalesce(imported.chain_length, 0) = 0 and result.first_bad_position = 1 and result.length = 0
       and not exists (
         select from app.hookify_chains as head where head.profile_id = current_profile
       ) and not exists (

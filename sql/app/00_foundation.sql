@@ -169,7 +169,7 @@ begin
       and pg_catalog.current_setting('transaction_read_only') = 'off' then
       -- An import or erasure of the profile holds this lock alone. A write is refused and does not
       -- wait: waiting requests would use up PostgREST's connections, which all profiles share.
-      if not pg_catalog.pg_try_advisory_xact_lock_shared(app.lock_key('profile', me)) then
+      if not app.lock_profile(me) then
         perform app.raise_error(
           503, 'profile_locked',
           'The profile is being imported or erased by an operator; nothing was done', null,
@@ -286,6 +286,33 @@ comment on function app.lock_key(text, text[]) is
 'The key of an advisory lock on the object that the parts identify. They are hashed as a JSON array, so that
 (''a/b'', ''c'') and (''a'', ''b/c'') have different keys.';
 grant execute on function app.lock_key(text, text[]) to authenticated;
+
+create or replace function app.lock_profile(
+  profile_id text, exclusive boolean default false
+) returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  key constant bigint := app.lock_key('profile', lock_profile.profile_id);
+  high constant integer := key >> 32;
+  low constant integer := (key << 32) >> 32;
+begin
+  -- Locks with two keys are never those with one key. Clients choose texts in the keys of the latter,
+  -- and the hash is not cryptographic: they could choose one with the hash of another profile.
+  if lock_profile.exclusive then
+    perform pg_catalog.pg_advisory_xact_lock(high, low);
+    return true;
+  end if;
+  return pg_catalog.pg_try_advisory_xact_lock_shared(high, low);
+end
+$$;
+comment on function app.lock_profile(text, boolean) is
+'Lock a profile until the end of the transaction. An import or erasure holds the exclusive lock, for which it
+waits. A write holds the shared one; it does not wait for it, and gets false if it is not available.';
+grant execute on function app.lock_profile(text, boolean) to authenticated;
 
 create or replace function app.refuse_row(violation app.violation, context jsonb default '{}')
 returns void

@@ -124,7 +124,7 @@ begin
       using errcode = 'invalid_transaction_state';
   end if;
   -- Waits for the requests that write to the profile; app.check_request refuses new ones.
-  perform pg_catalog.pg_advisory_xact_lock(app.lock_key('profile', new.profile_id));
+  perform app.lock_profile(new.profile_id, exclusive => true);
 
   new.number := 1 + coalesce(
     (

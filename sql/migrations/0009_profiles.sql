@@ -61,6 +61,11 @@ comment on constraint content_sha256_is_sha256 on app.profile_log is
 comment on constraint reason_length on app.profile_log is 'reason must have 1 to 2000 bytes';
 comment on constraint history_shape on app.profile_log is 'history must be a JSON array';
 
+-- The profiles that verify must report although they may have no decision: without this index it would
+-- read the entries of all imported profiles for each profile that it lists.
+create index profile_log_of_chains on app.profile_log (profile_id)
+where action = 'erase' or chain_length > 0;
+
 create trigger start before insert on app.profile_log
 for each row execute function app.start_profile_log_entry();
 -- At the commit: an import is complete, and nothing of an erased profile is left.

@@ -631,3 +631,81 @@ def test_an_erasure_before_the_checkpoint_does_not_explain_a_missing_chain(
     (found,) = problems(compare(migrated_database, path, key_file))
     assert found[:2] == ("p-1", 1)
     assert "it ends after 0 decisions, the checkpoint has 1" in found[2]
+
+
+def move_away_and_back(uri: str, profile: str, file: Path) -> None:
+    """Erase the profile after an export, and import it again."""
+    assert run_main("profile", "export", profile, file, "--db-uri", uri).returncode == 0
+    erase(uri, profile)
+    done = run_main("profile", "import", file, "--db-uri", uri)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_erasure_does_not_explain_that_a_chain_imported_after_it_is_missing(
+    migrated_database: str, own_db: Database, key_file: Path, tmp_path: Path
+) -> None:
+    move_away_and_back(migrated_database, "p-1", tmp_path / "p-1.jsonl")
+    path = tmp_path / "checkpoint.jsonl"
+    later = (datetime.now(UTC) + timedelta(seconds=30)).isoformat(timespec="seconds")
+    head = own_db.execute("select head_hash from app.hookify_chains where profile_id = 'p-1'")
+    row = head.fetchone()
+    assert row
+    write_checkpoint(path, read_key(key_file), later, "d", [Chain("p-1", 3, row[0])])
+    assert problems(compare(migrated_database, path, key_file)) == []
+    delete_chain(own_db, "p-1")
+    assert problems(compare(migrated_database, path, key_file)) == [
+        ("p-1", 1, "the head of the chain is missing"),
+        (
+            "p-1",
+            3,
+            "the chain is shorter than in the checkpoint: it ends after 0 decisions, "
+            "the checkpoint has 3",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("entry_deleted", [False, True])
+def test_a_new_chain_in_the_place_of_an_imported_one_is_not_valid(
+    migrated_database: str, own_db: Database, tmp_path: Path, entry_deleted: bool
+) -> None:
+    move_away_and_back(migrated_database, "p-1", tmp_path / "p-1.jsonl")
+    if entry_deleted:
+        tamper(own_db, "delete from app.profile_log where action = 'erase'", profile="")
+    delete_chain(own_db, "p-1")
+    record(own_db, "p-1", "new", "newer", "newest", "last")
+    found = own_db.execute(
+        "select valid, first_bad_position, problem, next_position"
+        " from api.verify_hookify_decisions('p-1')"
+    ).fetchone()
+    assert found == (False, 3, "the decision is not the one that was imported", None)
+    ranges = own_db.execute(
+        "select r.valid, r.next_position, r.first_bad_position from generate_series(1, 4) as n,"
+        " api.verify_hookify_decisions('p-1', n, 1) as r order by n"
+    ).fetchall()
+    assert ranges == [(None, 2, None), (None, 3, None), (False, None, 3), (True, None, None)]
+    done = run_main("audit", "verify", "--db-uri", migrated_database)
+    assert done.returncode == 1
+    assert "the decision is not the one that was imported" in done.stdout
+
+
+def test_the_list_of_chains_does_not_read_the_entries_of_imported_profiles(
+    own_db: Database,
+) -> None:
+    tamper(
+        own_db,
+        "insert into app.profile_log select 'i' || n, 1, 'import', now(), 'x',"
+        " pg_current_xact_id(), '{}'::text::jsonb, 0, repeat('0', 64), null, null, '[]'"
+        " from generate_series(1, 20000) as n",
+        "insert into app.hookify_chains (profile_id) select 'c' || n"
+        " from generate_series(1, 50) as n",
+        profile="",
+    )
+    own_db.execute("analyze app.profile_log")
+    read = (
+        "select pg_stat_get_xact_tuples_fetched('app.profile_log'::regclass)"
+        " + pg_stat_get_xact_tuples_returned('app.profile_log'::regclass)"
+    )
+    with own_db.transaction():
+        own_db.execute("select api.verify_hookify_decisions()")
+        row = own_db.execute(read).fetchone()
+    assert row and row[0] < 1000, f"{row} entries were read to list 50 chains"

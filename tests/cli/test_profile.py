@@ -347,6 +347,15 @@ def test_the_api_refuses_writes_to_a_profile_that_is_being_erased(
     assert client.post("/rpc/add_todo", json={"text": "after"}).status_code == 200
 
 
+def test_no_lock_whose_key_contains_a_text_of_a_client_refuses_writes_to_a_profile(
+    stack: Stack, profile: str, client: httpx.Client
+) -> None:
+    # A client could choose a tool_call_id so that its lock has the same 64 bits.
+    with psycopg.connect(stack.db_uri) as other:
+        other.execute("select pg_advisory_xact_lock(app.lock_key('profile', %s))", (profile,))
+        assert client.post("/rpc/add_todo", json={"text": "x"}).status_code == 200
+
+
 @pytest.mark.parametrize("compared", [False, True])
 def test_an_erasure_waits_for_a_write_that_has_begun(
     stack: Stack, dba: Dba, db: Database, profile: str, exported: Path, compared: bool

@@ -379,7 +379,7 @@ def test_the_old_rows_are_not_erased_if_something_was_written_past_the_proxy(
         past.execute(
             "insert into app.todos (profile_id, text) values (%s, 'past the proxy')", [profile]
         )
-        past.execute("select pg_advisory_xact_lock_shared(app.lock_key('profile', %s))", [profile])
+        past.execute("select app.lock_profile(%s)", [profile])
         move = pool.submit(cells.move, profile)
         routes = f"show map {cells.maps}/cells.map"
         wait_for(lambda: key in cells.proxy.admin(routes), "the profile was not moved")

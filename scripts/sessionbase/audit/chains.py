@@ -31,7 +31,10 @@ from api.verify_hookify_decisions(profile_id => %(profile)s, max_decisions => 1)
 _IS_KNOWN = """
 select exists (select from app.hookify_chains where profile_id = %(profile)s)
   or exists (select from app.hookify_decisions where profile_id = %(profile)s)
-  or exists (select from app.profile_log where profile_id = %(profile)s and action = 'erase')
+  or exists (
+    select from app.profile_log
+    where profile_id = %(profile)s and (action = 'erase' or chain_length > 0)
+  )
 """
 _VERIFY = """
 select valid, checked, next_position, first_bad_position, first_bad_id, problem
@@ -46,12 +49,18 @@ select position, row_hash from app.hookify_decisions
 where profile_id = %(profile)s
 order by position desc limit 1
 """
-# done_at is when the transaction of the erasure began. It may have waited for up to a minute for
-# requests of the profile (LOCK_TIMEOUT in sessionbase/profile/session.py).
+# done_at is when the transaction of the erasure began: it can have committed much later, because it
+# waits up to a minute for requests of the profile (LOCK_TIMEOUT in sessionbase/profile/session.py).
+# An erasure that an import followed before the checkpoint was in any case before the checkpoint.
 _ERASURES = """
 select done_at, done_by, chain_length, chain_head_hash, reason,
-  done_at >= %(since)s::timestamptz - interval '1 minute' as is_later
-from app.profile_log
+  done_at >= %(since)s::timestamptz - interval '1 minute' as is_later,
+  exists (
+    select from app.profile_log as later
+    where later.profile_id = entry.profile_id and later.number > entry.number
+      and later.action = 'import' and later.done_at < %(since)s::timestamptz
+  ) as is_earlier
+from app.profile_log as entry
 where profile_id = %(profile)s and action = 'erase'
 order by number
 """
@@ -256,6 +265,8 @@ def _compare(
     if decision is not None and decision[0] == chain.head_hash:
         return None
     for erasure in _erasures(conn, chain.profile_id, since) if is_known else []:
+        if erasure.is_earlier:
+            continue
         if (erasure.chain_length, erasure.chain_head_hash) == (chain.length, chain.head_hash):
             return None
         if erasure.is_later:
