@@ -2109,6 +2109,7 @@ declare
   is_known boolean := false;
   result record;
   erasure app.profile_log;
+  imported app.profile_log;
 begin
   if current_user = 'authenticated' then
     if wanted <> app.profile_id() then
@@ -2133,8 +2134,8 @@ begin
   end if;
 
   loop
-    -- A profile is known if it has a head or a decision, or was erased. Both of the first two are
-    -- read to report a missing head.
+    -- A profile is known if it has a head or a decision, or was erased, or was imported with decisions.
+    -- All are read to report a missing head.
     if wanted is null then
       select pg_catalog.min(found.profile_id) into current_profile
       from (
@@ -2157,7 +2158,8 @@ begin
         (
           select entry.profile_id
           from app.profile_log as entry
-          where entry.profile_id > current_profile and entry.action = 'erase'
+          where entry.profile_id > current_profile
+            and (entry.action = 'erase' or entry.chain_length > 0)
           order by entry.profile_id
           limit 1
         )
@@ -2174,7 +2176,7 @@ begin
         ) or exists (
           select
           from app.profile_log as entry
-          where entry.profile_id = wanted and entry.action = 'erase'
+          where entry.profile_id = wanted and (entry.action = 'erase' or entry.chain_length > 0)
         ) then wanted
       end;
     end if;
@@ -2188,19 +2190,36 @@ begin
     limit 1;
     erased_at := erasure.done_at;
     erased_decisions := erasure.chain_length;
-    select entry.done_at into imported_at
+    select * into imported
     from app.profile_log as entry
     where entry.profile_id = current_profile
       and entry.action = 'import'
       and entry.number > coalesce(erasure.number, 0)
     order by entry.number desc
     limit 1;
+    imported_at := imported.done_at;
 
     select * into result
     from app.verify_hookify_chain(current_profile, start_position, remaining);
-    -- An erased profile that has recorded no decision since has no chain: it is neither valid nor
-    -- broken.
-    if erased_at is not null and result.first_bad_position = 1 and result.length = 0
+    -- The imported decisions must still be there.
+    if result.problem is null
+      and imported.chain_length >= start_position
+      and (result.next_position is null or imported.chain_length < result.next_position)
+      and not exists (
+        select
+        from app.hookify_decisions as decision
+        where decision.profile_id = current_profile
+          and decision.position = imported.chain_length
+          and decision.row_hash = imported.chain_head_hash
+      ) then
+      result.valid := false;
+      result.next_position := null;
+      result.first_bad_position := imported.chain_length;
+      result.problem := 'the decision is not the one that was imported';
+    end if;
+    -- An erased profile that has recorded or imported no decision since has no chain: it is neither
+    -- valid nor broken.
+    if erased_at is not null and coalesce(imported.chain_length, 0) = 0 and result.first_bad_position = 1 and result.length = 0
       and not exists (
         select from app.hookify_chains as head where head.profile_id = current_profile
       ) and not exists (
@@ -2351,7 +2370,7 @@ begin
       and pg_catalog.current_setting('transaction_read_only') = 'off' then
       -- An import or erasure of the profile holds this lock alone. A write is refused and does not
       -- wait: waiting requests would use up PostgREST's connections, which all profiles share.
-      if not pg_catalog.pg_try_advisory_xact_lock_shared(app.lock_key('profile', me)) then
+      if not app.lock_profile(me) then
         perform app.raise_error(
           503, 'profile_locked',
           'The profile is being imported or erased by an operator; nothing was done', null,
@@ -2786,6 +2805,34 @@ ALTER FUNCTION app.lock_key(kind text, VARIADIC parts text[]) OWNER TO sessionba
 
 COMMENT ON FUNCTION app.lock_key(kind text, VARIADIC parts text[]) IS 'The key of an advisory lock on the object that the parts identify. They are hashed as a JSON array, so that
 (''a/b'', ''c'') and (''a'', ''b/c'') have different keys.';
+
+-- Name: lock_profile(text, boolean); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
+
+CREATE FUNCTION app.lock_profile(profile_id text, exclusive boolean DEFAULT false) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  key constant bigint := app.lock_key('profile', lock_profile.profile_id);
+  high constant integer := key >> 32;
+  low constant integer := (key << 32) >> 32;
+begin
+  -- Locks with two keys are never those with one key. Clients choose texts in the keys of the latter,
+  -- and the hash is not cryptographic: they could choose one with the hash of another profile.
+  if lock_profile.exclusive then
+    perform pg_catalog.pg_advisory_xact_lock(high, low);
+    return true;
+  end if;
+  return pg_catalog.pg_try_advisory_xact_lock_shared(high, low);
+end
+$$;
+
+ALTER FUNCTION app.lock_profile(profile_id text, exclusive boolean) OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION lock_profile(profile_id text, exclusive boolean); Type: COMMENT; Schema: app; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION app.lock_profile(profile_id text, exclusive boolean) IS 'Lock a profile until the end of the transaction. An import or erasure holds the exclusive lock, for which it
+waits. A write holds the shared one; it does not wait for it, and gets false if it is not available.';
 
 -- Name: log_misalignment_transition(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -3329,7 +3376,7 @@ begin
       using errcode = 'invalid_transaction_state';
   end if;
   -- Waits for the requests that write to the profile; app.check_request refuses new ones.
-  perform pg_catalog.pg_advisory_xact_lock(app.lock_key('profile', new.profile_id));
+  perform app.lock_profile(new.profile_id, exclusive => true);
 
   new.number := 1 + coalesce(
     (
@@ -4156,6 +4203,10 @@ CREATE INDEX misalignments_by_status ON app.misalignments USING btree (profile_i
 
 CREATE INDEX misalignments_by_time ON app.misalignments USING btree (profile_id, created_at);
 
+-- Name: profile_log_of_chains; Type: INDEX; Schema: app; Owner: sessionbase_owner
+
+CREATE INDEX profile_log_of_chains ON app.profile_log USING btree (profile_id) WHERE ((action = 'erase'::text) OR (chain_length > 0));
+
 -- Name: todos_by_time; Type: INDEX; Schema: app; Owner: sessionbase_owner
 
 CREATE INDEX todos_by_time ON app.todos USING btree (profile_id, created_at, id);
@@ -4936,6 +4987,11 @@ GRANT ALL ON FUNCTION app.limit_depth(field text, document jsonb, levels integer
 
 REVOKE ALL ON FUNCTION app.lock_key(kind text, VARIADIC parts text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.lock_key(kind text, VARIADIC parts text[]) TO authenticated;
+
+-- Name: FUNCTION lock_profile(profile_id text, exclusive boolean); Type: ACL; Schema: app; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION app.lock_profile(profile_id text, exclusive boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.lock_profile(profile_id text, exclusive boolean) TO authenticated;
 
 -- Name: FUNCTION log_misalignment_transition(); Type: ACL; Schema: app; Owner: sessionbase_owner
 
