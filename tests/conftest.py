@@ -12,6 +12,7 @@ version of PostgREST uses the fixture `postgrest_major`.
 
 import os
 import shutil
+import signal
 import socket
 import tarfile
 import tempfile
@@ -118,6 +119,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if COMPOSE_VARIABLE in os.environ:  # tests/compose has its own servers
         return
+    # A shell starts a job in the background with SIGINT ignored, which its child processes inherit.
+    # Tests send SIGINT to the commands that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="sessionbase-test-"))
     os.environ[DATA_DIR_VARIABLE] = str(folder / "data")
     config.add_cleanup(lambda: shutil.rmtree(folder))
