@@ -15,7 +15,6 @@ create table app.profile_log (
   content_sha256 text,
   reason text,
   history jsonb not null default '[]',
-  primary key (profile_id, number),
   constraint profile_id_length check (octet_length(profile_id) between 1 and 200),
   constraint number_starts_at_one check (number >= 1),
   constraint action_known check (action in ('import', 'erase')),
@@ -65,6 +64,7 @@ comment on constraint history_shape on app.profile_log is 'history must be a JSO
 -- read the entries of all imported profiles for each profile that it lists.
 create index profile_log_of_chains on app.profile_log (profile_id)
 where action = 'erase' or chain_length > 0;
+alter table app.profile_log add primary key (profile_id, number);
 
 create trigger start before insert on app.profile_log
 for each row execute function app.start_profile_log_entry();
