@@ -2712,7 +2712,7 @@ ALTER FUNCTION app.json_typeof(body json) OWNER TO sessionbase_owner;
 -- Name: FUNCTION json_typeof(body json); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.json_typeof(body json) IS 'Refuses an array as the body of a function call or a PATCH. The SQL of PostgREST 12.0 calls json_typeof
-without a schema, and db-extra-search-path puts app before pg_catalog. See docs/decisions/0009.';
+without a schema, and db-extra-search-path puts app before pg_catalog. See docs/decisions/0011.';
 
 -- Name: jsonb_typeof(jsonb); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -3064,7 +3064,7 @@ ALTER FUNCTION app.refuse_array_body() OWNER TO sessionbase_owner;
 -- Name: FUNCTION refuse_array_body(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
 COMMENT ON FUNCTION app.refuse_array_body() IS 'Refuses the request, unless it is an INSERT. It is called if the body is an array, of which a function
-call or a PATCH would use one element and ignore the others. See docs/decisions/0009.';
+call or a PATCH would use one element and ignore the others. See docs/decisions/0011.';
 
 -- Name: refuse_bulk_change(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 

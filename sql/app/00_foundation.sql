@@ -51,7 +51,7 @@ end
 $$;
 comment on function app.refuse_array_body() is
 'Refuses the request, unless it is an INSERT. It is called if the body is an array, of which a function
-call or a PATCH would use one element and ignore the others. See docs/decisions/0009.';
+call or a PATCH would use one element and ignore the others. See docs/decisions/0011.';
 grant execute on function app.refuse_array_body() to anon, authenticated, auditor;
 
 create or replace function app.json_typeof(body json) returns text
@@ -69,7 +69,7 @@ end
 $$;
 comment on function app.json_typeof(json) is
 'Refuses an array as the body of a function call or a PATCH. The SQL of PostgREST 12.0 calls json_typeof
-without a schema, and db-extra-search-path puts app before pg_catalog. See docs/decisions/0009.';
+without a schema, and db-extra-search-path puts app before pg_catalog. See docs/decisions/0011.';
 grant execute on function app.json_typeof(json) to anon, authenticated, auditor;
 
 create or replace function app.jsonb_typeof(body jsonb) returns text

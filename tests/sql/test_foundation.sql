@@ -222,7 +222,7 @@ select is_empty(
      select operator.oprname from pg_operator as operator
      where operator.oprnamespace = 'app'::regnamespace $$,
   'no name in app but json_typeof and jsonb_typeof hides one of pg_catalog, which PostgREST finds after app: rename it '
-  '(docs/decisions/0009)'
+  '(docs/decisions/0011)'
 );
 
 -- ---- Rights on tables, views and functions
