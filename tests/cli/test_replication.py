@@ -25,12 +25,11 @@ from conftest import bring_up
 from sessionbase import state
 from sessionbase.doctor.authority import read_authority
 from sessionbase.doctor.lints import Row
-from sessionbase.migrate.runner import migrate
 from sessionbase.replication.tables import pg_hba_lines, read_status
 from sessionbase.stack import manage
 from sessionbase.stack.account import Account, postgres_bin
 from support.command import run_main
-from support.sql_folder import new_database
+from support.sql_folder import new_database, new_template
 
 REPLICATOR = "sessionbase_replicator"
 TABLES = sorted(
@@ -62,9 +61,8 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def template(server: Server) -> Iterator[str]:
     """Yield the name of a migrated database without replication, to copy."""
-    with new_database(server.uri) as uri:
-        migrate(uri)
-        yield str(conninfo_to_dict(uri)["dbname"])
+    with new_template(server.uri) as name:
+        yield name
 
 
 @pytest.fixture

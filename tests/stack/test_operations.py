@@ -27,7 +27,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from conftest import Stack, bring_up, free_port, new_data_dir
 from sessionbase import state
 from sessionbase.doctor.lints import examine
-from sessionbase.migrate.runner import migrate
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import manage, postgres, postgrest, processes
 from sessionbase.stack.account import (
@@ -42,7 +41,7 @@ from support.command import run_main
 from support.load import Load
 from support.pages import code_block
 from support.proxy import find_haproxy, run_command
-from support.sql_folder import new_database
+from support.sql_folder import new_database, new_template
 from support.waiting import wait_for
 
 PAGE = "operations.md"
@@ -67,9 +66,8 @@ def own_db(own: Stack) -> Iterator[Connection]:
 @pytest.fixture(scope="module")
 def template(own: Stack) -> Iterator[str]:
     """Yield the name of a migrated database of the module's cluster, to copy."""
-    with new_database(own.db_uri) as uri:
-        migrate(uri)
-        yield str(conninfo_to_dict(uri)["dbname"])
+    with new_template(own.db_uri) as name:
+        yield name
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from sessionbase.stack.account import Account, postgres_bin, service_account
 from sessionbase.stack.token import make_claims, sign
 from support.databases import fill
 from support.load import Load
-from support.pages import commands
+from support.pages import commands, run_script
 
 PROGRAMS = ("pg_basebackup", "pg_verifybackup", "pg_waldump", "pg_ctl", "psql")
 VARIABLES = (
@@ -55,18 +55,8 @@ class Mistake:
 
     def run(self, script: str, **variables: str) -> str:
         """Run a script as the user of the server; return its output."""
-        done = subprocess.run(
-            ["bash", "-eu", "-c", script],
-            env={**self.environment, **variables},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-            **self.account.popen_options,
-        )
-        assert done.returncode == 0, f"correct docs/backup.md:\n{script}\n{done.stderr}"
-        return str(done.stdout)
+        environment = {**self.environment, **variables}
+        return run_script("backup.md", script, self.folder, environment, self.account)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from sessionbase.stack import manage
 from sessionbase.stack.account import POSTGRES_BIN_VARIABLE, postgres_bin, service_account
 from support.command import run_main
 from support.databases import content, fill, index_order
-from support.pages import commands
+from support.pages import commands, run_script
 from support.sql_folder import new_database
 
 PAGE = "postgres-upgrade.md"
@@ -88,18 +88,8 @@ def old(monkeypatch: pytest.MonkeyPatch) -> Iterator[Old]:
 
 
 def run(script: str, folder: Path, environment: dict[str, str], *, as_server: bool) -> str:
-    done = subprocess.run(
-        ["bash", "-eu", "-c", script],
-        env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        **(service_account().popen_options if as_server else {}),
-    )
-    assert done.returncode == 0, f"correct docs/{PAGE}:\n{script}\n{done.stdout}\n{done.stderr}"
-    return str(done.stdout)
+    complete = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", **environment}
+    return run_script(PAGE, script, folder, complete, service_account() if as_server else None)
 
 
 def assert_definitions_are_those_of_a_new_database(uri: str) -> None:

@@ -1,8 +1,11 @@
 """The code blocks of the pages in docs/, so that tests execute what the pages say."""
 
 import re
+import subprocess
+from pathlib import Path
 
 from sessionbase.paths import PROJECT_DIR
+from sessionbase.stack.account import Account
 
 
 def commands(page: str, heading: str, without: tuple[str, ...] = ()) -> list[str]:
@@ -29,6 +32,28 @@ def code_block(page: str, heading: str, language: str, number: int = 0) -> str:
         f" {heading!r}: correct the page or the test"
     )
     return found[number]
+
+
+def run_script(
+    page: str, script: str, folder: Path, environment: dict[str, str], account: Account | None
+) -> str:
+    """Run shell commands of docs/PAGE in `folder`; return what they print.
+
+    `account` is the user that runs them; None: the caller. An error fails the test with the page's
+    name and the commands. The limit is 300 s.
+    """
+    done = subprocess.run(
+        ["bash", "-eu", "-c", script],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        **(account.popen_options if account else {}),
+    )
+    assert done.returncode == 0, f"correct docs/{page}:\n{script}\n{done.stdout}\n{done.stderr}"
+    return str(done.stdout)
 
 
 def _blocks(page: str, heading: str, language: str) -> list[str]:

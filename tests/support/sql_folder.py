@@ -62,6 +62,17 @@ def new_database(uri: str, template: str = "template0") -> Iterator[str]:
         conn.execute(sql.SQL("drop database {new} with (force)").format(**names))
 
 
+@contextmanager
+def new_template(uri: str) -> Iterator[str]:
+    """Create and migrate a database in the cluster of `uri`; yield its name.
+
+    Copying it is faster than migrating a new one.
+    """
+    with new_database(uri) as created:
+        migrate(created)
+        yield str(conninfo_to_dict(created)["dbname"])
+
+
 @pytest.fixture
 def empty_database(stack: Stack) -> Iterator[str]:
     """Yield the superuser's connection string of a new, empty database in the test cluster."""
@@ -71,10 +82,9 @@ def empty_database(stack: Stack) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def template_database(stack: Stack) -> Iterator[str]:
-    """Yield the name of a migrated database. Copying it is faster than migrating a new one."""
-    with new_database(stack.db_uri) as uri:
-        migrate(uri)
-        yield str(conninfo_to_dict(uri)["dbname"])
+    """Yield the name of a migrated database of the test cluster, to copy."""
+    with new_template(stack.db_uri) as name:
+        yield name
 
 
 @pytest.fixture
