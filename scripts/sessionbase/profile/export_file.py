@@ -40,6 +40,16 @@ class Export:
         return sum(self.rows.values())
 
 
+@dataclass(frozen=True)
+class ProfileReport:
+    """What was exported or imported: the number of rows of each table."""
+
+    profile: str
+    rows: dict[str, int]
+    content_sha256: str
+    """SHA-256 (hex) of the lines with rows."""
+
+
 class ExportWriter:
     """Writes an export: `start`, then `write` for the rows of each table, then `finish`."""
 

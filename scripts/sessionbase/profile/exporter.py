@@ -5,7 +5,6 @@ are streamed: memory does not depend on the number of rows.
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import psycopg
@@ -15,7 +14,7 @@ from sessionbase.console import CountProgress
 from sessionbase.errors import SessionbaseError
 from sessionbase.json_lines import HashingWriter
 from sessionbase.paths import command
-from sessionbase.profile.export_file import ExportWriter
+from sessionbase.profile.export_file import ExportWriter, ProfileReport
 from sessionbase.profile.session import snapshot
 from sessionbase.profile.tables import (
     TABLES,
@@ -50,19 +49,9 @@ select current_database(), pg_current_snapshot()::text, to_char(
 """
 
 
-@dataclass(frozen=True)
-class ExportReport:
-    """What was exported."""
-
-    profile: str
-    rows: dict[str, int]
-    content_sha256: str
-    """SHA-256 (hex) of the lines with rows."""
-
-
 def export_profile(
     db_uri: str, profile: str, stream: BinaryIO, progress: CountProgress | None = None
-) -> ExportReport:
+) -> ProfileReport:
     """Write all rows of a profile to `stream`, in the format of docs/profiles.md.
 
     Raises SessionbaseError if the database can't be read, or the profile has no rows.
@@ -78,7 +67,7 @@ def export_profile(
         writer.start(_header(conn, profile, types))
         rows = write_rows(conn, profile, types, writer.content(), total, progress)
         content_sha256 = writer.finish(rows)
-    return ExportReport(profile, rows, content_sha256)
+    return ProfileReport(profile, rows, content_sha256)
 
 
 def hash_rows(

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from sessionbase.console import CountProgress
 from sessionbase.database import check_profile
 from sessionbase.errors import SessionbaseError
 from sessionbase.paths import command
-from sessionbase.profile.export_file import Export, read_export, read_rows
+from sessionbase.profile.export_file import Export, ProfileReport, read_export, read_rows
 from sessionbase.profile.exporter import hash_rows
 from sessionbase.profile.session import change
 from sessionbase.profile.tables import Types, insert_lines, read_types
@@ -35,21 +34,12 @@ from app.verify_hookify_chain(%s, %s, 10000)
 """
 
 
-@dataclass(frozen=True)
-class ImportProfileReport:
-    """What was imported."""
-
-    profile: str
-    rows: dict[str, int]
-    content_sha256: str
-
-
 def import_profile(
     db_uri: str,
     path: Path,
     reason: str | None = None,
     progress: CountProgress | None = None,
-) -> ImportProfileReport:
+) -> ProfileReport:
     """Load all rows of an export file: the whole file or nothing.
 
     Afterwards, in the same transaction, the rows are read again and their hash is compared with the
@@ -77,7 +67,7 @@ def import_profile(
                 "the rows in the database differ from those of the file; nothing was imported"
             )
         _verify_chain(conn, export.profile)
-    return ImportProfileReport(export.profile, rows, content_sha256)
+    return ProfileReport(export.profile, rows, content_sha256)
 
 
 def _types_of(conn: psycopg.Connection[Any], export: Export) -> Types:
