@@ -4028,6 +4028,65 @@ COMMENT ON CONSTRAINT reason_length ON app.profile_log IS 'reason must have 1 to
 
 COMMENT ON CONSTRAINT row_counts_shape ON app.profile_log IS 'row_counts must be a JSON object';
 
+-- Name: ledger_changes; Type: TABLE; Schema: ops; Owner: sessionbase_owner
+
+CREATE TABLE ops.ledger_changes (
+    id bigint NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_by text DEFAULT SESSION_USER NOT NULL,
+    action text NOT NULL,
+    reason text NOT NULL,
+    before jsonb NOT NULL,
+    after jsonb NOT NULL,
+    CONSTRAINT action_is_known CHECK ((action = ANY (ARRAY['baseline'::text, 'repair'::text]))),
+    CONSTRAINT reason_is_not_empty CHECK ((reason <> ''::text))
+);
+
+ALTER TABLE ops.ledger_changes OWNER TO sessionbase_owner;
+
+-- Name: TABLE ledger_changes; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON TABLE ops.ledger_changes IS 'The deliberate changes of ops.migrations: by migrate baseline and migrate repair.';
+
+-- Name: COLUMN ledger_changes.id; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.ledger_changes.id IS 'In the order of the changes.';
+
+-- Name: COLUMN ledger_changes.changed_at; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.ledger_changes.changed_at IS 'When its transaction began.';
+
+-- Name: COLUMN ledger_changes.changed_by; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.ledger_changes.changed_by IS 'The login that made the change.';
+
+-- Name: COLUMN ledger_changes.action; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.ledger_changes.action IS 'The command: baseline or repair.';
+
+-- Name: COLUMN ledger_changes.reason; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.ledger_changes.reason IS 'Why, in the words of the person who ran it.';
+
+-- Name: COLUMN ledger_changes.before; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.ledger_changes.before IS 'The rows that were changed or removed.';
+
+-- Name: COLUMN ledger_changes.after; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.ledger_changes.after IS 'These rows after the change.';
+
+-- Name: ledger_changes_id_seq; Type: SEQUENCE; Schema: ops; Owner: sessionbase_owner
+
+ALTER TABLE ops.ledger_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ops.ledger_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 -- Name: migrations; Type: TABLE; Schema: ops; Owner: sessionbase_owner
 
 CREATE TABLE ops.migrations (
@@ -4038,8 +4097,11 @@ CREATE TABLE ops.migrations (
     applied_by text DEFAULT SESSION_USER NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL,
     duration_ms integer NOT NULL,
+    content text,
+    kind text DEFAULT 'applied'::text NOT NULL,
     CONSTRAINT chain_is_hex CHECK ((chain ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT duration_is_not_negative CHECK ((duration_ms >= 0)),
+    CONSTRAINT kind_is_known CHECK ((kind = ANY (ARRAY['applied'::text, 'baseline'::text]))),
     CONSTRAINT sha256_is_hex CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT version_is_positive CHECK ((version > 0))
 );
@@ -4078,12 +4140,21 @@ COMMENT ON COLUMN ops.migrations.applied_at IS 'When its transaction began.';
 
 COMMENT ON COLUMN ops.migrations.duration_ms IS 'How long its statements took, in milliseconds.';
 
+-- Name: COLUMN migrations.content; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.migrations.content IS 'The text of the file. Null if a version that did not keep it applied the file.';
+
+-- Name: COLUMN migrations.kind; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.migrations.kind IS 'applied: its statements ran. baseline: its objects existed, and only this row was written.';
+
 -- Name: repeatable_files; Type: TABLE; Schema: ops; Owner: sessionbase_owner
 
 CREATE TABLE ops.repeatable_files (
     file text NOT NULL,
     sha256 text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL,
+    content text,
     CONSTRAINT sha256_is_hex CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text))
 );
 
@@ -4104,6 +4175,42 @@ COMMENT ON COLUMN ops.repeatable_files.sha256 IS 'SHA-256 of the file''s bytes, 
 -- Name: COLUMN repeatable_files.applied_at; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
 COMMENT ON COLUMN ops.repeatable_files.applied_at IS 'When the files were applied.';
+
+-- Name: COLUMN repeatable_files.content; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.repeatable_files.content IS 'The text of the file. Null if a version that did not keep it applied the file.';
+
+-- Name: unfinished_migrations; Type: TABLE; Schema: ops; Owner: sessionbase_owner
+
+CREATE TABLE ops.unfinished_migrations (
+    version integer NOT NULL,
+    sha256 text NOT NULL,
+    started_by text DEFAULT SESSION_USER NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT sha256_is_hex CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text))
+);
+
+ALTER TABLE ops.unfinished_migrations OWNER TO sessionbase_owner;
+
+-- Name: TABLE unfinished_migrations; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON TABLE ops.unfinished_migrations IS 'A row while a migration without a transaction runs. After a crash it remains, and the next run completes that migration.';
+
+-- Name: COLUMN unfinished_migrations.version; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.unfinished_migrations.version IS 'The number that the file''s name starts with.';
+
+-- Name: COLUMN unfinished_migrations.sha256; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.unfinished_migrations.sha256 IS 'SHA-256 of the file''s bytes, in hex.';
+
+-- Name: COLUMN unfinished_migrations.started_by; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.unfinished_migrations.started_by IS 'The login that ran it.';
+
+-- Name: COLUMN unfinished_migrations.started_at; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON COLUMN ops.unfinished_migrations.started_at IS 'When its statement began.';
 
 -- Name: cleared_session_repo_bindings cleared_session_repo_bindings_pkey; Type: CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
@@ -4165,6 +4272,11 @@ ALTER TABLE ONLY app.tool_events
 ALTER TABLE ONLY app.ui_settings
     ADD CONSTRAINT ui_settings_pkey PRIMARY KEY (profile_id);
 
+-- Name: ledger_changes ledger_changes_pkey; Type: CONSTRAINT; Schema: ops; Owner: sessionbase_owner
+
+ALTER TABLE ONLY ops.ledger_changes
+    ADD CONSTRAINT ledger_changes_pkey PRIMARY KEY (id);
+
 -- Name: migrations migrations_pkey; Type: CONSTRAINT; Schema: ops; Owner: sessionbase_owner
 
 ALTER TABLE ONLY ops.migrations
@@ -4174,6 +4286,11 @@ ALTER TABLE ONLY ops.migrations
 
 ALTER TABLE ONLY ops.repeatable_files
     ADD CONSTRAINT repeatable_files_pkey PRIMARY KEY (file);
+
+-- Name: unfinished_migrations unfinished_migrations_pkey; Type: CONSTRAINT; Schema: ops; Owner: sessionbase_owner
+
+ALTER TABLE ONLY ops.unfinished_migrations
+    ADD CONSTRAINT unfinished_migrations_pkey PRIMARY KEY (version);
 
 -- Name: hookify_decisions_by_session; Type: INDEX; Schema: app; Owner: sessionbase_owner
 
@@ -4581,6 +4698,10 @@ CREATE POLICY update_own ON app.tool_events FOR UPDATE TO authenticated USING ((
 
 CREATE POLICY update_own ON app.ui_settings FOR UPDATE TO authenticated USING ((profile_id = ( SELECT app.profile_id() AS profile_id))) WITH CHECK ((profile_id = ( SELECT app.profile_id() AS profile_id)));
 
+-- Name: ledger_changes; Type: ROW SECURITY; Schema: ops; Owner: sessionbase_owner
+
+ALTER TABLE ops.ledger_changes ENABLE ROW LEVEL SECURITY;
+
 -- Name: migrations; Type: ROW SECURITY; Schema: ops; Owner: sessionbase_owner
 
 ALTER TABLE ops.migrations ENABLE ROW LEVEL SECURITY;
@@ -4588,6 +4709,10 @@ ALTER TABLE ops.migrations ENABLE ROW LEVEL SECURITY;
 -- Name: repeatable_files; Type: ROW SECURITY; Schema: ops; Owner: sessionbase_owner
 
 ALTER TABLE ops.repeatable_files ENABLE ROW LEVEL SECURITY;
+
+-- Name: unfinished_migrations; Type: ROW SECURITY; Schema: ops; Owner: sessionbase_owner
+
+ALTER TABLE ops.unfinished_migrations ENABLE ROW LEVEL SECURITY;
 
 -- Name: SCHEMA api; Type: ACL; Schema: -; Owner: sessionbase_owner
 

@@ -72,7 +72,12 @@ def test_clients_have_no_rights_on_the_migration_history(folder: Folder) -> None
         "select relname, relrowsecurity, relacl::text from pg_class"
         " where relnamespace = 'ops'::regnamespace and relkind = 'r' order by 1"
     )
-    assert [row[:2] for row in rows] == [("migrations", True), ("repeatable_files", True)]
+    assert [row[:2] for row in rows] == [
+        ("ledger_changes", True),
+        ("migrations", True),
+        ("repeatable_files", True),
+        ("unfinished_migrations", True),
+    ]
     assert all(row[2] is None or "=r/" not in row[2] for row in rows)
 
 

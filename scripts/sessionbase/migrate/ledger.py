@@ -52,6 +52,56 @@ alter table ops.migrations enable row level security;
 alter table ops.repeatable_files enable row level security;
 """
 
+# What later versions of the runner added. Run once: in a new database directly after CREATE_LEDGER,
+# in an older one by the first run of this version.
+UPGRADE_LEDGER = """
+alter table ops.migrations
+  add column content text,
+  add column kind text not null default 'applied'
+    constraint kind_is_known check (kind in ('applied', 'baseline'));
+comment on column ops.migrations.content is
+  'The text of the file. Null if a version that did not keep it applied the file.';
+comment on column ops.migrations.kind is
+  'applied: its statements ran. baseline: its objects existed, and only this row was written.';
+alter table ops.repeatable_files add column content text;
+comment on column ops.repeatable_files.content is
+  'The text of the file. Null if a version that did not keep it applied the file.';
+create table ops.unfinished_migrations (
+  version integer primary key,
+  sha256 text not null constraint sha256_is_hex check (sha256 ~ '^[0-9a-f]{64}$'),
+  started_by text not null default session_user,
+  started_at timestamptz not null default now()
+);
+comment on table ops.unfinished_migrations is
+  'A row while a migration without a transaction runs. After a crash it remains, and the next run '
+  'completes that migration.';
+comment on column ops.unfinished_migrations.version is
+  'The number that the file''s name starts with.';
+comment on column ops.unfinished_migrations.sha256 is 'SHA-256 of the file''s bytes, in hex.';
+comment on column ops.unfinished_migrations.started_by is 'The login that ran it.';
+comment on column ops.unfinished_migrations.started_at is 'When its statement began.';
+create table ops.ledger_changes (
+  id bigint generated always as identity primary key,
+  changed_at timestamptz not null default now(),
+  changed_by text not null default session_user,
+  action text not null constraint action_is_known check (action in ('baseline', 'repair')),
+  reason text not null constraint reason_is_not_empty check (reason <> ''),
+  before jsonb not null,
+  after jsonb not null
+);
+comment on table ops.ledger_changes is
+  'The deliberate changes of ops.migrations: by migrate baseline and migrate repair.';
+comment on column ops.ledger_changes.id is 'In the order of the changes.';
+comment on column ops.ledger_changes.changed_at is 'When its transaction began.';
+comment on column ops.ledger_changes.changed_by is 'The login that made the change.';
+comment on column ops.ledger_changes.action is 'The command: baseline or repair.';
+comment on column ops.ledger_changes.reason is 'Why, in the words of the person who ran it.';
+comment on column ops.ledger_changes.before is 'The rows that were changed or removed.';
+comment on column ops.ledger_changes.after is 'These rows after the change.';
+alter table ops.unfinished_migrations enable row level security;
+alter table ops.ledger_changes enable row level security;
+"""
+
 
 @dataclass(frozen=True)
 class Applied:
@@ -110,6 +160,11 @@ def tables_in_ops(conn: Connection) -> set[str]:
 def ledger_exists(conn: Connection) -> bool:
     """Return whether this database has our ledger."""
     return tables_in_ops(conn) >= {"migrations", "repeatable_files"}
+
+
+def ledger_is_current(conn: Connection) -> bool:
+    """Return whether the ledger has what UPGRADE_LEDGER adds."""
+    return "ledger_changes" in tables_in_ops(conn)
 
 
 def _read_rows(conn: Connection) -> tuple[list[Applied], dict[str, str]]:
@@ -202,14 +257,15 @@ def record_migration(conn: Connection, migration: Migration, duration_ms: int) -
     row = conn.execute("select chain from ops.migrations order by version desc limit 1").fetchone()
     sha256 = migration.file.sha256
     conn.execute(
-        "insert into ops.migrations (version, name, sha256, chain, duration_ms)"
-        " values (%s, %s, %s, %s, %s)",
+        "insert into ops.migrations (version, name, sha256, chain, duration_ms, content)"
+        " values (%s, %s, %s, %s, %s, %s)",
         (
             migration.version,
             migration.name,
             sha256,
             next_chain(row[0] if row else "", sha256),
             duration_ms,
+            migration.file.text,
         ),
     )
 
@@ -219,6 +275,6 @@ def record_repeatable_files(conn: Connection, folder: SqlFolder) -> None:
     conn.execute("delete from ops.repeatable_files")
     for file in folder.repeatable:
         conn.execute(
-            "insert into ops.repeatable_files (file, sha256) values (%s, %s)",
-            (file.label, file.sha256),
+            "insert into ops.repeatable_files (file, sha256, content) values (%s, %s, %s)",
+            (file.label, file.sha256, file.text),
         )

@@ -19,9 +19,11 @@ from sessionbase.migrate.functions import create_missing
 from sessionbase.migrate.ledger import (
     CREATE_LEDGER,
     OWNER,
+    UPGRADE_LEDGER,
     Connection,
     Plan,
     ledger_exists,
+    ledger_is_current,
     make_plan,
     record_migration,
     validate_plan,
@@ -186,12 +188,15 @@ def _open(db_uri: str) -> Iterator[Connection]:
 
 
 def _create_ledger(conn: Connection) -> None:
-    if ledger_exists(conn):
+    """Create the ledger, or add what it lacks if an earlier version created it."""
+    if ledger_is_current(conn):
         return
     try:
         with conn.transaction():
             apply_session_settings(conn, 0)
-            conn.execute(CREATE_LEDGER.encode())
+            if not ledger_exists(conn):
+                conn.execute(CREATE_LEDGER.encode())
+            conn.execute(UPGRADE_LEDGER.encode())
     except psycopg.errors.InsufficientPrivilege as error:
         raise SessionbaseError(
             f"{OWNER} may not create the ledger: {error.diag.message_primary}",
