@@ -16,7 +16,7 @@ from pglast.stream import RawStream
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.checks import OUTPUT_MODES, ROUTINE_TYPES
-from sessionbase.migrate.files import SqlFile, Statement, read_folder
+from sessionbase.migrate.files import SqlFile, SqlFolder, Statement, read_folder
 from sessionbase.paths import command
 
 _SCHEMAS = {"app", "api"}
@@ -160,16 +160,23 @@ def _drop(found: dict[tuple[str, tuple[str, ...]], ShippedFunction], tree: ast.D
                 del found[key]
 
 
-def _statements(folder: Path) -> Iterator[tuple[SqlFile, Statement]]:
-    files = read_folder(folder)
-    in_order = [migration.file for migration in files.migrations]
-    for file in [*in_order, *files.repeatable]:
+def _statements(folder: SqlFolder) -> Iterator[tuple[SqlFile, Statement]]:
+    in_order = [migration.file for migration in folder.migrations]
+    for file in [*in_order, *folder.repeatable]:
         for statement in file.statements():
             yield file, statement
 
 
 def read_functions(folder: Path) -> list[ShippedFunction]:
-    """Return the functions of schemas app and api that the SQL folder creates.
+    """Read the SQL folder; return the functions of schemas app and api that it creates.
+
+    Raises SessionbaseError as read_folder and functions_of do.
+    """
+    return functions_of(read_folder(folder))
+
+
+def functions_of(folder: SqlFolder) -> list[ShippedFunction]:
+    """Return the functions of schemas app and api that the files create.
 
     If several files create one, the last one counts: migrations, then app/, then api/. Raises
     SessionbaseError for a file that can't be parsed, or a body that is not a string.

@@ -11,9 +11,10 @@ from psycopg.rows import class_row
 
 from sessionbase.database import connect
 from sessionbase.doctor.authority import expand, read_authority
-from sessionbase.doctor.functions import expected_functions, read_functions
+from sessionbase.doctor.functions import expected_functions, functions_of
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import refuse_old_database
+from sessionbase.migrate.files import SqlFolder, read_folder
 from sessionbase.paths import command, resource_path
 
 _FILE_NAME = re.compile(r"\d\d_(\w+)\.sql")
@@ -87,37 +88,66 @@ def read_lints() -> list[Lint]:
     return [_read(path) for path in sorted((resource_path("sql") / "doctor").glob("*.sql"))]
 
 
-def set_expectations(conn: psycopg.Connection[Any]) -> None:
-    """Set what the lints compare the catalogue with, for the open transaction of `conn`.
+@dataclass(frozen=True)
+class Expectations:
+    """What the lints compare the catalogue with: the value of each of their two settings."""
 
-    The search_path becomes empty. The setting sessionbase.authority holds sql/authority.json as
-    lists of rows, and sessionbase.functions the functions that the shipped SQL files create.
-    Raises SessionbaseError if one of those files has a mistake.
+    authority: str
+    """sql/authority.json as lists of rows."""
+    functions: str
+    """The functions that the SQL files create."""
+
+    def use(self, conn: psycopg.Connection[Any]) -> None:
+        """Set them for the open transaction, whose search_path becomes empty."""
+        conn.execute(
+            "select pg_catalog.set_config('search_path', '', true),"
+            " pg_catalog.set_config('sessionbase.authority', %s, true),"
+            " pg_catalog.set_config('sessionbase.functions', %s, true)",
+            (self.authority, self.functions),
+        )
+
+
+def expectations(
+    conn: psycopg.Connection[Any], folder: SqlFolder, authority_file: Path | None = None
+) -> Expectations:
+    """Return what the files of `folder` say; the authority file is the shipped one unless named.
+
+    In the open transaction of `conn` the search_path becomes empty. Raises SessionbaseError if one
+    of those files has a mistake.
     """
     conn.execute("set local search_path = ''")
-    functions = expected_functions(conn, read_functions(resource_path("sql")))
+    functions = expected_functions(conn, functions_of(folder))
     signatures: dict[str, list[str]] = {}
     for function in functions:
         signatures.setdefault(function["name"], []).append(function["signature"])
-    for name, value in {
-        "authority": expand(read_authority(), signatures),
-        "functions": functions,
-    }.items():
-        conn.execute(
-            "select pg_catalog.set_config(%s, %s, true)", (f"sessionbase.{name}", json.dumps(value))
-        )
+    rows = expand(read_authority(authority_file), signatures)
+    return Expectations(json.dumps(rows), json.dumps(functions))
+
+
+def set_expectations(conn: psycopg.Connection[Any]) -> None:
+    """Set what the shipped files say, for the open transaction of `conn`.
+
+    The search_path becomes empty. Raises SessionbaseError if one of those files has a mistake.
+    """
+    expectations(conn, read_folder(resource_path("sql"))).use(conn)
+
+
+def run_lints(conn: psycopg.Connection[Any], lints: list[Lint]) -> list[Finding]:
+    """Run the lints in one round trip, in the open transaction whose expectations are set."""
+    findings = []
+    with conn.cursor(row_factory=class_row(Row)) as cursor:
+        cursor.execute(";\n".join(lint.sql for lint in lints).encode())
+        for lint in lints:
+            findings += [Finding(**vars(row), lint=lint.name) for row in cursor.fetchall()]
+            cursor.nextset()
+    return findings
 
 
 def run(conn: psycopg.Connection[Any]) -> Report:
     """Run every lint in the open transaction of `conn`, whose search_path becomes empty."""
     lints = read_lints()
-    findings = []
     set_expectations(conn)
-    for lint in lints:
-        with conn.cursor(row_factory=class_row(Row)) as cursor:
-            rows = cursor.execute(lint.sql.encode()).fetchall()
-        findings += [Finding(**vars(row), lint=lint.name) for row in rows]
-    return Report(len(lints), findings)
+    return Report(len(lints), run_lints(conn, lints))
 
 
 def examine(db_uri: str) -> Report:

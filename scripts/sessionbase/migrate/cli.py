@@ -75,6 +75,15 @@ def run(  # noqa: PLR0917 - typer passes them by name
             help="How long a migration may wait for a lock (500ms, 5s, 1min; 0s: without end).",
         ),
     ] = "5s",
+    skip_lint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip-lint",
+            metavar="NAME",
+            help="Let the findings of a check through, print and record them. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply the SQL files to a database.
@@ -86,6 +95,10 @@ def run(  # noqa: PLR0917 - typer passes them by name
     sessionbase_owner owns all objects, whatever the login. If several runners start at once, one
     runs and the others wait. A pooler in transaction mode is refused, because the runner holds a
     session-level lock: connect to PostgreSQL itself.
+
+    Before each commit the errors of sessionbase doctor, the file verify/NNNN.sql and probes with
+    the client roles are checked; a finding that was not there before rolls the file back
+    (docs/migration-checks.md).
 
     Exit code 0: done, or nothing to do. 1: refused, or a file failed; that file was rolled back,
     and the line on stderr names the file, line and statement.
@@ -102,6 +115,7 @@ def run(  # noqa: PLR0917 - typer passes them by name
         sql_dir,
         dry_run=dry_run,
         lock_timeout_ms=parse_lock_timeout(lock_timeout),
+        skip_lints=skip_lint or (),
         log=_log,
     )
     if as_json:

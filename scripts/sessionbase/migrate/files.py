@@ -11,6 +11,7 @@ from pglast.parser import ParseError
 from sessionbase.errors import SessionbaseError
 
 _MIGRATION_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_VERIFY_NAME = re.compile(r"(\d{4})\.sql")
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class SqlFolder:
     """The functions of schema app."""
     api: list[SqlFile]
     """The views and functions of schema api."""
+    root: Path
+    """The folder itself."""
+    verify: dict[int, SqlFile] = field(default_factory=dict)
+    """The SELECTs that run after the statements of a migration, by its number."""
 
     @property
     def repeatable(self) -> list[SqlFile]:
@@ -128,20 +133,40 @@ def _read_repeatable(folder: Path, name: str) -> list[SqlFile]:
     return [_read(folder, path) for path in sorted((folder / name).glob("*.sql"))]
 
 
+def _read_verify(folder: Path, migrations: list[Migration]) -> dict[int, SqlFile]:
+    """Return the files of verify/, which is optional, by the number of their migration."""
+    found, versions = {}, {migration.version for migration in migrations}
+    for path in sorted((folder / "verify").glob("*")):
+        match = _VERIFY_NAME.fullmatch(path.name)
+        if path.name.startswith(".") or path.suffix == ".md":
+            continue
+        if match is None or int(match[1]) not in versions:
+            raise SessionbaseError(
+                f"verify/{path.name} does not have the number of a migration",
+                "name it NNNN.sql, as the migration whose result it checks: verify/0003.sql for "
+                "migrations/0003_name.sql",
+            )
+        found[int(match[1])] = _read(folder, path)
+    return found
+
+
 def read_folder(folder: Path) -> SqlFolder:
     """Read the SQL folder; only its folder migrations/ is required.
 
-    Raises SessionbaseError for a folder without migrations/, a bad file name, or two files with
-    one number.
+    Raises SessionbaseError for a folder without migrations/, a bad file name, two files with one
+    number, or a file of verify/ without a migration.
     """
     if not (folder / "migrations").is_dir():
         raise SessionbaseError(
             f"{folder} has no folder migrations/", "name another folder with --sql-dir"
         )
     roles = folder / "roles.sql"
+    migrations = _read_migrations(folder)
     return SqlFolder(
         roles=_read(folder, roles) if roles.exists() else None,
-        migrations=_read_migrations(folder),
+        migrations=migrations,
         app=_read_repeatable(folder, "app"),
         api=_read_repeatable(folder, "api"),
+        root=folder,
+        verify=_read_verify(folder, migrations),
     )

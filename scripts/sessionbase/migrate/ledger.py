@@ -84,17 +84,19 @@ create table ops.ledger_changes (
   id bigint generated always as identity primary key,
   changed_at timestamptz not null default now(),
   changed_by text not null default session_user,
-  action text not null constraint action_is_known check (action in ('baseline', 'repair')),
+  action text not null constraint action_is_known check (action in ('baseline', 'repair', 'skip')),
   reason text not null constraint reason_is_not_empty check (reason <> ''),
   before jsonb not null,
   after jsonb not null
 );
 comment on table ops.ledger_changes is
-  'The deliberate changes of ops.migrations: by migrate baseline and migrate repair.';
+  'The deliberate changes of ops.migrations, by migrate baseline and migrate repair, and the '
+  'findings that migrate --skip-lint let through.';
 comment on column ops.ledger_changes.id is 'In the order of the changes.';
 comment on column ops.ledger_changes.changed_at is 'When its transaction began.';
 comment on column ops.ledger_changes.changed_by is 'The login that made the change.';
-comment on column ops.ledger_changes.action is 'The command: baseline or repair.';
+comment on column ops.ledger_changes.action is
+  'The command: baseline or repair; skip: migrate --skip-lint.';
 comment on column ops.ledger_changes.reason is 'Why, in the words of the person who ran it.';
 comment on column ops.ledger_changes.before is 'The rows that were changed or removed.';
 comment on column ops.ledger_changes.after is 'These rows after the change.';

@@ -8,6 +8,7 @@ depends on it.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psycopg
@@ -385,17 +386,19 @@ LOCK_RETRY_MS = 200
 _PAUSE_S = 0.1
 
 
-def apply_repeatable(
+def apply_repeatable(  # noqa: PLR0917 - each has one meaning
     conn: Connection,
     files: RepeatableFiles,
     folder: SqlFolder,
     lock_timeout_ms: int,
     created: frozenset[int] = frozenset(),
+    verify: Callable[[], None] = lambda: None,
 ) -> RepeatableReport:
     """Apply the files of app/ and api/ and record them in the ledger, in one transaction.
 
     If it can't get a lock it starts again, for up to `lock_timeout_ms` (milliseconds; 0: without
     end). `created` has the oids of the functions that this run created for its migrations.
+    `verify` is called before the commit.
     Raises SessionbaseError when a statement fails; then both schemas are as before.
     """
     deadline = time.monotonic() + lock_timeout_ms / 1000
@@ -404,6 +407,7 @@ def apply_repeatable(
             with conn.transaction():
                 apply_session_settings(conn, min(lock_timeout_ms, LOCK_RETRY_MS) or LOCK_RETRY_MS)
                 report = _apply(conn, files, created)
+                verify()
                 record_repeatable_files(conn, folder)
                 return report
         except (

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from sessionbase.migrate.ledger import (
     validate_plan,
 )
 from sessionbase.migrate.repeatable import RepeatableReport, apply_repeatable
+from sessionbase.migrate.verify import Verification, check_verify_files
 from sessionbase.paths import resource_path
 
 ROLES = (
@@ -216,6 +217,7 @@ class _Work:
 def _check(plan: Plan, folder: SqlFolder) -> _Work:
     """Return the work of a plan; raise SessionbaseError if it must not start."""
     validate_plan(plan)
+    check_verify_files(folder)
     migrations = [(migration, check_migration(migration.file)) for migration in plan.pending]
     needed = bool(plan.pending or plan.repeatable_files)
     return _Work(migrations, check_repeatable(folder) if needed else None)
@@ -253,6 +255,7 @@ def _run(
     folder: SqlFolder,
     work: _Work,
     report: MigrateReport,
+    verification: Verification,
     *,
     lock_timeout_ms: int,
     log: Log,
@@ -267,12 +270,15 @@ def _run(
             # Before the migration, because its triggers, defaults and policies can name them.
             created |= create_missing(conn, files.app, created)
             run_statements(conn, migration.file, statements)
+            verification.check(conn, migration)
             duration_ms = round((time.monotonic() - start) * 1000)
             record_migration(conn, migration, duration_ms)
         report.migrations.append(AppliedMigration(migration.version, migration.name, duration_ms))
         log(f"applied {migration.file.label} in {duration_ms} ms")
     if report.repeatable_files:
-        report.repeatable = apply_repeatable(conn, files, folder, lock_timeout_ms, created)
+        report.repeatable = apply_repeatable(
+            conn, files, folder, lock_timeout_ms, created, lambda: verification.check(conn, None)
+        )
         log(f"applied the {len(folder.repeatable)} files of app/ and api/")
 
 
@@ -282,14 +288,16 @@ def migrate(
     *,
     dry_run: bool = False,
     lock_timeout_ms: int = 5000,
+    skip_lints: Collection[str] = (),
     log: Log = lambda _: None,
 ) -> MigrateReport:
     """Apply the SQL folder to the database, and return what was done.
 
     `sql_dir` is the shipped folder unless named. `lock_timeout_ms` (milliseconds, 0 without end)
-    is how long a statement may wait for a lock. `log` gets one line of text for each step. Raises
-    SessionbaseError; the files before the one that failed stay applied, and that one is rolled
-    back.
+    is how long a statement may wait for a lock. `skip_lints` has the names of checks whose findings
+    do not stop the run (sessionbase.migrate.verify.check_names). `log` gets one line of text for
+    each step. Raises SessionbaseError; the files before the one that failed stay applied, and that
+    one is rolled back.
     """
     folder = read_folder(sql_dir or resource_path("sql"))
     with _open(db_uri) as conn:
@@ -299,13 +307,15 @@ def migrate(
         with _locked(conn, log):
             plan = _read_plan(conn, folder)
             work = _check(plan, folder)
+            verification = Verification(conn, folder, plan, skip_lints, log)
             roles = _apply_roles(conn, folder.roles, log)
             conn.execute(f"set role {OWNER}".encode())
             _create_ledger(conn)
             report = MigrateReport(
                 dry_run=False, roles=roles, repeatable_files=plan.repeatable_files
             )
-            _run(conn, folder, work, report, lock_timeout_ms=lock_timeout_ms, log=log)
+            verification.start_probes(conn)
+            _run(conn, folder, work, report, verification, lock_timeout_ms=lock_timeout_ms, log=log)
             return report
 
 
