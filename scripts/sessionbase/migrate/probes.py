@@ -21,7 +21,7 @@ from sessionbase.migrate.ledger import Connection
 PROBES = "role_probes"
 """The name of these checks, beside those of the lints."""
 
-TIMEOUT_MS = 1000
+TIMEOUT_MS = 2000
 """How long one query may take, in milliseconds. Normal is a hundredth of it."""
 
 _CLIENT, _GUEST, _AUDITOR = "authenticated", "anon", "auditor"
@@ -333,7 +333,8 @@ class RoleProbes:
         """
         first = self._all(conn, at_the_end)
         # A client can delete a sampled row between two of the queries.
-        return self._all(conn, at_the_end) if first else []
+        second = self._all(conn, at_the_end) if first else []
+        return list(dict.fromkeys(second))
 
     def _all(self, conn: Connection, at_the_end: bool) -> list[Finding]:
         with read_only(conn):
@@ -371,6 +372,14 @@ class RoleProbes:
 
     def _rights(self, relations: list[Relation], at_the_end: bool) -> Iterator[Finding]:
         """Yield rights to read that were lost, and those that nobody listed."""
+        names = {relation.name for relation in relations}
+        for role in (_CLIENT, _AUDITOR) if at_the_end else ():
+            for name in sorted(self._listed.get(role, set()) - names):
+                yield _finding(
+                    name,
+                    f"does not exist, and sql/authority.json lets {role} read it",
+                    "create it in a file, or remove it from sql/authority.json",
+                )
         for relation in relations:
             for role in (_CLIENT, _AUDITOR):
                 listed = relation.name in self._listed.get(role, set())
@@ -424,18 +433,20 @@ class RoleProbes:
         }
         if not named:
             return {}, []
+        where = _PRE_REQUEST
         try:
             with self._request(conn, role, profile):
                 if self._pre_request:
                     conn.execute(f"select {_PRE_REQUEST}()".encode())
+                where = next(iter(named))
                 return dict(conn.execute(_union(list(named.values()))).fetchall()), []
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             raise
         except psycopg.Error as error:
             if conn.closed:
                 raise
-            if len(named) == 1:
-                return {}, [_failed(next(iter(named)), role, error)]
+            if len(named) == 1 or where == _PRE_REQUEST:
+                return {}, [_failed(where, role, error)]
         rows: dict[str, list[Any]] = {}
         failures: list[Finding] = []
         for name, part in parts.items():
@@ -524,6 +535,6 @@ def _failed(name: str, role: str, error: psycopg.Error) -> Finding:
     message = error.diag.message_primary or str(error)
     return _finding(
         name,
-        f"a request of {role} that reads it fails: {message}",
+        f"fails in a request of {role}: {message}",
         "correct the policies, the functions that they call and the grants",
     )

@@ -4,7 +4,7 @@ docs/decisions/0012-checks-before-the-commit.md says what is checked when, and w
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 
 import psycopg
@@ -12,7 +12,14 @@ from pglast import ast
 from pglast.visitors import Visitor
 from psycopg.types.json import Jsonb
 
-from sessionbase.doctor.lints import Expectations, Finding, expectations, read_lints, run_lints
+from sessionbase.doctor.lints import (
+    Expectations,
+    Finding,
+    Lint,
+    expectations,
+    read_lints,
+    run_lints,
+)
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.execute import StatementFailed
 from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
@@ -36,24 +43,53 @@ _OF_MIGRATIONS = {"grants", "policies"}
 
 _SHOWN_ROWS = 5
 
+_HAS_API = """
+select exists (select from pg_catalog.pg_proc p
+                where p.pronamespace = pg_catalog.to_regnamespace('api'))
+"""
+
 Log = Callable[[str], None]
+FindingKey = tuple[str, str, str]
+"""What makes two findings the same: the lint, the object and what is wrong."""
 
 
 class CheckFailed(SessionbaseError):
     """The checks found something that a file made: the file was rolled back."""
 
-    def __init__(self, label: str, findings: list[Finding]) -> None:
-        """Compose the message from the findings, which stay available to a program."""
+    def __init__(
+        self,
+        label: str,
+        findings: list[Finding],
+        since: Mapping[FindingKey, str],
+        *,
+        rolled_back: bool = True,
+    ) -> None:
+        """Compose the message from the findings, which stay available to a program.
+
+        `since` has the file that made a finding, if that was an earlier file of the run.
+        """
         self.findings = findings
-        lines = [f"\n  {_described(finding)}" for finding in findings]
+        lines = []
+        for finding in findings:
+            earlier = since.get(_key(finding), label)
+            where = f" (there since {earlier}, which is committed)" if earlier != label else ""
+            lines.append(f"\n  {_described(finding)}{where}")
         count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
         names = sorted({finding.lint for finding in findings})
+        end = (
+            "the file was rolled back"
+            if rolled_back
+            else "its statement is committed, and it is not recorded as applied"
+        )
         super().__init__(
-            f"{label}: {count} in the checks before the commit, so it was rolled back:"
-            f"{''.join(lines)}",
+            f"{label}: {count} in the checks before the commit; {end}:{''.join(lines)}",
             "correct the file. If you know that a finding is harmless: "
             + " ".join(f"--skip-lint {name}" for name in names),
         )
+
+
+def _key(finding: Finding) -> FindingKey:
+    return finding.lint, finding.object, finding.what
 
 
 def _described(finding: Finding) -> str:
@@ -124,7 +160,7 @@ def run_verify_file(conn: Connection, file: SqlFile) -> list[Finding]:
     """Run the SELECTs of a file in the open transaction, read-only; each row is a finding.
 
     The rest of a long result is not read. Raises StatementFailed for a statement that fails or
-    takes longer than a second.
+    takes longer than TIMEOUT_MS.
     """
     findings = []
     for statement in check_verify_file(file):
@@ -174,6 +210,11 @@ def _compares_with_the_end(finding: Finding) -> bool:
     )
 
 
+def _runs_always(lint: Lint) -> bool:
+    """Return whether a lint runs also after a migration that is not the last file."""
+    return "error" in lint.levels and lint.name not in _OF_REPEATABLE_FILES
+
+
 def _is_in_api(finding: Finding) -> bool:
     return any(word.startswith("api.") for word in finding.object.split()) or (
         finding.object == "schema api"
@@ -200,16 +241,17 @@ class Verification:
         self._folder, self._skip, self._log = folder, frozenset(skip), log
         self._last = plan.pending[-1].version if plan.pending else None
         self._ends_with_migration = not plan.repeatable_files
-        self._is_new = not plan.applied
         self._probes: RoleProbes | None = None
         self._expectations: Expectations | None = None
         self._lints = read_lints()
-        self._known: set[tuple[str, str, str]] = set()
-        self._old: set[tuple[str, str, str]] = set()
+        self._known: set[FindingKey] = set()
+        self._old: set[FindingKey] = set()
+        self._since: dict[FindingKey, str] = {}
+        self._notice = ""
         if not plan.pending and not plan.repeatable_files:
             return
         if not _is_of_sessionbase(folder):
-            log(
+            self._notice = (
                 "the first migration of this folder is not that of sessionbase: only its files of "
                 "verify/ are checked before each commit"
             )
@@ -219,9 +261,16 @@ class Verification:
             self._expectations = expectations(
                 conn, folder, authority if authority.exists() else None
             )
-            found = self._run_lints(conn, self._expectations)
-        self._remember(found)
-        self._old = {_key(it) for it in found if not (self._is_new and _compares_with_the_end(it))}
+            found = self._run_lints(conn, self._expectations, self._lints)
+            row = conn.execute(_HAS_API).fetchone()
+        # In a new database everything that the files create is missing before the first of them.
+        is_new = row != (True,)
+        self._known = {
+            _key(finding)
+            for finding in found
+            if finding.level == "error" and not (is_new and _compares_with_the_end(finding))
+        }
+        self._old = {_key(finding) for finding in found} if not is_new else set(self._known)
 
     def start_probes(self, conn: Connection) -> None:
         """Sample rows for the role probes, as the owner, outside a transaction."""
@@ -246,25 +295,30 @@ class Verification:
         self._known |= {_key(finding) for finding in found}
         self._old |= {_key(finding) for finding in found}
 
-    def check(self, conn: Connection, migration: Migration | None) -> None:
-        """Check the result of a file in its open transaction, as the last thing before the ledger.
+    def check(
+        self, conn: Connection, migration: Migration | None, *, rolled_back: bool = True
+    ) -> None:
+        """Check the result of a file in the open transaction, as the last thing before the ledger.
 
-        `migration` is None for the repeatable files. Raises CheckFailed for a finding that was not
-        there before, and StatementFailed for a file of verify/ that fails; the caller must then
-        roll back. A lock that can't be obtained is StatementFailed or psycopg's LockNotAvailable.
+        `migration` is None for the repeatable files. `rolled_back` is False for a migration without
+        a transaction, whose statement is committed already. Raises CheckFailed for a finding that
+        was not there before, and StatementFailed for a file of verify/ that fails; the caller must
+        then roll back. A lock that can't be obtained is psycopg's LockNotAvailable, or
+        StatementFailed with its code.
         """
+        if self._notice:
+            self._log(self._notice)
+            self._notice = ""
         # Deferred triggers run now: they could change something after the checks.
         conn.execute(f"set constraints all immediate; set local role {OWNER}".encode())
         label = migration.file.label if migration else "the files of app/ and api/"
-        found: list[Finding] = []
         at_the_end = migration is None or (
             self._ends_with_migration and migration.version == self._last
         )
-        if self._expectations:
-            found += self._run_lints(conn, self._expectations)
-        if self._probes:
-            found += self._probes.findings(conn, at_the_end=at_the_end)
+        found = self._find(conn, at_the_end)
         errors = [finding for finding in found if finding.level == "error"]
+        for finding in errors:
+            self._since.setdefault(_key(finding), label)
         new = [
             finding
             for finding in errors
@@ -274,12 +328,27 @@ class Verification:
             new += run_verify_file(conn, file)
         failed = [finding for finding in new if finding.lint not in self._skip]
         if failed:
-            raise CheckFailed(label, failed)
+            raise CheckFailed(label, failed, self._since, rolled_back=rolled_back)
         if new:
             self._record_skipped(conn, label, new)
-        self._remember(errors)
+        # What a file removed is not known any more. A finding that did not count is not known yet.
+        self._known &= {_key(finding) for finding in errors} | self._not_run(at_the_end)
+        self._known |= {_key(finding) for finding in new}
         if at_the_end:
             self._print_others(found, new)
+
+    def _find(self, conn: Connection, at_the_end: bool) -> list[Finding]:
+        if self._expectations is None:
+            return []
+        lints = self._lints if at_the_end else [it for it in self._lints if _runs_always(it)]
+        found = self._run_lints(conn, self._expectations, lints)
+        if self._probes:
+            found += self._probes.findings(conn, at_the_end=at_the_end)
+        return found
+
+    def _not_run(self, at_the_end: bool) -> set[FindingKey]:
+        left_out = {it.name for it in self._lints if not (at_the_end or _runs_always(it))}
+        return {key for key in self._known if key[0] in left_out}
 
     def _counts(self, finding: Finding, migration: Migration | None) -> bool:
         """Return whether a finding counts although files follow."""
@@ -293,20 +362,11 @@ class Verification:
             and not _is_in_api(finding)
         )
 
-    def _run_lints(self, conn: Connection, expected: Expectations) -> list[Finding]:
+    def _run_lints(
+        self, conn: Connection, expected: Expectations, lints: list[Lint]
+    ) -> list[Finding]:
         expected.use(conn)
-        return run_lints(conn, self._lints)
-
-    def _remember(self, errors: Iterable[Finding]) -> None:
-        """Keep what the next file did not make.
-
-        In a new database every object that the last file leaves out is missing from the start.
-        """
-        self._known = {
-            _key(finding)
-            for finding in errors
-            if finding.level == "error" and not (self._is_new and _compares_with_the_end(finding))
-        }
+        return run_lints(conn, lints)
 
     def _record_skipped(self, conn: Connection, label: str, findings: list[Finding]) -> None:
         for finding in findings:
@@ -326,7 +386,3 @@ class Verification:
                 self._log(f"not caused by this run ({finding.level}): {_described(finding)}")
             elif finding.level == "warning":
                 self._log(f"warning: {_described(finding)}")
-
-
-def _key(finding: Finding) -> tuple[str, str, str]:
-    return finding.lint, finding.object, finding.what
