@@ -122,7 +122,7 @@ def missing_memberships(conn: Connection) -> list[str]:
         "select rolname::text from pg_roles where rolname = any(%s)"
         " and not pg_has_role(session_user, oid,"
         " case when current_setting('server_version_num')::int < 160000 then 'member'"
-        " else 'set' end)",
+        " else 'set' end) order by rolname",
         ([_CLIENT, _GUEST, _AUDITOR],),
     ).fetchall()
     return [str(row[0]) for row in rows]
