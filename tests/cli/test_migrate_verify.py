@@ -1,5 +1,7 @@
 """What is checked before the commit of a file: lints, sql/verify/NNNN.sql and role probes."""
 
+# ruff: noqa: F811 - the fixtures that are imported
+
 import json
 import os
 import shutil
@@ -97,6 +99,19 @@ def shipped(tmp_path: Path, stack: Stack, filled_template: str) -> Iterator[Ship
         yield Shipped(tmp_path / "sql", uri)
 
 
+@pytest.fixture(scope="module")
+def kept_database(stack: Stack, filled_template: str) -> Iterator[str]:
+    """Yield a database for tests whose files are all refused: it stays as it is."""
+    with new_database(stack.db_uri, filled_template) as uri:
+        yield uri
+
+
+@pytest.fixture
+def refusing(tmp_path: Path, kept_database: str) -> Shipped:
+    """Return a copy of the shipped folder and a database that no test changes."""
+    return Shipped(tmp_path / "sql", kept_database)
+
+
 def names_of(failure: CheckFailed) -> set[str]:
     return {finding.lint for finding in failure.findings}
 
@@ -165,10 +180,10 @@ SABOTAGE = {
 
 
 @pytest.mark.parametrize("what", SABOTAGE)
-def test_the_lints_and_the_role_probes_refuse(shipped: Shipped, what: str) -> None:
+def test_the_lints_and_the_role_probes_refuse(refusing: Shipped, what: str) -> None:
     statement, lints = SABOTAGE[what]
-    label = shipped.add(f"{statement};\n")
-    failure = shipped.refused()
+    label = refusing.add(f"{statement};\n")
+    failure = refusing.refused()
     assert names_of(failure) == lints | {"role_probes"}
     assert failure.message.startswith(f"{label}: ")
     assert "rolled back" in failure.message
@@ -189,19 +204,19 @@ LINTED = {
 
 
 @pytest.mark.parametrize("lint", LINTED)
-def test_a_lint_refuses_a_migration(shipped: Shipped, lint: str) -> None:
-    login = shipped.fetch("select quote_ident(current_user)")[0][0]
-    shipped.add(LINTED[lint].replace("{}", login) + ";\n")
-    failure = shipped.refused()
+def test_a_lint_refuses_a_migration(refusing: Shipped, lint: str) -> None:
+    login = refusing.fetch("select quote_ident(current_user)")[0][0]
+    refusing.add(LINTED[lint].replace("{}", login) + ";\n")
+    failure = refusing.refused()
     assert lint in names_of(failure)
     assert "Remedy: " in failure.message
     assert f"--skip-lint {lint}" in str(failure.hint)
 
 
-def test_a_disabled_trigger_is_refused_in_each_file(shipped: Shipped) -> None:
-    label = shipped.add("alter table app.todos disable trigger require_columns;\n")
-    shipped.add("select 1;\n", 2)
-    failure = shipped.refused()
+def test_a_disabled_trigger_is_refused_in_each_file(refusing: Shipped) -> None:
+    label = refusing.add("alter table app.todos disable trigger require_columns;\n")
+    refusing.add("select 1;\n", 2)
+    failure = refusing.refused()
     assert failure.message.startswith(label)
     assert names_of(failure) == {"triggers"}
 
@@ -260,8 +275,8 @@ def test_a_finding_that_a_migration_removes_is_refused_when_it_comes_back(
     assert failure.value.message.startswith(label)
 
 
-def test_the_files_of_api_are_refused_and_nothing_of_them_is_changed(shipped: Shipped) -> None:
-    file = shipped.path / "api/40_todos.sql"
+def test_the_files_of_api_are_refused_and_nothing_of_them_is_changed(refusing: Shipped) -> None:
+    file = refusing.path / "api/40_todos.sql"
     text = file.read_text()
     assert "create or replace view api.todos\nwith (security_invoker = true)" in text
     file.write_text(
@@ -270,29 +285,29 @@ def test_the_files_of_api_are_refused_and_nothing_of_them_is_changed(shipped: Sh
             "create or replace view api.todos\nwith (security_invoker = false)",
         )
     )
-    failure = shipped.refused()
+    failure = refusing.refused()
     assert failure.message.startswith("the files of app/ and api/: ")
     assert names_of(failure) == {"security_invoker_views", "role_probes"}
 
 
-def test_a_view_that_sql_authority_json_lists_must_exist(shipped: Shipped) -> None:
-    file = shipped.path / "api/40_todos.sql"
+def test_a_view_that_sql_authority_json_lists_must_exist(refusing: Shipped) -> None:
+    file = refusing.path / "api/40_todos.sql"
     file.write_text(file.read_text().replace("grant select on api.todos to authenticated;\n", ""))
-    failure = shipped.refused()
+    failure = refusing.refused()
     assert [finding.object for finding in failure.findings] == ["api.todos"]
     assert "permission denied for authenticated" in failure.message
 
 
-def test_a_function_that_takes_the_profile_from_elsewhere_is_refused(shipped: Shipped) -> None:
-    file = shipped.path / "app/00_foundation.sql"
+def test_a_function_that_takes_the_profile_from_elsewhere_is_refused(refusing: Shipped) -> None:
+    file = refusing.path / "app/00_foundation.sql"
     text = file.read_text()
     assert "  return subject;\n" in text
     file.write_text(text.replace("  return subject;\n", "  return 'anna';\n"))
-    assert names_of(shipped.refused()) == {"role_probes"}
+    assert names_of(refusing.refused()) == {"role_probes"}
 
 
-def test_a_deferred_trigger_runs_before_the_checks(shipped: Shipped) -> None:
-    shipped.add(
+def test_a_deferred_trigger_runs_before_the_checks(refusing: Shipped) -> None:
+    refusing.add(
         "create table app.bait (id int primary key);\n"
         "alter table app.bait enable row level security;\n"
         "create function app.bite() returns trigger language plpgsql set search_path = '' as\n"
@@ -301,16 +316,16 @@ def test_a_deferred_trigger_runs_before_the_checks(shipped: Shipped) -> None:
         "for each row execute function app.bite();\n"
         "insert into app.bait values (1);\n"
     )
-    assert "app.todos anon has select" in shipped.refused().message
+    assert "app.todos anon has select" in refusing.refused().message
 
 
-def test_a_migration_can_not_leave_the_checks_under_another_role(shipped: Shipped) -> None:
-    shipped.add(
+def test_a_migration_can_not_leave_the_checks_under_another_role(refusing: Shipped) -> None:
+    refusing.add(
         "drop policy select_own on app.todos;\n"
         + AS_LOGIN.format("perform set_config('row_security', 'off', true)")
         + ";\n"
     )
-    assert "role_probes" in names_of(shipped.refused())
+    assert "role_probes" in names_of(refusing.refused())
 
 
 def test_a_skipped_check_is_printed_and_recorded(shipped: Shipped) -> None:
@@ -331,41 +346,41 @@ def test_a_skipped_check_is_printed_and_recorded(shipped: Shipped) -> None:
     assert shipped.migrate().nothing_to_do
 
 
-def test_skipping_one_check_does_not_skip_another(shipped: Shipped) -> None:
-    shipped.add(SABOTAGE["row-level security that is off"][0] + ";\n")
-    assert names_of(shipped.refused(skip_lints=["row_level_security"])) == {"role_probes"}
+def test_skipping_one_check_does_not_skip_another(refusing: Shipped) -> None:
+    refusing.add(SABOTAGE["row-level security that is off"][0] + ";\n")
+    assert names_of(refusing.refused(skip_lints=["row_level_security"])) == {"role_probes"}
 
 
-def test_a_skip_of_an_unknown_check_is_a_usage_error(shipped: Shipped) -> None:
+def test_a_skip_of_an_unknown_check_is_a_usage_error(refusing: Shipped) -> None:
     with pytest.raises(UsageError, match="row_level_securiti"):
-        shipped.migrate(skip_lints=["row_level_securiti"])
+        refusing.migrate(skip_lints=["row_level_securiti"])
 
 
-def test_the_findings_of_a_dry_run_are_not_computed_and_nothing_changes(shipped: Shipped) -> None:
-    shipped.add(SABOTAGE["row-level security that is off"][0] + ";\n")
-    before = shipped.state()
-    assert shipped.migrate(dry_run=True).dry_run
-    assert shipped.state() == before
+def test_the_findings_of_a_dry_run_are_not_computed_and_nothing_changes(refusing: Shipped) -> None:
+    refusing.add(SABOTAGE["row-level security that is off"][0] + ";\n")
+    before = refusing.state()
+    assert refusing.migrate(dry_run=True).dry_run
+    assert refusing.state() == before
 
 
-def test_each_row_of_a_verify_file_is_a_finding(shipped: Shipped) -> None:
-    label = shipped.add("update app.todos set text = 'x';\n")
-    shipped.add_verify(
+def test_each_row_of_a_verify_file_is_a_finding(refusing: Shipped) -> None:
+    label = refusing.add("update app.todos set text = 'x';\n")
+    refusing.add_verify(
         "select 1 where false;\n"
         "-- Every text is kept.\n"
         "select profile_id, text from app.todos where text = 'x' limit 1;\n"
     )
-    failure = shipped.refused()
+    failure = refusing.refused()
     assert names_of(failure) == {"verify"}
     assert failure.message.startswith(label)
-    assert f"verify/{shipped.last + 1:04}.sql, line 3 found profile_id: " in failure.message
+    assert f"verify/{refusing.last + 1:04}.sql, line 3 found profile_id: " in failure.message
     assert "text: x" in failure.message
 
 
-def test_only_the_first_rows_of_a_verify_file_are_shown(shipped: Shipped) -> None:
-    shipped.add("select 1;\n")
-    shipped.add_verify("select n from generate_series(1, 1000000) n;\n")
-    failure = shipped.refused()
+def test_only_the_first_rows_of_a_verify_file_are_shown(refusing: Shipped) -> None:
+    refusing.add("select 1;\n")
+    refusing.add_verify("select n from generate_series(1, 1000000) n;\n")
+    failure = refusing.refused()
     assert len(failure.findings) == 6
     assert failure.findings[-1].what == "found more rows, which are not shown"
 
@@ -403,52 +418,53 @@ def test_a_verify_file_runs_only_with_its_own_migration(shipped: Shipped) -> Non
     ],
 )
 def test_a_verify_file_with_anything_but_a_select_is_refused_before_anything_runs(
-    shipped: Shipped, statement: str
+    refusing: Shipped, statement: str
 ) -> None:
-    shipped.add("create schema extra;\n")
-    shipped.add_verify(f"{statement};\n")
-    with pytest.raises(SessionbaseError, match=f"verify/{shipped.last + 1:04}.sql, line 1"):
-        shipped.migrate(dry_run=True)
+    refusing.add("create schema extra;\n")
+    refusing.add_verify(f"{statement};\n")
+    with pytest.raises(SessionbaseError, match=f"verify/{refusing.last + 1:04}.sql, line 1"):
+        refusing.migrate(dry_run=True)
     with pytest.raises(SessionbaseError, match="not only a SELECT"):
-        shipped.migrate()
-    assert shipped.fetch("select to_regnamespace('extra')") == [(None,)]
+        refusing.migrate()
+    assert refusing.fetch("select to_regnamespace('extra')") == [(None,)]
 
 
-def test_a_function_in_a_verify_file_can_not_write(shipped: Shipped) -> None:
-    shipped.add("select 1;\n")
-    shipped.add_verify("select pg_catalog.nextval('extra.s');\n")
-    shipped.write(
-        f"migrations/{shipped.last + 1:04}_try.sql", "create schema extra; create sequence extra.s;"
+def test_a_function_in_a_verify_file_can_not_write(refusing: Shipped) -> None:
+    refusing.add("select 1;\n")
+    refusing.add_verify("select pg_catalog.nextval('extra.s');\n")
+    refusing.write(
+        f"migrations/{refusing.last + 1:04}_try.sql",
+        "create schema extra; create sequence extra.s;",
     )
     with pytest.raises(StatementFailed, match="read-only transaction"):
-        shipped.migrate()
-    assert shipped.fetch("select to_regnamespace('extra')") == [(None,)]
+        refusing.migrate()
+    assert refusing.fetch("select to_regnamespace('extra')") == [(None,)]
 
 
 def test_a_verify_file_that_takes_too_long_is_cancelled_and_the_file_rolled_back(
-    shipped: Shipped,
+    refusing: Shipped,
 ) -> None:
-    shipped.add("create schema extra;\n")
-    shipped.add_verify("select pg_sleep(60);\n")
+    refusing.add("create schema extra;\n")
+    refusing.add_verify("select pg_sleep(60);\n")
     with pytest.raises(StatementFailed) as failure:
-        shipped.migrate()
+        refusing.migrate()
     assert "statement timeout" in failure.value.message
     assert "LIMIT" in str(failure.value.hint)
-    assert shipped.fetch("select to_regnamespace('extra')") == [(None,)]
+    assert refusing.fetch("select to_regnamespace('extra')") == [(None,)]
 
 
-def test_a_verify_file_that_fails_names_its_line(shipped: Shipped) -> None:
-    shipped.add("select 1;\n")
-    shipped.add_verify("select 1 where false;\nselect 1 / 0;\n")
-    with pytest.raises(StatementFailed, match=rf"verify/{shipped.last + 1:04}.sql, line 2: div"):
-        shipped.migrate()
+def test_a_verify_file_that_fails_names_its_line(refusing: Shipped) -> None:
+    refusing.add("select 1;\n")
+    refusing.add_verify("select 1 where false;\nselect 1 / 0;\n")
+    with pytest.raises(StatementFailed, match=rf"verify/{refusing.last + 1:04}.sql, line 2: div"):
+        refusing.migrate()
 
 
 @pytest.mark.parametrize("name", ["9999.sql", "1.sql", "0001_foundation.sql", "notes.txt"])
-def test_a_verify_file_without_a_migration_is_refused(shipped: Shipped, name: str) -> None:
-    shipped.write(f"verify/{name}", "select 1 where false;\n")
+def test_a_verify_file_without_a_migration_is_refused(refusing: Shipped, name: str) -> None:
+    refusing.write(f"verify/{name}", "select 1 where false;\n")
     with pytest.raises(SessionbaseError, match=f"verify/{name}"):
-        shipped.migrate()
+        refusing.migrate()
 
 
 def test_a_verify_file_is_no_part_of_the_checksum_of_its_migration(shipped: Shipped) -> None:
@@ -473,18 +489,18 @@ def test_the_verify_files_of_another_schema_run_and_its_lints_do_not(folder: Fol
 
 # What a change of a shipped migration breaks, and the file of verify/ that finds it.
 BROKEN = {
-    "0003_hookify_decisions.sql": ("          decision.severity,\n", "", "0003.sql, line 1"),
-    "0005_todos.sql": ("\\u3000\\ufeff", "", "0005.sql, line 1"),
+    "0003_hookify_decisions.sql": ("          decision.severity,\n", "", "0003.sql, line 4"),
+    "0005_todos.sql": ("\\u3000\\ufeff", "", "0005.sql, line 3"),
     "0008_replication.sql": (
         "create publication sessionbase;",
         "create publication sessionbase for table app.todos;"
         "alter table app.todos replica identity full;",
-        "0008.sql, line 1",
+        "0008.sql, line 3",
     ),
     "0009_profiles.sql": (
         "create or replace trigger append_only before update or truncate on app.hookify_decisions",
         "create or replace trigger append_only before update on app.hookify_decisions",
-        "0009.sql, line 1",
+        "0009.sql, line 4",
     ),
 }
 

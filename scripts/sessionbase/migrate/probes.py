@@ -6,6 +6,7 @@ not grow with the table; a statement timeout ends one that does not.
 """
 
 import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -126,6 +127,16 @@ def missing_memberships(conn: Connection) -> list[str]:
         ([_CLIENT, _GUEST, _AUDITOR],),
     ).fetchall()
     return [str(row[0]) for row in rows]
+
+
+def is_stopped(error: psycopg.Error, start: float) -> bool:
+    """Return whether another session or a signal cancelled a statement before its timeout.
+
+    `start` is the time.monotonic() at which it began. Both have the same SQLSTATE, and the message
+    is in the language of the server.
+    """
+    cancelled = isinstance(error, psycopg.errors.QueryCanceled)
+    return cancelled and (time.monotonic() - start) * 1000 < TIMEOUT_MS
 
 
 @contextmanager
@@ -433,7 +444,7 @@ class RoleProbes:
         }
         if not named:
             return {}, []
-        where = _PRE_REQUEST
+        where, start = _PRE_REQUEST, time.monotonic()
         try:
             with self._request(conn, role, profile):
                 if self._pre_request:
@@ -443,7 +454,7 @@ class RoleProbes:
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             raise
         except psycopg.Error as error:
-            if conn.closed:
+            if conn.closed or is_stopped(error, start):
                 raise
             if len(named) == 1 or where == _PRE_REQUEST:
                 return {}, [_failed(where, role, error)]

@@ -4,6 +4,7 @@ docs/decisions/0012-checks-before-the-commit.md says what is checked when, and w
 """
 
 import json
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 
@@ -28,6 +29,7 @@ from sessionbase.migrate.probes import (
     PROBES,
     TIMEOUT_MS,
     RoleProbes,
+    is_stopped,
     missing_memberships,
     read_only,
 )
@@ -164,6 +166,7 @@ def run_verify_file(conn: Connection, file: SqlFile) -> list[Finding]:
     """
     findings = []
     for statement in check_verify_file(file):
+        start = time.monotonic()
         try:
             with read_only(conn), conn.cursor(name="sessionbase_verify") as cursor:
                 cursor.execute(statement.text.encode())
@@ -175,7 +178,7 @@ def run_verify_file(conn: Connection, file: SqlFile) -> list[Finding]:
             if conn.closed:
                 raise
             failure = StatementFailed(file, statement, error)
-            if isinstance(error, psycopg.errors.QueryCanceled):
+            if isinstance(error, psycopg.errors.QueryCanceled) and not is_stopped(error, start):
                 failure.hint = (
                     f"it may take {TIMEOUT_MS} ms, because clients wait for the locks of the "
                     "migration: let it read fewer rows, by an index and with LIMIT"
