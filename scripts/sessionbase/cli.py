@@ -13,7 +13,7 @@ from sessionbase.audit.cli import app as audit_app
 from sessionbase.backup import cli as backup_cli
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
-from sessionbase.errors import InterruptError, SessionbaseError, UsageError
+from sessionbase.errors import InterruptError, SessionbaseError
 from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
 from sessionbase.paths import command
@@ -74,7 +74,7 @@ def root(
     """The database and HTTP API of an AI-session viewer: PostgreSQL, served by PostgREST.
 
     Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage, 130
-    interrupted by Ctrl-C.
+    interrupted by Ctrl-C. Commands that compare, such as migrate status, have codes of their own.
 
     Example: sessionbase --debug up
     """
@@ -104,9 +104,7 @@ def _write_examples(shown: Any) -> None:
 
 
 def _exit_code(error: Exception) -> int:
-    if isinstance(error, InterruptError):
-        return 130
-    return 2 if isinstance(error, UsageError) else 1
+    return error.exit_code if isinstance(error, SessionbaseError) else 1
 
 
 def _one_line(error: Exception) -> str:

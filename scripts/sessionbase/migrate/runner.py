@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
@@ -12,7 +12,14 @@ import psycopg
 from sessionbase.database import connect, refuse_standby
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
-from sessionbase.migrate.database import check_database
+from sessionbase.migrate.database import (
+    check_database,
+    check_encoding,
+    check_server_version,
+    refuse_foreign_schemas,
+    refuse_objects_of_others,
+    refuse_old_database,
+)
 from sessionbase.migrate.execute import StatementFailed, apply_session_settings, run_statements
 from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
 from sessionbase.migrate.functions import create_missing
@@ -22,6 +29,7 @@ from sessionbase.migrate.ledger import (
     UPGRADE_LEDGER,
     Connection,
     Plan,
+    keep_texts,
     ledger_exists,
     ledger_is_current,
     make_plan,
@@ -29,6 +37,7 @@ from sessionbase.migrate.ledger import (
     validate_plan,
 )
 from sessionbase.migrate.repeatable import RepeatableReport, apply_repeatable
+from sessionbase.migrate.restored import read_definitions, restored
 from sessionbase.paths import resource_path
 
 ROLES = (
@@ -78,6 +87,8 @@ class MigrateReport:
     """The files of app/ and api/ that were applied, and deleted files, removed from the history."""
     repeatable: RepeatableReport | None = None
     """What changed in the schemas app and api; None if no file was applied."""
+    restored: list[str] | None = None
+    """With repair_api: each object that is different now, and in what; else None."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -187,7 +198,7 @@ def _open(db_uri: str) -> Iterator[Connection]:
         yield conn
 
 
-def _create_ledger(conn: Connection) -> None:
+def create_ledger(conn: Connection) -> None:
     """Create the ledger, or add what it lacks if an earlier version created it."""
     if ledger_is_current(conn):
         return
@@ -204,6 +215,13 @@ def _create_ledger(conn: Connection) -> None:
         ) from error
 
 
+def _keep_texts(conn: Connection, folder: SqlFolder, log: Log) -> None:
+    """Store the texts of applied files that an older version did not keep."""
+    completed = keep_texts(conn, folder)
+    if completed:
+        log(f"kept the text of {completed} files in the ledger; an older version applied them")
+
+
 @dataclass(frozen=True)
 class _Work:
     """The files that a run applies, checked and split into statements."""
@@ -217,6 +235,12 @@ def _check(plan: Plan, folder: SqlFolder) -> _Work:
     """Return the work of a plan; raise SessionbaseError if it must not start."""
     validate_plan(plan)
     migrations = [(migration, check_migration(migration.file)) for migration in plan.pending]
+    for migration, statements in migrations:
+        if not statements:
+            raise SessionbaseError(
+                f"{migration.file.label} has no statement",
+                "write it, or delete the file; an applied file can't be edited",
+            )
     needed = bool(plan.pending or plan.repeatable_files)
     return _Work(migrations, check_repeatable(folder) if needed else None)
 
@@ -228,15 +252,25 @@ def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
     """
     with conn.transaction():
         conn.execute("set transaction read only")
-        check_database(conn)
         if _may_become_owner(conn):
             conn.execute(f"set local role {OWNER}".encode())
+        check_database(conn)
         return make_plan(conn, folder)
 
 
-def _dry_run(conn: Connection, folder: SqlFolder) -> MigrateReport:
+def _prepare(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> tuple[Plan, _Work]:
+    """Return what a run has to do. Raises SessionbaseError if it must not start. Reads only."""
     plan = _read_plan(conn, folder)
-    _check(plan, folder)
+    if repair_api and not plan.repeatable_files:
+        plan = replace(plan, repeatable_files=[file.label for file in folder.repeatable])
+    work = _check(plan, folder)
+    if plan.repeatable_files:
+        refuse_objects_of_others(conn)
+    return plan, work
+
+
+def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> MigrateReport:
+    plan, _ = _prepare(conn, folder, repair_api=repair_api)
     may_create_roles = _may_create_roles(conn)
     if not may_create_roles:
         _require_roles(conn)
@@ -281,32 +315,64 @@ def migrate(
     sql_dir: Path | None = None,
     *,
     dry_run: bool = False,
+    repair_api: bool = False,
     lock_timeout_ms: int = 5000,
     log: Log = lambda _: None,
 ) -> MigrateReport:
     """Apply the SQL folder to the database, and return what was done.
 
     `sql_dir` is the shipped folder unless named. `lock_timeout_ms` (milliseconds, 0 without end)
-    is how long a statement may wait for a lock. `log` gets one line of text for each step. Raises
-    SessionbaseError; the files before the one that failed stay applied, and that one is rolled
-    back.
+    is how long a statement may wait for a lock. `repair_api` applies the repeatable files also if
+    the ledger has them already: functions and views can be edited by hand. `log` gets one line of
+    text for each step. Raises SessionbaseError; the files before the one that failed stay applied,
+    and that one is rolled back.
     """
     folder = read_folder(sql_dir or resource_path("sql"))
     with _open(db_uri) as conn:
         if dry_run:
-            return _dry_run(conn, folder)
+            return _dry_run(conn, folder, repair_api=repair_api)
         refuse_standby(conn)
         with _locked(conn, log):
-            plan = _read_plan(conn, folder)
-            work = _check(plan, folder)
+            plan, work = _prepare(conn, folder, repair_api=repair_api)
             roles = _apply_roles(conn, folder.roles, log)
             conn.execute(f"set role {OWNER}".encode())
-            _create_ledger(conn)
+            create_ledger(conn)
+            _keep_texts(conn, folder, log)
             report = MigrateReport(
                 dry_run=False, roles=roles, repeatable_files=plan.repeatable_files
             )
+            before = read_definitions(conn) if repair_api else None
             _run(conn, folder, work, report, lock_timeout_ms=lock_timeout_ms, log=log)
+            if before is not None:
+                report.restored = restored(before, read_definitions(conn))
             return report
+
+
+@contextmanager
+def ledger_session(db_uri: str, *, write: bool, log: Log = lambda _: None) -> Iterator[Connection]:
+    """Connect to change the ledger without running a migration; yield the connection.
+
+    With `write` it holds the lock of the runner; without, all of it is one read-only transaction.
+    The role is sessionbase_owner. Raises SessionbaseError for a database that is not ours, or a
+    login that may not become the owner.
+    """
+    with _open(db_uri) as conn:
+        check_server_version(conn.info.server_version)
+        check_encoding(conn)
+        refuse_old_database(conn)
+        refuse_foreign_schemas(conn)
+        if not _may_become_owner(conn):
+            _require_roles(conn)
+        if write:
+            refuse_standby(conn)
+            with _locked(conn, log):
+                conn.execute(f"set role {OWNER}".encode())
+                yield conn
+        else:
+            with conn.transaction():
+                conn.execute("set transaction read only")
+                conn.execute(f"set local role {OWNER}".encode())
+                yield conn
 
 
 def status(db_uri: str, sql_dir: Path | None = None) -> Plan:

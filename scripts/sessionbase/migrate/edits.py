@@ -1,0 +1,62 @@
+"""The difference between the text of a file in the ledger and the file in the folder."""
+
+import difflib
+import hashlib
+from dataclasses import dataclass, field
+
+from sessionbase.migrate.files import SqlFile
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A file that was edited or renamed after it was applied. Names are below the SQL folder."""
+
+    file: str
+    """The name in the ledger."""
+    now: str
+    """The name in the folder."""
+    line: int | None
+    """The first line that differs, counted from 1; None if no text was kept or it is the same."""
+    diff: str | None = field(repr=False)
+    """The unified diff from the ledger's text to the file; None if the ledger has no text."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Return whether it is a file of app/ or api/: `migrate` applies it again."""
+        return not self.file.startswith("migrations/")
+
+    @property
+    def summary(self) -> str:
+        """The name and the change in a few words."""
+        name = self.file.removeprefix("migrations/")
+        what = [] if self.now == self.file else [f"renamed to {self.now.rsplit('/')[-1]}"]
+        if self.diff is None:
+            what.append("no text kept")
+        elif self.line is not None:
+            what.append(f"first at line {self.line}")
+        return f"{name} ({', '.join(what)})"
+
+
+def _lines(text: str) -> list[str]:
+    """Split at line feeds only; a carriage return is shown as \\r, a missing last line feed too."""
+    lines = [f"{line}\n" for line in text.replace("\r", "\\r").split("\n")]
+    last = lines.pop()
+    return lines if last == "\n" else [*lines, f"{last}\\ No newline at end of file\n"]
+
+
+def make_edit(names: tuple[str, str], sha256: str, kept: str | None, file: SqlFile) -> Edit:
+    """Compare the `kept` text of a ledger row with a file.
+
+    `names` are the name in the ledger and in the folder, `sha256` is the row's. A text that does
+    not have this SHA-256 is not used: it was changed in the ledger.
+    """
+    if file.sha256 == sha256:
+        return Edit(*names, line=None, diff="")
+    if kept is None or hashlib.sha256(kept.encode()).hexdigest() != sha256:
+        return Edit(*names, line=None, diff=None)
+    old, new = _lines(kept), _lines(file.text)
+    same = 0
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
+    labels = f"{names[0]} (applied)", f"{names[1]} (in the folder)"
+    return Edit(*names, line=same + 1, diff="".join(difflib.unified_diff(old, new, *labels)))
