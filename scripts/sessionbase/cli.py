@@ -104,6 +104,8 @@ def _write_examples(shown: Any) -> None:
 
 
 def _exit_code(error: Exception) -> int:
+    if isinstance(error, InterruptError):
+        return 130
     return error.exit_code if isinstance(error, SessionbaseError) else 1
 
 

@@ -26,5 +26,3 @@ class UsageError(SessionbaseError):
 
 class InterruptError(SessionbaseError):
     """The user pressed Ctrl-C. The exit code is 130, the usual one for SIGINT."""
-
-    exit_code = 130

@@ -10,7 +10,7 @@ import typer
 
 from sessionbase.console import print_json, stderr, stdout
 from sessionbase.errors import SessionbaseError, UsageError
-from sessionbase.exit_codes import ComparingCommand
+from sessionbase.exit_codes import ComparingCommand, NotComparedError
 from sessionbase.migrate.baseline import BaselineReport, baseline
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.ledger import Plan
@@ -121,7 +121,10 @@ def run(  # noqa: PLR0917 - typer passes them by name
     if context.invoked_subcommand is not None:
         sources = [context.get_parameter_source(name) for name in context.params]
         if any(source and source.name == "COMMANDLINE" for source in sources):
-            raise typer.BadParameter(f"options go after {context.invoked_subcommand}")
+            message = f"options go after {context.invoked_subcommand}"
+            if context.invoked_subcommand == "status":
+                raise NotComparedError(message)
+            raise typer.BadParameter(message)
         return
     report = migrate(
         resolve_db_uri(db_uri, data_dir),

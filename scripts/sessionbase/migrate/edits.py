@@ -1,7 +1,6 @@
 """The difference between the text of a file in the ledger and the file in the folder."""
 
 import difflib
-import hashlib
 from dataclasses import dataclass, field
 
 from sessionbase.migrate.files import SqlFile
@@ -44,16 +43,12 @@ def _lines(text: str) -> list[str]:
     return lines if last == "\n" else [*lines, f"{last}\\ No newline at end of file\n"]
 
 
-def make_edit(names: tuple[str, str], sha256: str, kept: str | None, file: SqlFile) -> Edit:
-    """Compare the `kept` text of a ledger row with a file.
-
-    `names` are the name in the ledger and in the folder, `sha256` is the row's. A text that does
-    not have this SHA-256 is not used: it was changed in the ledger.
-    """
-    if file.sha256 == sha256:
-        return Edit(*names, line=None, diff="")
-    if kept is None or hashlib.sha256(kept.encode()).hexdigest() != sha256:
+def make_edit(names: tuple[str, str], kept: str | None, file: SqlFile) -> Edit:
+    """Compare the `kept` text of the ledger with a file; `names`: in the ledger, in the folder."""
+    if kept is None:
         return Edit(*names, line=None, diff=None)
+    if kept == file.text:
+        return Edit(*names, line=None, diff="")
     old, new = _lines(kept), _lines(file.text)
     same = 0
     while same < min(len(old), len(new)) and old[same] == new[same]:

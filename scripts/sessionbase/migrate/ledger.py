@@ -145,6 +145,14 @@ class Applied:
     """The text of the file; None if the version that applied it did not keep it."""
 
     @property
+    def kept_text(self) -> str | None:
+        """The text, if it has the row's SHA-256; None if there is none, or it was changed."""
+        if self.content is None:
+            return None
+        matches = hashlib.sha256(self.content.encode()).hexdigest() == self.sha256
+        return self.content if matches else None
+
+    @property
     def file_name(self) -> str:
         """The name that the file had when it was applied."""
         return f"{self.version:04}_{self.name}.sql"
@@ -274,12 +282,13 @@ def _edits(
         now = files.get(row.version)
         if now and (now.file.sha256 != row.sha256 or now.name != row.name):
             names = f"migrations/{row.file_name}", now.file.label
-            found.append(make_edit(names, row.sha256, row.content, now.file))
+            found.append(make_edit(names, row.kept_text, now.file))
     now_repeatable = {file.label: file for file in folder.repeatable}
     for item in repeatable:
         file = now_repeatable.get(item.file)
-        if file and file.sha256 != item.sha256:
-            found.append(make_edit((item.file, item.file), item.sha256, item.content, file))
+        # Not by the checksum alone: a migration can reset it, so that the file is applied again.
+        if file and item.sha256 != file.sha256 and item.content != file.text:
+            found.append(make_edit((item.file, item.file), item.content, file))
     return found
 
 

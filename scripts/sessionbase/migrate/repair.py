@@ -57,7 +57,7 @@ def _accepted(row: Applied, folder: SqlFolder) -> tuple[Applied, Change] | None:
         return None
     now = replace(row, name=file.name, sha256=file.file.sha256, content=file.file.text)
     names = f"migrations/{row.file_name}", file.file.label
-    edit = make_edit(names, row.sha256, row.content, file.file)
+    edit = make_edit(names, row.kept_text, file.file)
     renamed = "" if file.name == row.name else f"the file is now {file.file.path.name}"
     if file.file.sha256 == row.sha256:
         return now, Change(row.version, "rename", f"{row.file_name}: {renamed}")
@@ -153,7 +153,8 @@ def _plan(
         Change(
             number,
             "clear",
-            f"{number:04}: no longer unfinished; the next run applies the file from its beginning",
+            f"{number:04}: no longer unfinished; the next run applies the file from its beginning, "
+            "so an INVALID index that it left must be dropped first",
         )
         for number in cleared
     ]

@@ -32,7 +32,7 @@ select c.oid::regclass::text,
 union all
 select quote_ident(t.tgname) || ' on ' || c.oid::regclass::text,
        jsonb_build_object(
-         'definition', pg_get_triggerdef(t.oid) || t.tgenabled,
+         'definition', pg_get_triggerdef(t.oid) || t.tgenabled::text,
          'comment', coalesce(obj_description(t.oid, 'pg_trigger'), ''))
   from pg_trigger t join pg_class c on c.oid = t.tgrelid
  where c.relnamespace = to_regnamespace('api') and c.relkind = 'v'

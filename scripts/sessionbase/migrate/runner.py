@@ -348,6 +348,17 @@ def migrate(
             return report
 
 
+def create_ledger_as_owner(conn: Connection, folder: SqlFolder, log: Log) -> None:
+    """Apply roles.sql as the login, as a run of migrations does, and create the ledger.
+
+    `conn` comes from `ledger_session`. Raises SessionbaseError if a right is missing.
+    """
+    conn.execute("reset role")
+    _apply_roles(conn, folder.roles, log)
+    conn.execute(f"set role {OWNER}".encode())
+    create_ledger(conn)
+
+
 @contextmanager
 def ledger_session(db_uri: str, *, write: bool, log: Log = lambda _: None) -> Iterator[Connection]:
     """Connect to change the ledger without running a migration; yield the connection.
