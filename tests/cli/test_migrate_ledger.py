@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ from sessionbase.migrate.ledger import CREATE_LEDGER
 from sessionbase.migrate.new import new_migration
 from sessionbase.migrate.repair import plan_repair, repair
 from sessionbase.migrate.runner import migrate
-from sessionbase.paths import resource_path
+from sessionbase.paths import PROJECT_DIR, resource_path
+from sessionbase.stack.account import postgres_bin, service_account
 from sessionbase.stack.scratch import scratch_cluster
 from support.command import run_main
+from support.pages import commands, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["support.sql_folder"]
 
+PAGE = "migration-ledger.md"
 FIRST = "create schema app;\ncreate table app.notes (id int primary key);\n"
 SECOND = "alter table app.notes add column text text;\n"
 THIRD = "create index notes_by_text on app.notes (text);\n"
@@ -400,6 +404,15 @@ def test_baseline_refuses_a_ledger_with_rows_and_an_empty_reason(notes: Folder) 
     assert ledger(notes.uri) == before
 
 
+def test_a_ledger_that_was_emptied_by_hand_can_be_written_again(notes: Folder) -> None:
+    notes.execute("truncate ops.migrations")
+    with pytest.raises(SessionbaseError, match="ledger is missing or empty") as refusal:
+        notes.migrate()
+    assert "migrate baseline" in str(refusal.value.hint)
+    baseline(notes.uri, notes.path, reason="it was truncated by mistake")
+    assert notes.migrate().nothing_to_do
+
+
 def test_baseline_refuses_an_empty_database(folder: Folder) -> None:
     folder.write("migrations/0001_notes.sql", FIRST)
     before = catalogue(folder.uri)
@@ -733,3 +746,50 @@ def test_the_roles_of_supabase_are_accepted(scratch: str) -> None:
         conn.execute("create role authenticator login noinherit")
         conn.execute("grant anon, authenticated to authenticator")
     assert len(migrate(uri).migrations) == 9
+
+
+# docs/migration-ledger.md
+
+
+def test_the_commands_of_the_page_work(
+    stack: Stack, migrated_database: str, empty_database: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sql"
+    shutil.copytree(resource_path("sql"), folder)
+    environment = {
+        "PATH": f"{postgres_bin(service_account())}:/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "SESSIONBASE_DB_URI": migrated_database,
+        "DB": migrated_database,
+        "NEW": empty_database,
+        "SQL": str(folder),
+        "DUMP": str(tmp_path / "dump"),
+    }
+
+    def run_section(heading: str) -> str:
+        (script,) = commands(PAGE, heading)
+        return run_script(PAGE, script, PROJECT_DIR, environment, None)
+
+    assert run_section("Status in CI").endswith("up to date\n")
+    with psycopg.connect(migrated_database) as conn:
+        conn.execute("set role sessionbase_owner")
+        conn.execute("delete from ops.repeatable_files where file = 'api/40_todos.sql'")
+        conn.execute("comment on view api.todos is 'By hand.'")
+    assert "done: 0 migrations" in run_section("Status in CI")
+    with psycopg.connect(migrated_database) as conn:
+        conn.execute("comment on view api.todos is 'By hand.'")
+    repaired = run_section("Functions and views edited by hand")
+    assert "changed: api.todos: comment\n" in repaired
+    file = folder / "migrations/0009_profiles.sql"
+    file.write_text(file.read_text() + "-- One more line.\n")
+    (script,) = commands(PAGE, "An edited file")
+    shown = run_script(PAGE, f"{script.strip()} || test $? = 2", PROJECT_DIR, environment, None)
+    assert "+-- One more line.\n" in shown
+    assert "recorded in ops.ledger_changes" in run_section("Repair")
+    assert "+-- One more line.\n" not in run_section("An edited file")
+    assert run_section("Baseline").count("0009_profiles.sql") == 2
+    status = run_main("migrate", "status", "--db-uri", empty_database, "--json")
+    assert json.loads(status.stdout)["state"] == "up to date"
+    run_section("A new migration")
+    names = sorted(path.name for path in (folder / "migrations").glob("001*"))
+    assert names == ["0010_todos_due_at.sql", "0011_todos_by_due_at.sql"]

@@ -123,21 +123,25 @@ def refuse_foreign_schemas(conn: Connection) -> None:
         )
 
 
-def has_ledger_rows(conn: Connection) -> bool:
-    """Return whether the ledger exists and lists a file; true if the login may not read it."""
+def _has_rows(conn: Connection, table: str) -> bool:
+    """Return whether a table of the ledger exists and has rows; true if the login may not read."""
     if not tables_in_ops(conn) >= LEDGER_TABLES:
         return False
     may = conn.execute(
         "select case when has_schema_privilege('ops', 'usage')"
-        " then has_table_privilege('ops.migrations', 'select') end"
+        " then has_table_privilege(%s, 'select') end",
+        (f"ops.{table}",),
     ).fetchone()
     if may != (True,):
         # It gets its own error later, from the comparison.
         return True
-    row = conn.execute(
-        "select exists (select from ops.migrations) or exists (select from ops.repeatable_files)"
-    ).fetchone()
+    row = conn.execute(f"select exists (select from ops.{table})".encode()).fetchone()
     return row == (True,)
+
+
+def has_ledger_rows(conn: Connection) -> bool:
+    """Return whether the ledger exists and lists a migration; true if the login may not read it."""
+    return _has_rows(conn, "migrations")
 
 
 def _refuse_unsafe_roles(conn: Connection) -> None:
@@ -166,7 +170,9 @@ def check_database(conn: Connection) -> None:
     refuse_foreign_schemas(conn)
     if has_ledger_rows(conn):
         return
-    found = [name for name in owners_of_schemas(conn) if name != "ops"]
+    # A folder can have repeatable files without a migration: they make only schema api.
+    unrecorded = {"app"} if _has_rows(conn, "repeatable_files") else {"app", "api"}
+    found = [name for name in owners_of_schemas(conn) if name in unrecorded]
     if found:
         raise SessionbaseError(
             f"this database has a schema {' and a schema '.join(found)} of {OWNER}, and its "

@@ -60,7 +60,8 @@ def restored(before: Definitions, after: Definitions) -> list[str]:
         elif name not in before:
             found.append(f"{name}: created")
         else:
-            what = [key for key, value in after[name].items() if before[name].get(key) != value]
+            changed = before[name].items() ^ after[name].items()
+            what = sorted({key for key, _ in changed})
             if what:
                 found.append(f"{name}: {', '.join(what)}")
     return found
