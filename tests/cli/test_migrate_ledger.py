@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pty
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -203,7 +206,7 @@ def test_the_exit_codes_are_in_the_help_of_status() -> None:
 def test_an_edited_file_is_shown_as_a_unified_diff(notes: Folder) -> None:
     notes.write("migrations/0001_notes.sql", FIRST.replace("int", "bigint") + "-- end")
     done = run(notes, "status")
-    assert "changed  0001_notes.sql (first at line 2)" in done.stdout
+    assert "changed  0001_notes.sql (first at line 2: create table app." in done.stdout
     assert "status --diff" in done.stderr
     shown = run(notes, "status", "--diff").stdout
     assert (
@@ -218,7 +221,7 @@ def test_an_edited_file_is_shown_as_a_unified_diff(notes: Folder) -> None:
     ) in shown
     with pytest.raises(SessionbaseError) as refusal:
         notes.migrate()
-    assert "0001_notes.sql (first at line 2)" in refusal.value.message
+    assert "0001_notes.sql (first at line 2: create table" in refusal.value.message
     assert "migrate status --diff" in str(refusal.value.hint)
 
 
@@ -477,6 +480,24 @@ def test_repair_shows_the_diff_asks_and_accepts_the_edited_text(notes: Folder) -
     add_a_migration(notes)
     assert [m.version for m in notes.migrate().migrations] == [4]
     assert run(notes, "repair", "--reason", "again", "--yes").stdout == "nothing to repair\n"
+
+
+def test_repair_asks_on_a_terminal_and_no_changes_nothing(notes: Folder) -> None:
+    edit(notes)
+    before = ledger(notes.uri)
+    program = [sys.executable, "-m", "sessionbase", "migrate", "repair", "--reason", "a comment"]
+    program += ["--db-uri", notes.uri, "--sql-dir", str(notes.path)]
+    for answer, code in (("n", 1), ("y", 0)):
+        ours, theirs = pty.openpty()
+        os.write(ours, f"{answer}\n".encode())
+        done = subprocess.run(
+            program, stdin=theirs, capture_output=True, text=True, check=False, timeout=60
+        )
+        os.close(theirs)
+        os.close(ours)
+        assert done.returncode == code, done.stderr
+        assert "+-- edited\n" in done.stderr
+        assert (ledger(notes.uri) == before) == (answer == "n")
 
 
 def test_repair_accepts_a_renamed_file(notes: Folder) -> None:

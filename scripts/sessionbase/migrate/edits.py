@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from sessionbase.migrate.files import SqlFile
 
+_SHOWN = 60
+"""The most characters of a line that a message has."""
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -16,6 +19,8 @@ class Edit:
     """The name in the folder."""
     line: int | None
     """The first line that differs, counted from 1; None if no text was kept or it is the same."""
+    text: str | None
+    """That line as it is in the file, shortened; as it was, if the file ends before it."""
     diff: str | None = field(repr=False)
     """The unified diff from the ledger's text to the file; None if the ledger has no text."""
 
@@ -32,7 +37,7 @@ class Edit:
         if self.diff is None:
             what.append("no text kept")
         elif self.line is not None:
-            what.append(f"first at line {self.line}")
+            what.append(f"first at line {self.line}: {self.text}")
         return f"{name} ({', '.join(what)})"
 
 
@@ -46,12 +51,15 @@ def _lines(text: str) -> list[str]:
 def make_edit(names: tuple[str, str], kept: str | None, file: SqlFile) -> Edit:
     """Compare the `kept` text of the ledger with a file; `names`: in the ledger, in the folder."""
     if kept is None:
-        return Edit(*names, line=None, diff=None)
+        return Edit(*names, line=None, text=None, diff=None)
     if kept == file.text:
-        return Edit(*names, line=None, diff="")
+        return Edit(*names, line=None, text=None, diff="")
     old, new = _lines(kept), _lines(file.text)
     same = 0
     while same < min(len(old), len(new)) and old[same] == new[same]:
         same += 1
+    text = (new[same:] or old[same:])[0].split("\n")[0].strip()
+    text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
     labels = f"{names[0]} (applied)", f"{names[1]} (in the folder)"
-    return Edit(*names, line=same + 1, diff="".join(difflib.unified_diff(old, new, *labels)))
+    diff = "".join(difflib.unified_diff(old, new, *labels))
+    return Edit(*names, line=same + 1, text=text, diff=diff)
