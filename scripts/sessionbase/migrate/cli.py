@@ -39,7 +39,8 @@ def _print_report(report: MigrateReport) -> None:
         # It is applied in every run; what exists already stays.
         _print(f"roles.sql: {'applied in every run' if report.roles == 'applied' else 'to skip'}")
         for migration in report.migrations:
-            _print(f"to apply: migrations/{migration.version:04}_{migration.name}.sql")
+            how = " (without a transaction)" if migration.no_transaction else ""
+            _print(f"to apply: migrations/{migration.version:04}_{migration.name}.sql{how}")
         for file in report.repeatable_files:
             _print(f"to apply: {file}")
     if report.repeatable:

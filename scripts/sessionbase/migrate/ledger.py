@@ -268,6 +268,9 @@ def record_migration(conn: Connection, migration: Migration, duration_ms: int) -
             migration.file.text,
         ),
     )
+    # The repeatable files are applied at the end of the run, because a migration can change what
+    # they define. If the run ends before that, the next one must find that they are not applied.
+    conn.execute("update ops.repeatable_files set sha256 = repeat('0', 64)")
 
 
 def record_repeatable_files(conn: Connection, folder: SqlFolder) -> None:

@@ -16,6 +16,7 @@ from sessionbase.migrate.database import check_database
 from sessionbase.migrate.execute import StatementFailed, apply_session_settings, run_statements
 from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
 from sessionbase.migrate.functions import create_missing
+from sessionbase.migrate.interrupt import end_with_client, explain_stop, with_timeouts
 from sessionbase.migrate.ledger import (
     CREATE_LEDGER,
     OWNER,
@@ -28,6 +29,7 @@ from sessionbase.migrate.ledger import (
     record_migration,
     validate_plan,
 )
+from sessionbase.migrate.no_transaction import refuse_edited, run_without_transaction
 from sessionbase.migrate.repeatable import RepeatableReport, apply_repeatable
 from sessionbase.paths import resource_path
 
@@ -64,6 +66,8 @@ class AppliedMigration:
     version: int
     name: str
     duration_ms: int | None
+    no_transaction: bool = False
+    """Whether its statement runs without a transaction."""
 
 
 @dataclass
@@ -182,8 +186,9 @@ def _locked(conn: Connection, log: Log) -> Iterator[None]:
 @contextmanager
 def _open(db_uri: str) -> Iterator[Connection]:
     """Connect in autocommit mode: every transaction is opened explicitly."""
-    with connect(db_uri) as conn:
+    with connect(with_timeouts(db_uri)) as conn:
         conn.autocommit = True
+        end_with_client(conn)
         yield conn
 
 
@@ -221,29 +226,37 @@ def _check(plan: Plan, folder: SqlFolder) -> _Work:
     return _Work(migrations, check_repeatable(folder) if needed else None)
 
 
-def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
-    """Check the database and compare it with the folder, in a read-only transaction.
-
-    It uses the role of the owner if the login may.
-    """
+@contextmanager
+def _reading(conn: Connection) -> Iterator[None]:
+    """Open a read-only transaction, with the role of the owner if the login may."""
     with conn.transaction():
         conn.execute("set transaction read only")
-        check_database(conn)
         if _may_become_owner(conn):
             conn.execute(f"set local role {OWNER}".encode())
+        yield
+
+
+def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
+    """Check the database and compare it with the folder. Reads only."""
+    with _reading(conn):
+        check_database(conn)
         return make_plan(conn, folder)
 
 
 def _dry_run(conn: Connection, folder: SqlFolder) -> MigrateReport:
     plan = _read_plan(conn, folder)
     _check(plan, folder)
+    with _reading(conn):
+        refuse_edited(conn, plan.pending)
     may_create_roles = _may_create_roles(conn)
     if not may_create_roles:
         _require_roles(conn)
     return MigrateReport(
         dry_run=True,
         roles="applied" if may_create_roles and folder.roles else "skipped",
-        migrations=[AppliedMigration(m.version, m.name, None) for m in plan.pending],
+        migrations=[
+            AppliedMigration(m.version, m.name, None, m.file.no_transaction) for m in plan.pending
+        ],
         repeatable_files=plan.repeatable_files,
     )
 
@@ -261,6 +274,16 @@ def _run(
     files = work.repeatable or RepeatableFiles([], [], [])
     created: frozenset[int] = frozenset()
     for migration, statements in work.migrations:
+        if migration.file.no_transaction:
+            with conn.transaction():
+                apply_session_settings(conn, lock_timeout_ms)
+                created |= create_missing(conn, files.app, created)
+            duration_ms = run_without_transaction(conn, migration, statements[0], log)
+            report.migrations.append(
+                AppliedMigration(migration.version, migration.name, duration_ms, True)
+            )
+            log(f"applied {migration.file.label} in {duration_ms} ms, without a transaction")
+            continue
         start = time.monotonic()
         with conn.transaction():
             apply_session_settings(conn, lock_timeout_ms)
@@ -296,12 +319,14 @@ def migrate(
         if dry_run:
             return _dry_run(conn, folder)
         refuse_standby(conn)
-        with _locked(conn, log):
+        with explain_stop(conn) as stop, _locked(conn, log):
             plan = _read_plan(conn, folder)
+            stop.pending = plan.pending
             work = _check(plan, folder)
             roles = _apply_roles(conn, folder.roles, log)
             conn.execute(f"set role {OWNER}".encode())
             _create_ledger(conn)
+            refuse_edited(conn, plan.pending)
             report = MigrateReport(
                 dry_run=False, roles=roles, repeatable_files=plan.repeatable_files
             )
