@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pglast import ast
-from pglast.enums import FunctionParameterMode, GrantTargetType, ObjectType
+from pglast.enums import FunctionParameterMode, GrantTargetType, ObjectType, ReindexObjectType
 from pglast.stream import RawStream
 
 from sessionbase.errors import SessionbaseError
@@ -136,10 +136,17 @@ def _never_in_a_migration(tree: ast.Node) -> str | None:
         | ast.AlterSystemStmt,
     ):
         return "it changes the whole cluster, which other databases share"
-    if isinstance(tree, ast.ReindexStmt) and tree.relation is None:
+    if isinstance(tree, ast.ReindexStmt | ast.ClusterStmt) and tree.relation is None:
         return "it concerns objects of others: name an index or a table"
-    if isinstance(tree, ast.ClusterStmt) and tree.relation is None:
-        return "it concerns objects of others: name a table"
+    if (
+        isinstance(tree, ast.ReindexStmt)
+        and tree.kind == ReindexObjectType.REINDEX_OBJECT_TABLE
+        and _has_option(tree.params, "concurrently")
+    ):
+        return (
+            "after a crash, the owner can't drop the unfinished copy of the index of its TOAST "
+            "table: write one file with reindex index concurrently for each index"
+        )
     if isinstance(tree, ast.VacuumStmt) and tree.is_vacuumcmd:
         if not tree.rels:
             return "it concerns tables of others: name a table"

@@ -16,7 +16,6 @@ from typing import Any
 
 import psycopg
 from pglast import ast
-from pglast.enums import ReindexObjectType
 from pglast.parser import scan
 from psycopg import sql
 
@@ -65,18 +64,15 @@ select i.indisunique, c.reltablespace,
 # What REINDEX CONCURRENTLY leaves: the new index or the replaced one, with a suffix to the name,
 # which is shortened before it if it is too long.
 _LEFT_BY_REINDEX = """
-select n.nspname, c.relname, i.indrelid
-  from pg_index i
+select n.nspname, c.relname
+  from pg_index o
+  join pg_class r on r.oid = o.indexrelid
+  join pg_index i on i.indrelid = o.indrelid and i.indexrelid <> o.indexrelid
   join pg_class c on c.oid = i.indexrelid
   join pg_namespace n on n.oid = c.relnamespace
- where i.indrelid = %(table)s and not (i.indisvalid and i.indisready and i.indislive)
+ where o.indexrelid = %s and not (i.indisvalid and i.indisready and i.indislive)
    and c.relname ~ '_cc(new|old)[0-9]*$'
-   and exists (
-     select from pg_index o join pg_class r on r.oid = o.indexrelid
-      where o.indrelid = i.indrelid and o.indexrelid <> i.indexrelid
-        and (%(index)s::oid is null or o.indexrelid = %(index)s)
-        and starts_with(r.relname, regexp_replace(c.relname, '_cc(new|old)[0-9]*$', ''))
-   )
+   and starts_with(r.relname, regexp_replace(c.relname, '_cc(new|old)[0-9]*$', ''))
 """
 
 # CREATE INDEX, DROP INDEX and REINDEX with CONCURRENTLY hold this lock on the table. A vacuum
@@ -282,22 +278,18 @@ class _DropIndex(_Operation):
 
 
 class _Reindex(_Operation):
-    def __init__(self, relation: str, *, whole_table: bool) -> None:
-        self._relation = relation
-        self._whole_table = whole_table
+    def __init__(self, index: str) -> None:
+        self._index = index
 
     def clean(self, conn: Connection, log: Log) -> bool:
         row = conn.execute(
-            "select c.oid, i.indrelid from pg_class c left join pg_index i on i.indexrelid = c.oid"
-            " where c.oid = to_regclass(%s)",
-            (self._relation,),
+            "select indexrelid, indrelid from pg_index where indexrelid = to_regclass(%s)",
+            (self._index,),
         ).fetchone()
         if row is None:
             return True
-        table, index = (row[0], None) if self._whole_table else (row[1], row[0])
-        _wait_for_other_builder(conn, table, log)
-        found = conn.execute(_LEFT_BY_REINDEX, {"table": table, "index": index}).fetchall()
-        for schema, name, _ in found:
+        _wait_for_other_builder(conn, row[1], log)
+        for schema, name in conn.execute(_LEFT_BY_REINDEX, (row[0],)).fetchall():
             left = sql.Identifier(schema, name).as_string()
             log(f"dropping the INVALID index {left}, which REINDEX left")
             conn.execute(f"drop index concurrently if exists {left}".encode())
@@ -326,17 +318,17 @@ class _DetachPartition(_Operation):
 
 
 def _operation(migration: Migration, statement: Statement) -> _Operation:
-    tree: Any = statement.tree  # check_migration has checked which parts it has
+    tree = statement.tree
+    parts: Any = tree  # check_migration has checked which ones it has
     if isinstance(tree, ast.IndexStmt):
         return _CreateIndex(migration, statement)
     if isinstance(tree, ast.DropStmt):
-        (name,) = tree.objects
+        (name,) = parts.objects
         return _DropIndex(sql.Identifier(*(str(part.sval) for part in name)).as_string())
     if isinstance(tree, ast.ReindexStmt):
-        whole_table = tree.kind == ReindexObjectType.REINDEX_OBJECT_TABLE
-        return _Reindex(_qualified(tree.relation), whole_table=whole_table)
+        return _Reindex(_qualified(parts.relation))
     if isinstance(tree, ast.AlterTableStmt):
-        return _DetachPartition(_qualified(tree.relation), _qualified(tree.cmds[0].def_.name))
+        return _DetachPartition(_qualified(parts.relation), _qualified(parts.cmds[0].def_.name))
     return _Operation()
 
 
@@ -407,12 +399,14 @@ def _run_to_completion(
             run_statement(conn, migration.file, statement)
             return
         except StatementFailed as failure:
+            again = failure.sqlstate == _DEADLOCK and not last
+            if again:
+                log(f"{failure.message}: trying again")
             clean = operation.clean(conn, log)
-            if failure.sqlstate != _DEADLOCK or last:
+            if not again:
                 if clean:
                     _forget(conn, migration)
                 raise
-            log(f"{migration.file.label}: {failure.message}: trying again")
         time.sleep(_PAUSE_S)
 
 
