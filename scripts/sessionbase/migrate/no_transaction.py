@@ -27,7 +27,12 @@ from sessionbase.migrate.execute import (
     session_settings,
 )
 from sessionbase.migrate.files import Migration, Statement
-from sessionbase.migrate.ledger import Connection, record_migration, tables_in_ops
+from sessionbase.migrate.ledger import (
+    Connection,
+    forget_repeatable_files,
+    record_migration,
+    tables_in_ops,
+)
 from sessionbase.signals import Stopped
 
 PROGRESS_S = 5.0
@@ -444,5 +449,6 @@ def run_without_transaction(
     with conn.transaction():
         apply_session_settings(conn, 0)
         record_migration(conn, migration, duration_ms)
+        forget_repeatable_files(conn)
         _forget(conn, migration)
     return duration_ms

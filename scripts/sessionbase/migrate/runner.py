@@ -23,6 +23,7 @@ from sessionbase.migrate.ledger import (
     UPGRADE_LEDGER,
     Connection,
     Plan,
+    forget_repeatable_files,
     ledger_exists,
     ledger_is_current,
     make_plan,
@@ -292,6 +293,7 @@ def _run(
             run_statements(conn, migration.file, statements)
             duration_ms = round((time.monotonic() - start) * 1000)
             record_migration(conn, migration, duration_ms)
+            forget_repeatable_files(conn)
         report.migrations.append(AppliedMigration(migration.version, migration.name, duration_ms))
         log(f"applied {migration.file.label} in {duration_ms} ms")
     if report.repeatable_files:
