@@ -25,9 +25,9 @@ _HIDDEN = "<insufficient privilege>"
 # the lock table for a moment, so they are read only while the session waits.
 _WAITS = "select from pg_catalog.pg_stat_get_activity(%s) where wait_event_type = 'Lock'"
 
-# A row of pg_locks names the locked object by these columns; a lock of a prepared transaction has
-# no pid, and the virtual transaction '-1/xid'. pg_blocking_pids has pid 0 for it, and of a group of
-# parallel workers the pid of the leader.
+# A row of pg_locks names the locked object by these columns. A lock of a prepared transaction has no
+# pid, only the number of its virtual transaction, which its lock on its own transaction id has too.
+# pg_blocking_pids has pid 0 for it, and of a group of parallel workers the pid of the leader.
 _COLUMNS = (
     *("locktype", "database", "relation", "page", "tuple"),
     *("virtualxid", "transactionid", "classid", "objid", "objsubid"),
@@ -38,6 +38,12 @@ with waiting as materialized (
   select l.* from pg_catalog.pg_locks l where l.pid = %(pid)s and not l.granted limit 1
 ), blocking as (
   select distinct b.pid from unnest(pg_catalog.pg_blocking_pids(%(pid)s)) b (pid)
+), prepared as materialized (
+  select x.gid, x.owner, x.prepared, own.virtualtransaction
+    from pg_catalog.pg_prepared_xacts x
+    join pg_catalog.pg_locks own on own.locktype = 'transactionid' and own.pid is null
+     and own.granted and own.transactionid = x.transaction
+   where exists (select from blocking b where b.pid = 0)
 ), same_object as materialized (
   select l.* from pg_catalog.pg_locks l join waiting w
       on ({_OBJECT.format("l")}) is not distinct from ({_OBJECT.format("w")})
@@ -58,7 +64,7 @@ select w.mode,
                  distinct case when s.granted then 'has ' else 'waits for ' end || s.mode, ', '
                )
           from same_object s
-         where s.pid = b.pid or s.virtualtransaction = '-1/' || p.transaction
+         where s.pid = b.pid or (s.pid is null and s.virtualtransaction = p.virtualtransaction)
             or s.pid in (
               select worker.pid from pg_catalog.pg_stat_activity worker
                where worker.leader_pid = b.pid
@@ -67,9 +73,9 @@ select w.mode,
             else '{{}}' end as waits_for
   from waiting w cross join blocking b
   left join pg_catalog.pg_stat_activity a on a.pid = b.pid
-  left join pg_catalog.pg_prepared_xacts p on b.pid = 0 and exists (
+  left join prepared p on b.pid = 0 and exists (
     select from same_object s
-     where s.pid is null and s.granted and s.virtualtransaction = '-1/' || p.transaction
+     where s.pid is null and s.granted and s.virtualtransaction = p.virtualtransaction
   )
  order by transaction_s desc nulls last, b.pid
 """
@@ -138,7 +144,14 @@ class Blocker:
 
     @property
     def remedy(self) -> str:
-        """Return the statement that ends it."""
+        """Return the statement that ends it, or what else to do."""
+        if self.prevents_wraparound:
+            return "wait for the end of autovacuum"
+        if self.is_autovacuum:
+            return (
+                "grant set on parameter deadlock_timeout to this login: the next run then lets "
+                "PostgreSQL cancel the autovacuum"
+            )
         if self.pid == 0:
             return f"rollback prepared '{(self.prepared or '').replace(chr(39), chr(39) * 2)}'"
         return f"select pg_terminate_backend({self.pid})"

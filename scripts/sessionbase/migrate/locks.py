@@ -218,7 +218,7 @@ def _refusal(
     return SessionbaseError(
         message,
         f"{wait.failed_tries} tries in {wait.waited_ms / 1000:.1f} s. The file was rolled "
-        f"back. Look at the blocking session; to end it: {end}. Then run again, or wait "
+        f"back. Look at the blocking session first. To end it: {end}. Then run again, or wait "
         "longer with --lock-timeout",
     )
 
