@@ -136,9 +136,10 @@ def test_no_request_fails_while_functions_and_views_are_replaced_under_load(
 # A table is changed while a session that read it holds its lock.
 
 MAX_DELAY_S = 0.5
-"""The limit of issue 7."""
+CONTROL_S = 0.1
+"""The control client has one thread, so it meets only a part of the delays of a busy machine."""
 LONG = "SESSIONBASE_LONG_TESTS" in os.environ
-BLOCKER_S = 30 if LONG else 6
+BLOCKER_S = 30 if LONG else 4
 MEASUREMENTS = 4
 """How often a measurement is repeated if the machine was too slow for it."""
 
@@ -209,7 +210,7 @@ def migrate_behind_a_blocker(
 def test_no_request_waits_half_a_second_while_a_migration_waits_for_a_lock(
     own_stack: Stack, sql_folder: Path
 ) -> None:
-    """If the control client waited too, the machine was slow, and the measurement is repeated.
+    """If the control client waited too, the machine was busy, and the measurement is repeated.
 
     A delay that the migration causes is there in every measurement.
     """
@@ -223,7 +224,7 @@ def test_no_request_waits_half_a_second_while_a_migration_waits_for_a_lock(
         found.append(f"{one.delay:.3f} s (control: {one.control:.3f} s)")
         if one.delay < MAX_DELAY_S:
             return
-        if one.control < MAX_DELAY_S / 2:
+        if one.control < CONTROL_S:
             break
     pytest.fail(
         f"the longest request took {', '.join(found)}: if the control is slow too, the machine is "
