@@ -13,7 +13,9 @@ import pytest
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate import no_transaction
-from sessionbase.migrate.no_transaction import unfinished
+from sessionbase.migrate.checks import check_migration
+from sessionbase.migrate.files import read_folder
+from sessionbase.migrate.no_transaction import run_without_transaction, unfinished
 from support.command import run_main
 from support.runner import FIRST, backends, start_migrate, wait_for_query
 from support.waiting import wait_for
@@ -89,7 +91,7 @@ def test_an_index_is_built_concurrently_between_two_other_migrations(folder: Fol
     assert index_state(folder) == [(True,)]
     assert folder.fetch("select to_regclass('app.more') is not null") == [(True,)]
     assert (versions(folder), unfinished_versions(folder)) == ([1, 2, 3], [])
-    assert any("0002_index.sql" in line and "without a transaction" in line for line in lines)
+    assert any("applied migrations/0002_index.sql" in line for line in lines)
     assert folder.migrate().nothing_to_do
 
 
@@ -319,7 +321,7 @@ def test_a_wait_for_an_old_transaction_has_no_limit_and_names_that_session(
     )
     with old_transaction(notes) as writer:
         run.start()
-        wanted = f"waits for pid {writer.info.backend_pid} (login "
+        wanted = f"waits for pid {writer.info.backend_pid}: login "
         wait_for(lambda: any(wanted in line for line in lines), f"no line has {wanted!r}")
         writer.commit()
     run.join(60)
@@ -327,7 +329,8 @@ def test_a_wait_for_an_old_transaction_has_no_limit_and_names_that_session(
     line = next(line for line in lines if wanted in line)
     assert line.startswith("migrations/0002_index.sql: ")
     assert "waiting for writers before build" in line
-    assert "application writer, transaction open for" in line
+    assert "application writer, " in line
+    assert "its transaction is open for" in line
 
 
 def test_clients_read_and_write_the_table_while_the_index_is_built(notes: Folder) -> None:
@@ -424,20 +427,47 @@ def test_a_partition_is_detached_also_after_a_kill(folder: Folder) -> None:
 def test_a_deadlock_with_another_session_is_tried_again(notes: Folder) -> None:
     """A writer that needs the lock of the statement while the statement waits for the writer."""
     notes.write("migrations/0002_index.sql", INDEX)
+    migration = read_folder(notes.path).migrations[1]
+    (statement,) = check_migration(migration.file)
     lines: list[str] = []
+
+    def build() -> None:
+        with psycopg.connect(notes.uri, autocommit=True) as conn:
+            # The runner looks for deadlocks first, so that it is the one that PostgreSQL ends.
+            conn.execute("set deadlock_timeout = '2s'")
+            conn.execute("set role sessionbase_owner")
+            run_without_transaction(conn, migration, statement, lines.append)
+
     with psycopg.connect(notes.uri) as writer:
-        # The runner looks for deadlocks first, so that it is the one that PostgreSQL ends.
         writer.execute("set deadlock_timeout = '1min'")
         writer.execute("insert into app.notes values (0, 'open')")
-        run = threading.Thread(target=lambda: notes.migrate(log=lines.append), daemon=True)
+        run = threading.Thread(target=build, daemon=True)
         run.start()
         wait_for(lambda: index_state(notes) == [(False,)], "the index is not there")
         writer.execute("lock table app.notes in share update exclusive mode")
-        wait_for(lambda: any("trying again" in line for line in lines), f"no second try: {lines}")
+        wait_for(lambda: any("trying again" in line for line in lines), "there is no second try")
         writer.commit()
-    run.join(60)
+        run.join(60)
     assert index_state(notes) == [(True,)]
     assert (versions(notes), unfinished_versions(notes)) == ([1, 2], [])
+
+
+def test_two_runners_do_not_wait_for_each_other_while_one_builds_an_index(notes: Folder) -> None:
+    """A session that waits for the lock of the runner must hold no snapshot meanwhile."""
+    notes.migrate()
+    notes.write("migrations/0002_index.sql", INDEX)
+    with old_transaction(notes) as writer, start_migrate(notes) as one, start_migrate(notes) as two:
+        wait_for(lambda: index_state(notes) == [(False,)], "no runner builds the index")
+        wait_for(
+            lambda: backends(notes, one.pid) and backends(notes, two.pid), "one has not connected"
+        )
+        time.sleep(1.5)  # longer than deadlock_timeout
+        writer.commit()
+        for process in (one, two):
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+            assert "deadlock" not in err
+    assert (versions(notes), index_state(notes)) == ([1, 2], [(True,)])
 
 
 def test_runners_in_two_databases_build_indexes_at_the_same_time(

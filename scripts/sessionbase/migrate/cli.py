@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sessionbase.console import print_json, stderr, stdout
+from sessionbase.errors import UsageError
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.ledger import Plan
 from sessionbase.migrate.runner import MigrateReport, migrate, parse_lock_timeout, status
@@ -59,6 +60,16 @@ def _print_report(report: MigrateReport) -> None:
         )
 
 
+def _parse_lock_try(text: str) -> int:
+    try_ms = parse_lock_timeout(text, "--lock-try")
+    if not try_ms:
+        raise UsageError(
+            f"--lock-try {text!r} is a try without end, which blocks all clients of the table",
+            "a limit without end is --lock-timeout 0s: many short tries",
+        )
+    return try_ms
+
+
 @app.callback(invoke_without_command=True)
 def run(  # noqa: PLR0917 - typer passes them by name
     context: typer.Context,
@@ -73,9 +84,27 @@ def run(  # noqa: PLR0917 - typer passes them by name
         typer.Option(
             "--lock-timeout",
             metavar="DURATION",
-            help="How long a migration may wait for a lock (500ms, 5s, 1min; 0s: without end).",
+            help="How long a file may wait for locks in all, with all its tries and the pauses "
+            "between them (500ms, 5s, 1min; 0s: without end).",
         ),
-    ] = "5s",
+    ] = "5min",
+    lock_try: Annotated[
+        str,
+        typer.Option(
+            "--lock-try",
+            metavar="DURATION",
+            help="How long one try waits. Clients that need the table wait as long. Then the file "
+            "is rolled back, and tried again after a pause.",
+        ),
+    ] = "200ms",
+    runner_timeout: Annotated[
+        str,
+        typer.Option(
+            "--runner-timeout",
+            metavar="DURATION",
+            help="How long to wait for another runner in this database (0s: without end).",
+        ),
+    ] = "0s",
     as_json: AsJson = False,
 ) -> None:
     """Apply the SQL files to a database.
@@ -87,6 +116,9 @@ def run(  # noqa: PLR0917 - typer passes them by name
     sessionbase_owner owns all objects, whatever the login. If several runners start at once, one
     runs and the others wait. A pooler in transaction mode is refused, because the runner holds a
     session-level lock: connect to PostgreSQL itself.
+
+    Locks: a try that does not get a lock within --lock-try is rolled back, so that clients go on,
+    and is repeated after a pause until --lock-timeout. stderr names the sessions that block it.
 
     Exit code 0: done, or nothing to do. 1: refused, or a file failed; that file was rolled back,
     and the line on stderr names the file, line and statement.
@@ -103,6 +135,8 @@ def run(  # noqa: PLR0917 - typer passes them by name
         sql_dir,
         dry_run=dry_run,
         lock_timeout_ms=parse_lock_timeout(lock_timeout),
+        lock_try_ms=_parse_lock_try(lock_try),
+        runner_timeout_ms=parse_lock_timeout(runner_timeout, "--runner-timeout"),
         log=_log,
     )
     if as_json:

@@ -20,6 +20,7 @@ from pglast.parser import scan
 from psycopg import sql
 
 from sessionbase.errors import SessionbaseError
+from sessionbase.migrate.blockers import blockers_of
 from sessionbase.migrate.execute import (
     StatementFailed,
     apply_session_settings,
@@ -102,14 +103,6 @@ select format('%%s, %%s of %%s blocks', phase, blocks_done, blocks_total)
 union all
 select format('%%s, %%s of %%s blocks', phase, heap_blks_scanned, heap_blks_total)
   from pg_stat_progress_vacuum where pid = %(pid)s
-"""
-_BLOCKERS = """
-select distinct on (b.pid)
-       format('pid %%s (login %%s, application %%s, transaction open for %%s s)', b.pid,
-              coalesce(a.usename, '?'), coalesce(nullif(a.application_name, ''), '?'),
-              coalesce(round(extract(epoch from clock_timestamp() - a.xact_start))::text, '?'))
-  from unnest(pg_blocking_pids(%(pid)s)) b (pid) left join pg_stat_activity a on a.pid = b.pid
- order by b.pid
 """
 
 
@@ -340,10 +333,10 @@ def _operation(migration: Migration, statement: Statement) -> _Operation:
 def _progress_line(watcher: Connection, pid: int) -> str:
     """Return what the session does, in words; '' if nothing is known."""
     phases = watcher.execute(_PROGRESS, {"pid": pid}).fetchall()
-    blockers = watcher.execute(_BLOCKERS, {"pid": pid}).fetchall()
     parts = [str(row[0]) for row in phases]
+    blockers = blockers_of(watcher, pid)
     if blockers:
-        parts.append("waits for " + ", ".join(str(row[0]) for row in blockers))
+        parts.append(f"waits for {'; '.join(map(str, blockers))}")
     return "; ".join(parts)
 
 
@@ -357,8 +350,9 @@ def _watch(conn: Connection, pid: int, label: str, log: Log, end: threading.Even
             conn.info.dsn,
             password=conn.info.password or None,
             autocommit=True,
-            options="-c statement_timeout=5s",
         ) as watcher:
+            watcher.execute("set statement_timeout = '5s'")
+            watcher.execute("set search_path = ''")
             while True:
                 found = _progress_line(watcher, pid) or "running"
                 log(f"{label}: {time.monotonic() - start:.0f} s: {found}")
