@@ -25,4 +25,4 @@ class UsageError(SessionbaseError):
 
 
 class InterruptError(SessionbaseError):
-    """The user pressed Ctrl-C. The exit code is 130, the usual one for SIGINT."""
+    """A signal ended the command. The exit code is 130 for Ctrl-C (SIGINT), 143 for SIGTERM."""

@@ -16,7 +16,7 @@ from sessionbase.migrate.ledger import (
     validate_plan,
 )
 from sessionbase.migrate.objects import NamedObject, compare, objects_of
-from sessionbase.migrate.runner import Log, create_ledger_as_owner, ledger_session
+from sessionbase.migrate.runner import Log, ledger_session, prepare_ledger
 from sessionbase.paths import command, resource_path
 
 _SHOWN = 5
@@ -156,7 +156,7 @@ def baseline(
             pending=[item.file.path.name for item in folder.migrations[len(chosen) :]],
         )
         if not dry_run:
-            create_ledger_as_owner(conn, folder, log)
+            prepare_ledger(conn, db_uri, folder, log)
             _write(conn, chosen, reason)
     return report
 

@@ -52,7 +52,8 @@ def _print_report(report: MigrateReport) -> None:
         # It is applied in every run; what exists already stays.
         _print(f"roles.sql: {'applied in every run' if report.roles == 'applied' else 'to skip'}")
         for migration in report.migrations:
-            _print(f"to apply: migrations/{migration.version:04}_{migration.name}.sql")
+            how = " (without a transaction)" if migration.no_transaction else ""
+            _print(f"to apply: migrations/{migration.version:04}_{migration.name}.sql{how}")
         for file in report.repeatable_files:
             _print(f"to apply: {file}")
     if report.repeatable:
@@ -75,6 +76,16 @@ def _print_report(report: MigrateReport) -> None:
         )
 
 
+def _parse_lock_try(text: str) -> int:
+    try_ms = parse_lock_timeout(text, "--lock-try")
+    if not try_ms:
+        raise UsageError(
+            f"--lock-try {text!r} is a try without end, which blocks all clients of the table",
+            "a limit without end is --lock-timeout 0s: many short tries",
+        )
+    return try_ms
+
+
 @app.callback(invoke_without_command=True)
 def run(  # noqa: PLR0917 - typer passes them by name
     context: typer.Context,
@@ -95,9 +106,27 @@ def run(  # noqa: PLR0917 - typer passes them by name
         typer.Option(
             "--lock-timeout",
             metavar="DURATION",
-            help="How long a migration may wait for a lock (500ms, 5s, 1min; 0s: without end).",
+            help="How long a file may wait for locks in all, with all its tries and the pauses "
+            "between them (500ms, 5s, 1min; 0s: without end).",
         ),
-    ] = "5s",
+    ] = "5min",
+    lock_try: Annotated[
+        str,
+        typer.Option(
+            "--lock-try",
+            metavar="DURATION",
+            help="How long one try waits. Clients that need the table wait as long. Then the file "
+            "is rolled back, and tried again after a pause.",
+        ),
+    ] = "200ms",
+    runner_timeout: Annotated[
+        str,
+        typer.Option(
+            "--runner-timeout",
+            metavar="DURATION",
+            help="How long to wait for another runner in this database (0s: without end).",
+        ),
+    ] = "0s",
     as_json: AsJson = False,
 ) -> None:
     """Apply the SQL files to a database.
@@ -109,6 +138,9 @@ def run(  # noqa: PLR0917 - typer passes them by name
     sessionbase_owner owns all objects, whatever the login. If several runners start at once, one
     runs and the others wait. A pooler in transaction mode is refused, because the runner holds a
     session-level lock: connect to PostgreSQL itself.
+
+    Locks: a try that does not get a lock within --lock-try is rolled back, so that clients go on,
+    and is repeated after a pause until --lock-timeout. stderr names the sessions that block it.
 
     --repair-api applies the files of app/ and api/ again, which undoes what was edited by hand in
     the functions and views, their grants and comments. The report lists what changed.
@@ -132,6 +164,8 @@ def run(  # noqa: PLR0917 - typer passes them by name
         dry_run=dry_run,
         repair_api=repair_api,
         lock_timeout_ms=parse_lock_timeout(lock_timeout),
+        lock_try_ms=_parse_lock_try(lock_try),
+        runner_timeout_ms=parse_lock_timeout(runner_timeout, "--runner-timeout"),
         log=_log,
     )
     if as_json:

@@ -418,9 +418,18 @@ def keep_texts(conn: Connection, folder: SqlFolder) -> int:
     return count
 
 
+def forget_repeatable_files(conn: Connection) -> None:
+    """Write into the running transaction that the repeatable files must be applied again.
+
+    A migration can change what they define. The end of the run applies and records them; if the run
+    ends before that, the next one does.
+    """
+    conn.execute("delete from ops.repeatable_files")
+
+
 def record_repeatable_files(conn: Connection, folder: SqlFolder) -> None:
     """Write into the running transaction which repeatable files were applied."""
-    conn.execute("delete from ops.repeatable_files")
+    forget_repeatable_files(conn)
     for file in folder.repeatable:
         conn.execute(
             "insert into ops.repeatable_files (file, sha256, content) values (%s, %s, %s)",

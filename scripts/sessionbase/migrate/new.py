@@ -4,13 +4,11 @@ import re
 from pathlib import Path
 
 from sessionbase.errors import SessionbaseError, UsageError
-from sessionbase.migrate.files import read_folder
+from sessionbase.migrate.files import NO_TRANSACTION, read_folder
 from sessionbase.paths import resource_path
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LAST = 9999
-
-NO_TRANSACTION = "-- sessionbase: no-transaction\n"
 
 _COMMON = """\
 -- {title}.
@@ -54,7 +52,7 @@ def new_migration(name: str, sql_dir: Path | None = None, *, no_transaction: boo
     stem = f"{number:04}_{name}"
     path = folder / "migrations" / f"{stem}.sql"
     title = name.replace("_", " ").capitalize()
-    text = (NO_TRANSACTION if no_transaction else "") + _COMMON.format(title=title)
+    text = (f"{NO_TRANSACTION}\n" if no_transaction else "") + _COMMON.format(title=title)
     text += _WITHOUT if no_transaction else _TRANSACTION.format(stem=f"{number:04}")
     try:
         with path.open("x", encoding="utf-8") as file:

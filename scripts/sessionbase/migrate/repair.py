@@ -13,11 +13,12 @@ from sessionbase.migrate.ledger import (
     Connection,
     first_broken,
     ledger_exists,
+    ledger_is_current,
     next_chain,
     read_ledger,
     record_change,
 )
-from sessionbase.migrate.runner import Log, create_ledger, ledger_session
+from sessionbase.migrate.runner import Log, ledger_session, prepare_ledger
 from sessionbase.paths import command, resource_path
 
 
@@ -219,7 +220,8 @@ def repair(
                 "run it again",
             )
         if now.changes:
-            create_ledger(conn)
+            if not ledger_is_current(conn):
+                prepare_ledger(conn, db_uri, folder, log)
             _write(conn, now, reason)
         return now
 

@@ -7,10 +7,8 @@ again: in schema api together with the objects that depend on it; in schema app 
 depends on it.
 """
 
-import time
 from dataclasses import dataclass, field
 
-import psycopg
 from psycopg import sql
 
 from sessionbase.errors import SessionbaseError
@@ -377,14 +375,6 @@ def _apply(conn: Connection, files: RepeatableFiles, created: frozenset[int]) ->
     )
 
 
-# How long one attempt waits for a lock. Replacing a view blocks its readers until the commit, and
-# two such locks can be in a deadlock with the transaction of a client. PostgreSQL looks for
-# deadlocks after deadlock_timeout (1 s) and then cancels one of the two. An attempt ends long
-# before that, so it is never the client that is cancelled.
-LOCK_RETRY_MS = 200
-_PAUSE_S = 0.1
-
-
 def apply_repeatable(
     conn: Connection,
     files: RepeatableFiles,
@@ -394,25 +384,13 @@ def apply_repeatable(
 ) -> RepeatableReport:
     """Apply the files of app/ and api/ and record them in the ledger, in one transaction.
 
-    If it can't get a lock it starts again, for up to `lock_timeout_ms` (milliseconds; 0: without
-    end). `created` has the oids of the functions that this run created for its migrations.
-    Raises SessionbaseError when a statement fails; then both schemas are as before.
+    This is one try (see locks.py): replacing a view blocks its readers until the commit.
+    `lock_timeout_ms` (milliseconds) is how long it waits for each lock. `created` has the oids of
+    the functions that this run created for its migrations. Raises StatementFailed when a statement
+    fails; then both schemas are as before.
     """
-    deadline = time.monotonic() + lock_timeout_ms / 1000
-    while True:
-        try:
-            with conn.transaction():
-                apply_session_settings(conn, min(lock_timeout_ms, LOCK_RETRY_MS) or LOCK_RETRY_MS)
-                report = _apply(conn, files, created)
-                record_repeatable_files(conn, folder)
-                return report
-        except (
-            StatementFailed,
-            psycopg.errors.LockNotAvailable,
-            psycopg.errors.DeadlockDetected,
-        ) as failure:
-            if failure.sqlstate not in {"55P03", "40P01"}:
-                raise
-            if lock_timeout_ms and time.monotonic() > deadline:
-                raise
-        time.sleep(_PAUSE_S)
+    with conn.transaction():
+        apply_session_settings(conn, lock_timeout_ms)
+        report = _apply(conn, files, created)
+        record_repeatable_files(conn, folder)
+        return report
