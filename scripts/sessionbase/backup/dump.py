@@ -26,7 +26,8 @@ from sessionbase.doctor.lints import examine
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.ledger import OWNER
-from sessionbase.migrate.runner import LOCK_KEY, ROLES, Log
+from sessionbase.migrate.privileges import ROLES
+from sessionbase.migrate.runner import LOCK_KEY, Log
 
 LOCK_WAIT_SECONDS = 60
 """How long pg_dump waits for a table that another session has locked."""

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from sessionbase.migrate.ledger import OWNER
-from sessionbase.migrate.runner import ROLES
+from sessionbase.migrate.privileges import ROLES
 
 Connection = psycopg.Connection[Any]
 

@@ -179,7 +179,7 @@ def _read_rows(conn: Connection) -> tuple[list[Applied], dict[str, str]]:
     except psycopg.errors.InsufficientPrivilege as error:
         raise SessionbaseError(
             f"this login may not read the migration ledger: {error.diag.message_primary}",
-            f"as a DBA: grant {OWNER} to it",
+            f'a DBA runs: grant {OWNER} to "{conn.info.user}"',
         ) from error
     return [Applied(*row) for row in rows], dict(files)
 

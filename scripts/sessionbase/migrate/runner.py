@@ -28,17 +28,14 @@ from sessionbase.migrate.ledger import (
     record_migration,
     validate_plan,
 )
+from sessionbase.migrate.privileges import (
+    may_become_owner,
+    may_create_roles,
+    missing_client_grants,
+    require_rights,
+)
 from sessionbase.migrate.repeatable import RepeatableReport, apply_repeatable
 from sessionbase.paths import resource_path
-
-ROLES = (
-    OWNER,
-    "sessionbase_replicator",
-    "authenticator",
-    "anon",
-    "authenticated",
-    "auditor",
-)
 
 # Only one runner works in a database at a time: it holds a session-level advisory lock on this key
 # ("sessbase" in ASCII). The lock is per database, and is released when the session ends.
@@ -99,67 +96,30 @@ def parse_lock_timeout(text: str) -> int:
     return int(match[1]) * _UNITS_MS[match[2]]
 
 
-def _missing_roles(conn: Connection) -> list[str]:
-    rows = conn.execute("select rolname from pg_roles where rolname = any(%s)", (list(ROLES),))
-    existing = {row[0] for row in rows.fetchall()}
-    return [role for role in ROLES if role not in existing]
-
-
-def _may_create_roles(conn: Connection) -> bool:
-    row = conn.execute(
-        "select rolsuper or rolcreaterole from pg_roles where rolname = session_user"
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def _may_become_owner(conn: Connection) -> bool:
-    row = conn.execute(
-        # Before 16 every member may become the role, and pg_has_role has no 'set'.
-        "select pg_has_role(session_user, oid,"
-        " case when current_setting('server_version_num')::int < 160000 then 'member'"
-        " else 'set' end) from pg_roles where rolname = %s",
-        (OWNER,),
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def _require_roles(conn: Connection) -> None:
-    """Raise a SessionbaseError if a role is missing or the login can't become the owner."""
-    missing = _missing_roles(conn)
-    if missing:
-        raise SessionbaseError(
-            f"the roles {', '.join(missing)} are missing, and this login may not create them",
-            "a DBA runs once in this database: psql -f sql/roles.sql",
-        )
-    if not _may_become_owner(conn):
-        raise SessionbaseError(
-            f"this login is not a member of {OWNER}, which owns every object",
-            f"a DBA grants it: grant {OWNER} to the login",
-        )
-
-
 def _apply_roles(conn: Connection, roles: SqlFile | None, log: Log) -> str:
-    """Apply roles.sql if the login may; return `applied` or `skipped`."""
-    if roles is None or not _may_create_roles(conn):
-        _require_roles(conn)
+    """Apply roles.sql if the login may; return `applied` or `skipped`.
+
+    Raises SessionbaseError, with the statements to run, if the login lacks a right that the
+    migrations need; no role was changed then.
+    """
+    if roles is None or not may_create_roles(conn):
+        require_rights(conn, with_roles_file=False)
         log("roles.sql skipped: this login may not create roles, and all of them exist")
         return "skipped"
+    require_rights(conn, with_roles_file=True)
     statements = check_migration(roles)
     for last_try in [False] * (_ROLES_TRIES - 1) + [True]:
         try:
             with conn.transaction():
                 apply_session_settings(conn, 0)
                 run_statements(conn, roles, statements)
+                require_rights(conn, with_roles_file=False)
             break
         except StatementFailed as failure:
             # XX000 "tuple concurrently updated", 23505 and 42710: another runner did the same.
-            if failure.sqlstate == "42501" and not _missing_roles(conn) and _may_become_owner(conn):
-                log("roles.sql skipped: the roles exist, and another login created them")
-                return "skipped"
             if last_try or failure.sqlstate not in {"XX000", "23505", "42710"}:
                 raise
             time.sleep(0.05)
-    _require_roles(conn)
     return "applied"
 
 
@@ -229,7 +189,7 @@ def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
     with conn.transaction():
         conn.execute("set transaction read only")
         check_database(conn)
-        if _may_become_owner(conn):
+        if may_become_owner(conn):
             conn.execute(f"set local role {OWNER}".encode())
         return make_plan(conn, folder)
 
@@ -237,12 +197,11 @@ def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
 def _dry_run(conn: Connection, folder: SqlFolder) -> MigrateReport:
     plan = _read_plan(conn, folder)
     _check(plan, folder)
-    may_create_roles = _may_create_roles(conn)
-    if not may_create_roles:
-        _require_roles(conn)
+    applies_roles = folder.roles is not None and may_create_roles(conn)
+    require_rights(conn, with_roles_file=applies_roles)
     return MigrateReport(
         dry_run=True,
-        roles="applied" if may_create_roles and folder.roles else "skipped",
+        roles="applied" if applies_roles else "skipped",
         migrations=[AppliedMigration(m.version, m.name, None) for m in plan.pending],
         repeatable_files=plan.repeatable_files,
     )
@@ -300,6 +259,9 @@ def migrate(
             plan = _read_plan(conn, folder)
             work = _check(plan, folder)
             roles = _apply_roles(conn, folder.roles, log)
+            statement = missing_client_grants(conn)
+            if statement:
+                log(f"warning: PostgREST needs a right that is missing; a DBA runs: {statement}")
             conn.execute(f"set role {OWNER}".encode())
             _create_ledger(conn)
             report = MigrateReport(
