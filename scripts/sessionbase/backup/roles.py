@@ -6,7 +6,7 @@ names a missing role fails.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -120,11 +120,14 @@ class RoleState:
 
 @dataclass(frozen=True)
 class Membership:
-    """`member` is a member of `role`. `inherit` and `set` are None before PostgreSQL 16."""
+    """`member` is a member of `role`. `inherit` and `set` are None before PostgreSQL 16.
+
+    From 16 on, an option that is None is left out of a GRANT: it stays as it is.
+    """
 
     role: str
     member: str
-    admin: bool
+    admin: bool | None
     inherit: bool | None
     set: bool | None
 
@@ -204,9 +207,15 @@ def preparation(conn: Connection, wanted: ClusterState) -> list[str]:
             for statement in _role_statements(conn, role, RoleState(role.name))
         ]
     known = existing_roles(conn, _members(wanted)) | names
+    version = conn.info.server_version
+    is_superuser = conn.info.parameter_status("is_superuser") == "on"
     for membership in wanted.memberships:
         if {membership.role, membership.member} & names and _both(membership) <= known:
-            statements.append(_optional(conn, _grant(conn, membership)))
+            one = membership
+            if one.member == conn.info.user and not is_superuser and version >= 160000:
+                # It creates the role and so has ADMIN OPTION, which it can't grant to itself.
+                one = replace(one, admin=None)
+            statements.append(_optional(conn, _grant(conn, one)))
     owner, database = sql.Identifier(OWNER), sql.Identifier(conn.info.dbname)
     # Before 16 every member may become the role, and pg_has_role has no 'set'.
     become = "set" if conn.info.server_version >= 160000 else "member"
