@@ -40,9 +40,7 @@ def missing_roles(conn: Connection) -> list[str]:
 def may_create_roles(conn: Connection) -> bool:
     """Return whether the login may create roles."""
     return bool(
-        _value(
-            conn, "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
-        )
+        _value(conn, "select rolsuper or rolcreaterole from pg_roles where rolname = current_user")
     )
 
 
@@ -122,7 +120,9 @@ def require_rights(conn: Connection, *, with_roles_file: bool) -> None:
         if not _may_grant_create(conn):
             problems.append(f"may not grant CREATE on the database {database}")
             grant = "grant create on database {} to {} with grant option"
-            hints.append(f"the owner of the database runs: {_statement(conn, grant, database, login)}")
+            hints.append(
+                f"the owner of the database runs: {_statement(conn, grant, database, login)}"
+            )
     else:
         if not (may_become_owner(conn) or (with_roles_file and _may_grant_owner(conn))):
             problems.append(f"is not a member of {OWNER}, which owns every object")
