@@ -7,13 +7,8 @@ runner, whose ledger lacks what later versions added.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import tarfile
-import tempfile
-from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -21,12 +16,12 @@ from psycopg.conninfo import make_conninfo
 
 from conftest import Stack
 from sessionbase.audit.chains import verify_chains
-from sessionbase.cli import main
 from sessionbase.doctor.lints import examine
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.runner import migrate, status
 from sessionbase.paths import PROJECT_DIR, resource_path
 from sessionbase.stack.scratch import scratch_cluster
+from support.command import run_at_once
 from support.databases import content, index_order
 
 pytest_plugins = ["support.sql_folder"]
@@ -117,36 +112,9 @@ def test_the_shipped_migrations_are_those_that_old_databases_have(empty_database
 # 20 runners at once.
 
 
-def run_command(arguments: list[str], output: str) -> None:
-    """Run the command in this process, which was made for it; end with its exit code."""
-    with (
-        Path(output).open("w", encoding="utf-8") as stream,
-        patch("sys.argv", ["sessionbase", *arguments]),
-        redirect_stdout(stream),
-        redirect_stderr(stream),
-    ):
-        main()
-
-
-def run_at_once(uris: list[str]) -> list[tuple[int | None, str]]:
-    """Run `sessionbase migrate` in one process per URI; return exit codes and outputs.
-
-    The processes are forks of one that has imported the command, which saves the time to start
-    Python 20 times.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sessionbase.cli"])
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = [Path(folder) / str(number) for number in range(len(uris))]
-        runs = [
-            context.Process(target=run_command, args=(["migrate", "--db-uri", uri], str(output)))
-            for uri, output in zip(uris, outputs, strict=True)
-        ]
-        for run in runs:
-            run.start()
-        for run in runs:
-            run.join(timeout=120)
-        return [(run.exitcode, out.read_text()) for run, out in zip(runs, outputs, strict=True)]
+def migrate_at_once(uris: list[str]) -> list[tuple[int | None, str]]:
+    """Run `sessionbase migrate` in a process for each URI; return exit codes and outputs."""
+    return run_at_once([["migrate", "--db-uri", uri] for uri in uris])
 
 
 @pytest.mark.parametrize("version", [0, 5])
@@ -156,7 +124,7 @@ def test_one_of_20_runners_migrates_and_the_others_have_nothing_to_do(
     if version:
         load(empty_database, version)
     before = content(empty_database)
-    results = run_at_once([empty_database] * RUNNERS)
+    results = migrate_at_once([empty_database] * RUNNERS)
     assert [code for code, _ in results] == [0] * RUNNERS, results
     done = [text for _, text in results if f"done: {NEWEST - version} migrations" in text]
     idle = [text for _, text in results if "nothing to do: the database is up to date" in text]
@@ -173,7 +141,7 @@ def test_runners_in_two_databases_of_a_cluster_without_the_roles_all_succeed(
         with psycopg.connect(uri, autocommit=True) as conn:
             conn.execute("create database other")
         uris = [uri, make_conninfo(uri, dbname="other")]
-        results = run_at_once(uris * 5)
+        results = migrate_at_once(uris * 5)
         assert [code for code, _ in results] == [0] * 10, results
         done = [text for _, text in results if f"done: {NEWEST} migrations" in text]
         assert len(done) == 2
