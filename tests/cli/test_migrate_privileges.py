@@ -159,8 +159,9 @@ def succeeds(*arguments: object) -> str:
 def test_a_login_with_createrole_can_migrate_and_run_every_command(
     cluster: Cluster, sql_dir: Path, data_dir: Path, tmp_path: Path
 ) -> None:
-    # What a managed service gives: no superuser, but rights to create roles and databases.
-    cluster.login("manager", "createrole createdb in role pg_monitor, pg_signal_backend")
+    # What a managed service gives: no superuser, but rights to create roles and databases. Without
+    # INHERIT, which is the harder case: it has the rights of sessionbase_owner only as that role.
+    cluster.login("manager", "noinherit createrole createdb in role pg_monitor, pg_signal_backend")
     with psycopg.connect(cluster.uri_of("manager", "postgres"), autocommit=True) as conn:
         conn.execute("create database mine")
     uri = cluster.uri_of("manager", "mine")
@@ -260,6 +261,23 @@ def test_a_login_that_is_only_a_member_of_the_owner_can_migrate_after_a_dba_ran_
     assert migrate(uri, sql_dir).nothing_to_do
     assert_migrated(cluster, "app", "deployer")
     assert doctor(uri)[0] == 0
+
+
+@pytest.mark.postgres_version(16, "before, there is no such setting")
+@pytest.mark.parametrize("options", ["inherit", "set", "set, inherit"])
+def test_what_the_login_gets_for_the_roles_that_it_creates_does_not_matter(
+    cluster: Cluster, options: str
+) -> None:
+    cluster.login("manager", "createrole")
+    cluster.run(
+        f"alter role manager set createrole_self_grant = '{options}'",
+        "create database app owner manager",
+    )
+    uri = cluster.uri_of("manager", "app")
+    assert migrate(uri).roles == "applied"
+    assert migrate(uri).nothing_to_do
+    assert_migrated(cluster, "app", "manager")
+    assert doctor(uri) == (0, [])
 
 
 @pytest.mark.postgres_version(16, "before, a membership has no options")
