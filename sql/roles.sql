@@ -55,7 +55,7 @@ begin
   -- roles of these names can belong to another login, or to another application such as Supabase.
   -- The runner stops if it needs a right that is missing then.
   for wanted in
-    select pg_catalog.format('grant %I to %I', role.name, role.member) as statement
+    select pg_catalog.format('grant %I to %I%s', role.name, role.member, option.text) as statement
     from (
       values
         ('anon', 'authenticator'),
@@ -63,6 +63,13 @@ begin
         ('auditor', 'authenticator'),
         ('sessionbase_owner', current_user::text)
     ) as role (name, member)
+    cross join lateral (
+      -- From PostgreSQL 16 on there are memberships without the right to become the role. A GRANT
+      -- that does not name the option leaves it as it is.
+      select case
+        when pg_catalog.current_setting('server_version_num')::int >= 160000 then ' with set true'
+      end as text
+    ) as option
     where not exists (
       select from pg_catalog.pg_auth_members as membership
       where membership.roleid = role.name::regrole

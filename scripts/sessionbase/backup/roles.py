@@ -218,12 +218,14 @@ def preparation(conn: Connection, wanted: ClusterState) -> list[str]:
             statements.append(_optional(conn, _grant(conn, one)))
     owner, database = sql.Identifier(OWNER), sql.Identifier(conn.info.dbname)
     # Before 16 every member may become the role, and pg_has_role has no 'set'.
-    become = "set" if conn.info.server_version >= 160000 else "member"
+    become = "set" if version >= 160000 else "member"
+    # A GRANT that does not name the option leaves it as it is in an existing membership.
+    option = sql.SQL(" with set true" if version >= 160000 else "")
     statements += [
         _if_not(
             conn,
             f"pg_catalog.pg_has_role(session_user, '{OWNER}', '{become}')",
-            _text(conn, "grant {} to session_user", owner),
+            _text(conn, "grant {} to session_user{}", owner, option),
         ),
         _if_not(
             conn,

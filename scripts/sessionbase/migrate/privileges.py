@@ -94,6 +94,13 @@ def _statement(conn: Connection, text: str, *names: str) -> str:
     return text.format(*quoted)
 
 
+def _grant_owner(conn: Connection, login: str) -> str:
+    """Return the statement that makes the login a member which may become the owner."""
+    statement = _statement(conn, f"grant {OWNER} to {{}}", login)
+    # A GRANT that does not name the option leaves it as it is in an existing membership.
+    return f"{statement} with set true" if conn.info.server_version >= 160000 else statement
+
+
 def _who_grants(conn: Connection) -> str:
     if conn.info.server_version < 160000:
         return "a superuser or a login with CREATEROLE"
@@ -109,10 +116,10 @@ def require_rights(conn: Connection, *, with_roles_file: bool) -> None:
     database = conn.info.dbname
     missing = missing_roles(conn)
     if missing and not (with_roles_file and may_create_roles(conn)):
-        statements = _statement(conn, f"grant {OWNER} to {{}}", login)
         raise SessionbaseError(
             f"the roles {', '.join(missing)} are missing, and this login may not create them",
-            f"a DBA runs once in this database: psql -f sql/roles.sql; then: {statements}",
+            "a DBA runs once in this database: psql -f sql/roles.sql; then: "
+            + _grant_owner(conn, login),
         )
     problems, hints = [], []
     if OWNER in missing:
@@ -126,8 +133,7 @@ def require_rights(conn: Connection, *, with_roles_file: bool) -> None:
     else:
         if not (may_become_owner(conn) or (with_roles_file and _may_grant_owner(conn))):
             problems.append(f"is not a member of {OWNER}, which owns every object")
-            grant = _statement(conn, f"grant {OWNER} to {{}}", login)
-            hints.append(f"{_who_grants(conn)} runs: {grant}")
+            hints.append(f"{_who_grants(conn)} runs: {_grant_owner(conn, login)}")
         if not (_owner_may_create(conn) or (with_roles_file and _may_grant_create(conn))):
             problems.append(f"can't give {OWNER} the right CREATE on the database {database}")
             grant = _statement(conn, f"grant create on database {{}} to {OWNER}", database)
@@ -149,4 +155,5 @@ def missing_client_grants(conn: Connection) -> str | None:
     ).fetchall()
     if not rows:
         return None
-    return f"grant {', '.join(str(row[0]) for row in rows)} to authenticator"
+    option = " with set true" if conn.info.server_version >= 160000 else ""
+    return f"grant {', '.join(str(row[0]) for row in rows)} to authenticator{option}"
