@@ -363,6 +363,13 @@ CASES = [
     ),
     Case(
         "roles",
+        "warning",
+        "revoke anon from authenticator",
+        "role authenticator",
+        "may not become anon",
+    ),
+    Case(
+        "roles",
         "error",
         "grant auditor to authenticator with inherit true",
         "role authenticator",

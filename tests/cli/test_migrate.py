@@ -361,23 +361,6 @@ def test_the_command_lists_the_files_to_apply_and_the_applied_ones(folder: Folde
     assert run_command(folder).stdout == "nothing to do: the database is up to date\n"
 
 
-def test_roles_that_another_login_created_are_not_changed(
-    folder: Folder, plain_login: str, db: psycopg.Connection[Any]
-) -> None:
-    if db.info.server_version < 160000:
-        pytest.skip("a membership without the SET option exists from PostgreSQL 16 on")
-    two_migrations(folder)
-    login = sql.Identifier(plain_login)
-    db.execute(sql.SQL("alter role {} createrole").format(login))
-    db.execute(sql.SQL("grant sessionbase_owner to {} with set false").format(login))
-    folder.uri = make_conninfo(folder.uri, user=plain_login, password="try")
-    with pytest.raises(SessionbaseError, match=r"roles\.sql, line \d+: permission denied"):
-        folder.migrate()
-    db.execute(sql.SQL("grant sessionbase_owner to {} with set true").format(login))
-    with pytest.raises(SessionbaseError, match="may not create the ledger"):
-        folder.migrate()
-
-
 # The objects that older versions created, with the columns that the runner reads.
 OLD_HISTORY = (
     "create schema ops",

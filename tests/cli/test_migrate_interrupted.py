@@ -26,7 +26,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sessionbase.database import connect
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.interrupt import with_timeouts
-from sessionbase.migrate.runner import LOCK_KEY, ROLES, migrate
+from sessionbase.migrate.locks import LOCK_KEY
+from sessionbase.migrate.privileges import ROLES
+from sessionbase.migrate.runner import migrate
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack.scratch import scratch_cluster
 from support.command import run_main

@@ -27,7 +27,8 @@ from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.ledger import OWNER
 from sessionbase.migrate.locks import release_runner_lock, take_runner_lock
-from sessionbase.migrate.runner import ROLES, Log
+from sessionbase.migrate.privileges import ROLES
+from sessionbase.migrate.runner import Log
 
 LOCK_WAIT_SECONDS = 60
 """How long pg_dump waits for a table that another session has locked."""

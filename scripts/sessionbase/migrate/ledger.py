@@ -253,7 +253,7 @@ def read_ledger(conn: Connection) -> tuple[list[Applied], list[RepeatableRow], l
     except psycopg.errors.InsufficientPrivilege as error:
         raise SessionbaseError(
             f"this login may not read the migration ledger: {error.diag.message_primary}",
-            f"as a DBA: grant {OWNER} to it",
+            f'a DBA runs: grant {OWNER} to "{conn.info.user}"',
         ) from error
     return (
         [Applied(*row) for row in rows],

@@ -21,7 +21,7 @@ from sessionbase.migrate.database import (
     refuse_objects_of_others,
     refuse_old_database,
 )
-from sessionbase.migrate.execute import StatementFailed, apply_session_settings, run_statements
+from sessionbase.migrate.execute import apply_session_settings, run_statements
 from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
 from sessionbase.migrate.functions import create_missing
 from sessionbase.migrate.interrupt import end_with_client, explain_stop, with_timeouts
@@ -41,18 +41,15 @@ from sessionbase.migrate.ledger import (
 )
 from sessionbase.migrate.locks import LockLimits, LockTries, LockWait, runner_lock
 from sessionbase.migrate.no_transaction import refuse_edited, run_without_transaction
+from sessionbase.migrate.privileges import (
+    may_become_owner,
+    may_create_roles,
+    missing_client_grants,
+    require_rights,
+)
 from sessionbase.migrate.repeatable import RepeatableReport, apply_repeatable
 from sessionbase.migrate.restored import read_definitions, restored
 from sessionbase.paths import resource_path
-
-ROLES = (
-    OWNER,
-    "sessionbase_replicator",
-    "authenticator",
-    "anon",
-    "authenticated",
-    "auditor",
-)
 
 # Roles belong to the whole cluster, but the lock of the runner only to one database: runners in two
 # databases can write the row of one role at the same time. PostgreSQL then refuses the second with
@@ -116,66 +113,26 @@ def parse_lock_timeout(text: str, option: str = "--lock-timeout") -> int:
     return int(match[1]) * _UNITS_MS[match[2]]
 
 
-def _missing_roles(conn: Connection) -> list[str]:
-    rows = conn.execute("select rolname from pg_roles where rolname = any(%s)", (list(ROLES),))
-    existing = {row[0] for row in rows.fetchall()}
-    return [role for role in ROLES if role not in existing]
-
-
-def _may_create_roles(conn: Connection) -> bool:
-    row = conn.execute(
-        "select rolsuper or rolcreaterole from pg_roles where rolname = session_user"
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def _may_become_owner(conn: Connection) -> bool:
-    row = conn.execute(
-        # Before 16 every member may become the role, and pg_has_role has no 'set'.
-        "select pg_has_role(session_user, oid,"
-        " case when current_setting('server_version_num')::int < 160000 then 'member'"
-        " else 'set' end) from pg_roles where rolname = %s",
-        (OWNER,),
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def _require_roles(conn: Connection) -> None:
-    """Raise a SessionbaseError if a role is missing or the login can't become the owner."""
-    missing = _missing_roles(conn)
-    if missing:
-        raise SessionbaseError(
-            f"the roles {', '.join(missing)} are missing, and this login may not create them",
-            "a DBA runs once in this database: psql -f sql/roles.sql",
-        )
-    if not _may_become_owner(conn):
-        raise SessionbaseError(
-            f"this login is not a member of {OWNER}, which owns every object",
-            f"a DBA grants it: grant {OWNER} to the login",
-        )
-
-
 def _apply_roles(conn: Connection, roles: SqlFile | None, tries: LockTries, log: Log) -> str:
-    """Apply roles.sql if the login may; return `applied` or `skipped`."""
-    if roles is None or not _may_create_roles(conn):
-        _require_roles(conn)
+    """Apply roles.sql if the login may; return `applied` or `skipped`.
+
+    Raises SessionbaseError, with the statements to run, if the login lacks a right that the
+    migrations need; no role was changed then.
+    """
+    if roles is None or not may_create_roles(conn):
+        require_rights(conn, with_roles_file=False)
         log("roles.sql skipped: this login may not create roles, and all of them exist")
         return "skipped"
+    require_rights(conn, with_roles_file=True)
     statements = check_migration(roles)
 
     def attempt(lock_timeout_ms: int) -> None:
         with conn.transaction():
             apply_session_settings(conn, lock_timeout_ms)
             run_statements(conn, roles, statements)
+            require_rights(conn, with_roles_file=False)
 
-    try:
-        tries.run(roles.label, attempt, also=_ROLE_CONFLICTS)
-    except StatementFailed as failure:
-        if failure.sqlstate == "42501" and not _missing_roles(conn) and _may_become_owner(conn):
-            log("roles.sql skipped: the roles exist, and another login created them")
-            return "skipped"
-        raise
-    _require_roles(conn)
+    tries.run(roles.label, attempt, also=_ROLE_CONFLICTS)
     return "applied"
 
 
@@ -244,7 +201,7 @@ def _reading(conn: Connection) -> Iterator[None]:
     """Open a read-only transaction, with the role of the owner if the login may."""
     with conn.transaction():
         conn.execute("set transaction read only")
-        if _may_become_owner(conn):
+        if may_become_owner(conn):
             conn.execute(f"set local role {OWNER}".encode())
         yield
 
@@ -271,12 +228,11 @@ def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> Migrat
     plan, _ = _prepare(conn, folder, repair_api=repair_api)
     with _reading(conn):
         refuse_edited(conn, plan.pending)
-    may_create_roles = _may_create_roles(conn)
-    if not may_create_roles:
-        _require_roles(conn)
+    applies_roles = folder.roles is not None and may_create_roles(conn)
+    require_rights(conn, with_roles_file=applies_roles)
     return MigrateReport(
         dry_run=True,
-        roles="applied" if may_create_roles and folder.roles else "skipped",
+        roles="applied" if applies_roles else "skipped",
         migrations=[
             AppliedMigration(m.version, m.name, None, m.file.no_transaction) for m in plan.pending
         ],
@@ -389,6 +345,9 @@ def migrate(
             plan, work = _prepare(conn, folder, repair_api=repair_api)
             stop.pending = plan.pending
             roles = _apply_roles(conn, folder.roles, tries, log)
+            statement = missing_client_grants(conn)
+            if statement:
+                log(f"warning: PostgREST needs a right that is missing; a DBA runs: {statement}")
             conn.execute(f"set role {OWNER}".encode())
             _create_ledger(conn, tries)
             _keep_texts(conn, folder, log)
@@ -431,8 +390,8 @@ def ledger_session(db_uri: str, *, write: bool, log: Log = lambda _: None) -> It
         check_encoding(conn)
         refuse_old_database(conn)
         refuse_foreign_schemas(conn)
-        if not _may_become_owner(conn):
-            _require_roles(conn)
+        if not may_become_owner(conn):
+            require_rights(conn, with_roles_file=False)
         if write:
             refuse_standby(conn)
             with runner_lock(conn, log):
