@@ -27,7 +27,8 @@ from sessionbase.migrate.runner import MigrateReport
 from sessionbase.stack import manage
 from sessionbase.state import dba_uri, require
 from support.command import run_main
-from support.concurrency import wait_until_blocked_by
+from support.concurrency import rolled_back_after, wait_until_blocked_by
+from support.delays import require_delay_below
 from support.sql_folder import Folder, empty_database, folder, new_database
 from support.waiting import wait_for
 
@@ -138,11 +139,11 @@ def test_the_report_as_json_has_the_failed_tries_and_the_blockers_of_each_file(
     tables: Folder,
 ) -> None:
     tables.write("migrations/0002_text.sql", ADD_COLUMN)
-    with session(tables.uri, "select from app.a", application_name="report") as blocker:
-        end = threading.Timer(0.8, blocker.rollback)
-        end.start()
+    with (
+        session(tables.uri, "select from app.a", application_name="report") as blocker,
+        rolled_back_after(tables.uri, blocker, 0.5),
+    ):
         done = run_main("migrate", "--json", "--db-uri", tables.uri, "--sql-dir", tables.path)
-        end.join()
     assert done.returncode == 0, done.stderr
     (wait,) = json.loads(done.stdout)["lock_waits"]
     assert wait["file"] == "migrations/0002_text.sql"
@@ -177,21 +178,39 @@ def longest_delay(uri: str, query: str, done: Callable[[], bool]) -> float:
     return longest
 
 
-@pytest.mark.parametrize(("try_ms", "at_least", "below"), [(200, 0.0, 0.5), (1500, 1.0, 60.0)])
-def test_a_file_that_has_one_lock_and_waits_for_another_blocks_no_client_longer_than_a_try(
-    tables: Folder, try_ms: int, at_least: float, below: float
-) -> None:
-    """The second pair of limits verifies that the measurement finds a long try."""
-    tables.write(
-        "migrations/0002_two.sql", ADD_COLUMN + "alter table app.b add column text text;\n"
+def delays_of_a_file_with_two_tables(folder: Folder, lock_try_ms: int) -> tuple[float, float]:
+    """Change app.a and app.b; another session holds a lock on app.b for 2 s.
+
+    Returns the longest delay of a client of app.a, and of one of app.c.
+    """
+    number = len(list((folder.path / "migrations").iterdir())) + 1
+    name = f"migrations/{number:04}_two.sql"
+    folder.write(
+        name,
+        f"alter table app.a add column text_{number} text;\n"
+        f"alter table app.b add column text_{number} text;\n",
     )
-    with session(tables.uri, "select from app.b") as blocker:
-        run = Run(tables, lock_try_ms=try_ms)
-        threading.Timer(2, blocker.rollback).start()
-        delay = longest_delay(tables.uri, "select from app.a", run.result.done)
-        report = run.report()
-    assert report.lock_waits[0].file == "migrations/0002_two.sql"
-    assert at_least <= delay < below, f"a client of app.a waited {delay:.3f} s: {run.log}"
+    with (
+        session(folder.uri, "select from app.b") as blocker,
+        rolled_back_after(folder.uri, blocker, 2),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        run = Run(folder, lock_try_ms=lock_try_ms)
+        control = pool.submit(longest_delay, folder.uri, "select from app.c", run.result.done)
+        delay = longest_delay(folder.uri, "select from app.a", run.result.done)
+        assert run.report().lock_waits[0].file == name
+        return delay, control.result()
+
+
+def test_a_file_that_has_one_lock_and_waits_for_another_blocks_no_client_longer_than_a_try(
+    tables: Folder,
+) -> None:
+    require_delay_below(0.5, lambda: delays_of_a_file_with_two_tables(tables, 200))
+
+
+def test_the_measurement_of_delays_finds_a_long_try(tables: Folder) -> None:
+    with pytest.raises(AssertionError, match="the longest delay was"):
+        require_delay_below(0.5, lambda: delays_of_a_file_with_two_tables(tables, 1500))
 
 
 def test_several_waits_of_one_try_are_together_not_longer_than_a_try(tables: Folder) -> None:
