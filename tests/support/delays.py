@@ -2,12 +2,9 @@
 
 from collections.abc import Callable
 
-MEASUREMENTS = 4
+MEASUREMENTS = 3
 BUSY_S = 0.1
-"""The longest delay of a control client on a free machine is much shorter.
-
-It has one thread, so it meets only a part of the delays of a busy machine.
-"""
+"""The longest delay of a control client on a free machine is much shorter."""
 
 
 def require_delay_below(limit: float, measure: Callable[[], tuple[float, float]]) -> None:
@@ -15,12 +12,13 @@ def require_delay_below(limit: float, measure: Callable[[], tuple[float, float]]
 
     `measure` returns the longest delay, and that of a control client at the same time, which does
     not need what is measured. If the control was slow too, the machine was busy, and the
-    measurement is repeated. A delay that the program causes is there in every measurement.
+    measurement is repeated. On a machine that is always busy the limit is longer by the delay of
+    the control. A delay that the program causes is there in every measurement.
     """
     found = []
-    for _ in range(MEASUREMENTS):
+    for number in range(1, MEASUREMENTS + 1):
         delay, control = measure()
-        if delay < limit:
+        if delay < limit or (number == MEASUREMENTS and delay < limit + control):
             return
         found.append(f"{delay:.3f} s (control: {control:.3f} s)")
         if control < BUSY_S:

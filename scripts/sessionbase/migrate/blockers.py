@@ -25,9 +25,9 @@ _HIDDEN = "<insufficient privilege>"
 # the lock table for a moment, so they are read only while the session waits.
 _WAITS = "select from pg_catalog.pg_stat_get_activity(%s) where wait_event_type = 'Lock'"
 
-# A row of pg_locks names the locked object by these columns. A lock of a prepared transaction has no
-# pid, only the number of its virtual transaction, which its lock on its own transaction id has too.
-# pg_blocking_pids has pid 0 for it, and of a group of parallel workers the pid of the leader.
+# A row of pg_locks names the locked object by these columns. A lock of a prepared transaction has
+# no pid, only the number of its virtual transaction, which its lock on its own transaction id has
+# too. pg_blocking_pids has pid 0 for it, and of parallel workers the pid of their leader.
 _COLUMNS = (
     *("locktype", "database", "relation", "page", "tuple"),
     *("virtualxid", "transactionid", "classid", "objid", "objsubid"),
