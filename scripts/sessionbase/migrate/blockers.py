@@ -6,7 +6,7 @@ PostgreSQL has this information only while the session waits. After a lock timeo
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -243,7 +243,8 @@ class Seen:
 class Watch:
     """Looks at a session through a second connection while the session runs statements.
 
-    The second connection is opened at the first try, and closed at the end of the `with` block.
+    The second connection is open during the `with` block. If it can't be opened, the next try
+    opens it.
     """
 
     def __init__(self, db_uri: str, pid: int) -> None:
@@ -251,6 +252,8 @@ class Watch:
         self._conn: psycopg.Connection[Any] | None = None
 
     def __enter__(self) -> "Watch":
+        with suppress(psycopg.Error, SessionbaseError):
+            self._connected()
         return self
 
     def __exit__(
