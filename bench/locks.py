@@ -11,7 +11,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -23,6 +25,7 @@ from sessionbase.paths import resource_path
 
 CLIENTS = 8
 LONG_TRY_MS = 5000
+INTERVAL_S = 0.01
 _columns = itertools.count()
 
 
@@ -48,6 +51,20 @@ class Side:
     """From the begin of the migration to its success, in seconds."""
 
 
+def at_fixed_rate(latencies: list[float]) -> list[float]:
+    """Return the delays of clients that send a request every 10 ms, whether or not one waits.
+
+    A client of this measurement waits for each response. In 5 s without one it sends 1 request
+    instead of 500, so the percentiles of its requests hide the pause. As HdrHistogram does
+    (recordValueWithExpectedInterval), each delay adds those of the requests that were not sent.
+    """
+    return [
+        latency - missed * INTERVAL_S
+        for latency in latencies
+        for missed in range(max(int(latency / INTERVAL_S), 1))
+    ]
+
+
 def measure(
     port: int, uri: str, tokens: list[str], folder: Path, sizes: Sizes
 ) -> Iterator[list[Side]]:
@@ -65,37 +82,52 @@ def measure(
         )
     ]
     none, long, short = Side("no migration"), Side("one try of 5 s"), Side("tries of 200 ms")
-    turns: list[tuple[Side, Callable[[], int]]] = [
-        (none, lambda: _wait(sizes.blocker_s)),
-        (long, lambda: _migrate_in_one_try(uri, folder)),
-        (short, lambda: _migrate_in_short_tries(uri, folder)),
-    ]
     for _ in range(sizes.rounds):
-        for side, work in turns:
-            _one(port, uri, requests, side, work, sizes.blocker_s)
+        _one(port, requests, none, lambda: _wait(sizes.blocker_s), nullcontext())
+        for side, work in ((long, _migrate_in_one_try), (short, _migrate_in_short_tries)):
+            _add_migration(folder)
+            blocker = _blocker(uri, sizes.blocker_s)
+            _one(port, requests, side, partial(work, uri, folder), blocker)
         yield [none, long, short]
 
 
 def _one(
     port: int,
-    uri: str,
     requests: list[bytes],
     side: Side,
     work: Callable[[], int],
-    blocker_s: float,
+    blocker: AbstractContextManager[None],
 ) -> None:
     stop = multiprocessing.get_context("fork").Event()
     results: list[list[float]] = []
     # The processes are forked before there are threads and connections.
-    with run_until(port, requests, CLIENTS, stop, results), psycopg.connect(uri) as blocker:
-        blocker.execute("select count(*) from app.todos")
-        end = threading.Timer(blocker_s, blocker.rollback)
-        end.start()
+    with run_until(port, requests, CLIENTS, stop, results), blocker:
         begin = time.monotonic()
         side.failed_runs += work()
         side.durations.append(time.monotonic() - begin)
-        end.join()
     side.latencies += [latency for found in results for latency in found]
+
+
+@contextmanager
+def _blocker(uri: str, seconds: float) -> Iterator[None]:
+    """Hold a lock on the table of todos until another session has waited for `seconds`."""
+    with psycopg.connect(uri, application_name="report") as blocker:
+        blocker.execute("select count(*) from app.todos")
+        end = threading.Thread(target=_end_after, args=(uri, blocker, seconds))
+        end.start()
+        yield
+        end.join()
+
+
+def _end_after(uri: str, blocker: psycopg.Connection, seconds: float) -> None:
+    """Roll the session back when another one has waited for it for so long."""
+    query = "select from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
+    pid = blocker.info.backend_pid
+    with psycopg.connect(uri, autocommit=True) as db:
+        while db.execute(query, (pid,)).fetchone() is None:
+            time.sleep(0.02)
+    time.sleep(seconds)
+    blocker.rollback()
 
 
 def _wait(seconds: float) -> int:
@@ -112,7 +144,6 @@ def _add_migration(folder: Path) -> None:
 
 def _migrate_in_one_try(uri: str, folder: Path) -> int:
     """Migrate as version 0.1.0, and again until it succeeds; return how often it failed."""
-    _add_migration(folder)
     for failed in itertools.count():
         try:
             migrate(uri, folder, lock_try_ms=LONG_TRY_MS, lock_timeout_ms=LONG_TRY_MS)
@@ -123,6 +154,5 @@ def _migrate_in_one_try(uri: str, folder: Path) -> int:
 
 
 def _migrate_in_short_tries(uri: str, folder: Path) -> int:
-    _add_migration(folder)
     migrate(uri, folder)
     return 0

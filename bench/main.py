@@ -277,7 +277,8 @@ def _measure_partitioning(uri: str, sizes: partitioning.Sizes) -> None:
 def _measure_locks(stack: Stack, sizes: locks.Sizes) -> None:
     table = Table(
         "migration",
-        *("requests", "p50 ms", "p95 ms", "p99 ms", "max ms", "failed runs", "done after s"),
+        *("requests", "p50 ms", "p95 ms", "p99 ms", "max ms"),
+        *("at a fixed rate: p50", "p95", "p99", "failed runs", "done after s"),
         title=f"{locks.CLIENTS} clients, a session that holds a lock for {sizes.blocker_s} s, "
         f"{sizes.rounds} rounds",
     )
@@ -287,6 +288,8 @@ def _measure_locks(stack: Stack, sizes: locks.Sizes) -> None:
         sides = list(track(rounds, total=sizes.rounds, console=Console(stderr=True)))[-1]
     for side in sides:
         quantiles = [quantile(side.latencies, share) for share in (0.5, 0.95, 0.99, 1)]
+        even = locks.at_fixed_rate(side.latencies)
+        quantiles += [quantile(even, share) for share in (0.5, 0.95, 0.99)]
         table.add_row(
             side.name,
             f"{len(side.latencies):,}",

@@ -6,7 +6,7 @@ PostgreSQL has this information only while the session waits. After a lock timeo
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -25,9 +25,9 @@ _HIDDEN = "<insufficient privilege>"
 # the lock table for a moment, so they are read only while the session waits.
 _WAITS = "select from pg_catalog.pg_stat_get_activity(%s) where wait_event_type = 'Lock'"
 
-# A row of pg_locks names the locked object by these columns. A lock of a prepared transaction has no
-# pid, only the number of its virtual transaction, which its lock on its own transaction id has too.
-# pg_blocking_pids has pid 0 for it, and of a group of parallel workers the pid of the leader.
+# A row of pg_locks names the locked object by these columns. A lock of a prepared transaction has
+# no pid, only the number of its virtual transaction, which its lock on its own transaction id has
+# too. pg_blocking_pids has pid 0 for it, and of parallel workers the pid of their leader.
 _COLUMNS = (
     *("locktype", "database", "relation", "page", "tuple"),
     *("virtualxid", "transactionid", "classid", "objid", "objsubid"),
@@ -250,7 +250,8 @@ class Seen:
 class Watch:
     """Looks at a session through a second connection while the session runs statements.
 
-    The second connection is opened at the first try, and closed at the end of the `with` block.
+    The second connection is open during the `with` block. If it can't be opened, the next try
+    opens it.
     """
 
     def __init__(self, db_uri: str, pid: int) -> None:
@@ -258,6 +259,8 @@ class Watch:
         self._conn: psycopg.Connection[Any] | None = None
 
     def __enter__(self) -> "Watch":
+        with suppress(psycopg.Error, SessionbaseError):
+            self._connected()
         return self
 
     def __exit__(

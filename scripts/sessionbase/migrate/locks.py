@@ -131,6 +131,7 @@ class LockTries:
                 "of the migration; use a shorter --lock-try, or grant set on parameter "
                 "deadlock_timeout to this login"
             )
+        self._watch.__enter__()
         return self
 
     def __exit__(
