@@ -17,6 +17,7 @@ from sessionbase.migrate.checks import check_migration
 from sessionbase.migrate.files import read_folder
 from sessionbase.migrate.no_transaction import run_without_transaction, unfinished
 from support.command import run_main
+from support.pages import code_block
 from support.runner import FIRST, backends, start_migrate, wait_for_query
 from support.waiting import wait_for
 
@@ -494,7 +495,7 @@ def test_the_page_says_how_to_write_one_and_how_to_remove_what_an_edited_file_le
     assert text.startswith(DIRECTIVE)
     notes.execute("create table app.todos (profile_id text, text text)")
     notes.write("migrations/0002_index.sql", text)
-    with start_migrate(notes) as process, psycopg.connect(notes.uri) as writer:
+    with psycopg.connect(notes.uri) as writer, start_migrate(notes) as process:
         writer.execute("insert into app.todos values ('a', 'b')")
         wait_for_query(notes, process, "concurrently")
         process.kill()
