@@ -17,6 +17,7 @@ from sessionbase.migrate.checks import check_migration
 from sessionbase.migrate.files import read_folder
 from sessionbase.migrate.no_transaction import run_without_transaction, unfinished
 from support.command import run_main
+from support.pages import code_block
 from support.runner import FIRST, backends, start_migrate, wait_for_query
 from support.waiting import wait_for
 
@@ -485,3 +486,34 @@ def test_runners_in_two_databases_build_indexes_at_the_same_time(
                 output = process.communicate(timeout=60)
                 assert process.returncode == 0, output
         assert index_state(notes) == index_state(other) == [(True,)]
+
+
+def test_the_page_says_how_to_write_one_and_how_to_remove_what_an_edited_file_left(
+    notes: Folder,
+) -> None:
+    text = code_block(PAGE, "Write one", "sql")
+    assert text.startswith(DIRECTIVE)
+    notes.execute("create table app.todos (profile_id text, text text)")
+    notes.write("migrations/0002_index.sql", text)
+    with psycopg.connect(notes.uri) as writer, start_migrate(notes) as process:
+        writer.execute("insert into app.todos values ('a', 'b')")
+        wait_for_query(notes, process, "concurrently")
+        process.kill()
+        process.wait()
+        wait_for(lambda: not backends(notes, process.pid), "the backend stays", 2)
+        with psycopg.connect(notes.uri, autocommit=True) as dba:
+            for query, row in zip(
+                code_block(PAGE, "After a crash", "sql", 0).split(";\n"),
+                [2, "app.todos_by_text"],
+                strict=False,
+            ):
+                assert dba.execute(query.encode()).fetchall()[0][0] == row
+    notes.write("migrations/0002_index.sql", text + "-- edited\n")
+    with pytest.raises(SessionbaseError, match="was edited"):
+        notes.migrate()
+    cleanup = code_block(PAGE, "After a crash", "sql", 1).replace("= 10", "= 2")
+    with psycopg.connect(notes.uri, autocommit=True) as dba:
+        for statement in cleanup.strip().split("\n"):
+            dba.execute(statement.encode())
+    notes.migrate()
+    assert index_state(notes, "todos_by_text") == [(True,)]

@@ -340,7 +340,7 @@ def migrate(
         with (
             explain_stop(conn) as stop,
             runner_lock(conn, log, runner_timeout_ms),
-            LockTries(conn, db_uri, limits, log) as tries,
+            LockTries(conn, with_timeouts(db_uri), limits, log) as tries,
         ):
             plan, work = _prepare(conn, folder, repair_api=repair_api)
             stop.pending = plan.pending
