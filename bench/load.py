@@ -4,13 +4,15 @@ The client runs on the same machine as the servers, so it does little work: the 
 prepared bytes, and of a response only the status and the length are read.
 """
 
+import itertools
 import multiprocessing
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Barrier
+from multiprocessing.synchronize import Barrier, Event
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,45 @@ def run(port: int, requests: Sequence[bytes], clients: int) -> Measured:
     return Measured(len(latencies) / took, latencies)
 
 
+@contextmanager
+def run_until(
+    port: int, requests: Sequence[bytes], clients: int, stop: Event, results: list[list[float]]
+) -> Iterator[None]:
+    """Send the requests again and again during the `with` block, from `clients` processes.
+
+    At its end sets `stop`, and adds the latencies of each process in seconds to `results`. Raises
+    RuntimeError if a response was not 2xx.
+    """
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(clients + 1)
+    queue: SimpleQueue[str | list[float]] = context.SimpleQueue()
+    workers = []
+    for number in range(clients):
+        own = _while_not(stop, itertools.cycle(requests[number::clients]))
+        workers.append(context.Process(target=_client, args=(port, own, start, queue)))
+    for worker in workers:
+        worker.start()
+    start.wait()
+    try:
+        yield
+    finally:
+        stop.set()
+        answers = [queue.get() for _ in workers]
+        for worker in workers:
+            worker.join()
+    for answer in answers:
+        if isinstance(answer, str):
+            raise RuntimeError(answer)
+        results.append(answer)
+
+
+def _while_not(stop: Event, requests: Iterator[bytes]) -> Iterator[bytes]:
+    return itertools.takewhile(lambda _: not stop.is_set(), requests)
+
+
 def _client(
     port: int,
-    requests: Sequence[bytes],
+    requests: Iterable[bytes],
     start: Barrier,
     results: SimpleQueue[str | list[float]],
 ) -> None:

@@ -26,6 +26,7 @@ from rich.table import Table
 import cases
 import growth
 import importing
+import locks
 import modules
 import partitioning
 from database import run_pgbench
@@ -36,7 +37,7 @@ from sessionbase.stack.token import make_claims, sign
 from sessionbase.state import dba_uri, require
 
 CLIENTS = 4
-PARTS = ("endpoints", "pgbench", "client", "import", "growth", "partitioning")
+PARTS = ("endpoints", "pgbench", "client", "import", "growth", "partitioning", "locks")
 console = Console(width=140)
 
 
@@ -49,10 +50,11 @@ class Sizes:
     records: int
     growth: growth.Sizes
     partitioning: partitioning.Sizes
+    locks: locks.Sizes
 
 
-FULL = Sizes(7, 600, 100_000, growth.Sizes(), partitioning.Sizes())
-QUICK = Sizes(3, 300, 20_000, growth.QUICK, partitioning.QUICK)
+FULL = Sizes(7, 600, 100_000, growth.Sizes(), partitioning.Sizes(), locks.Sizes())
+QUICK = Sizes(3, 300, 20_000, growth.QUICK, partitioning.QUICK, locks.QUICK)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def main() -> int:
     sizes = QUICK if options.quick else FULL
     wanted = options.only or PARTS
     passed = True
-    if not set(wanted) <= {"growth", "partitioning"}:
+    if not set(wanted) <= {"growth", "partitioning", "locks"}:
         with _stack() as stack:
             _compare_with_baseline(stack, wanted, sizes)
     if "growth" in wanted:
@@ -94,6 +96,9 @@ def main() -> int:
     if "partitioning" in wanted:
         with _stack() as stack:
             _measure_partitioning(stack.uri_of(), sizes.partitioning)
+    if "locks" in wanted:
+        with _stack() as stack:
+            _measure_locks(stack, sizes.locks)
     return 0 if passed else 1
 
 
@@ -266,6 +271,32 @@ def _measure_partitioning(uri: str, sizes: partitioning.Sizes) -> None:
                 f"{result.monthly:,.3f}",
                 f"{result.ratio:.2f}",
             )
+    console.print(table)
+
+
+def _measure_locks(stack: Stack, sizes: locks.Sizes) -> None:
+    table = Table(
+        "migration",
+        *("requests", "p50 ms", "p95 ms", "p99 ms", "max ms"),
+        *("at a fixed rate: p50", "p95", "p99", "failed runs", "done after s"),
+        title=f"{locks.CLIENTS} clients, a session that holds a lock for {sizes.blocker_s} s, "
+        f"{sizes.rounds} rounds",
+    )
+    tokens = [stack.token(f"bench-locks-{number}") for number in range(locks.CLIENTS)]
+    with tempfile.TemporaryDirectory(prefix="sessionbase-bench-") as name:
+        rounds = locks.measure(stack.port, stack.uri_of(), tokens, Path(name) / "sql", sizes)
+        sides = list(track(rounds, total=sizes.rounds, console=Console(stderr=True)))[-1]
+    for side in sides:
+        quantiles = [quantile(side.latencies, share) for share in (0.5, 0.95, 0.99, 1)]
+        even = locks.at_fixed_rate(side.latencies)
+        quantiles += [quantile(even, share) for share in (0.5, 0.95, 0.99)]
+        table.add_row(
+            side.name,
+            f"{len(side.latencies):,}",
+            *(f"{1000 * found:,.0f}" for found in quantiles),
+            f"{side.failed_runs}",
+            f"{statistics.median(side.durations):.1f}",
+        )
     console.print(table)
 
 

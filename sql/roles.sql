@@ -51,30 +51,47 @@ begin
     end if;
   end loop;
 
+  -- A grant that the login may not make is a warning with its statement, so that the others are made:
+  -- roles of these names can belong to another login, or to another application such as Supabase.
+  -- The runner stops if it needs a right that is missing then.
   for wanted in
-    select role.name, member.name as member
-    from (values ('anon'), ('authenticated'), ('auditor')) as role (name)
-    cross join (values ('authenticator')) as member (name)
-    union all
-    select 'sessionbase_owner', current_user
-  loop
-    if not exists (
+    select pg_catalog.format('grant %I to %I%s', role.name, role.member, option.text) as statement
+    from (
+      values
+        ('anon', 'authenticator'),
+        ('authenticated', 'authenticator'),
+        ('auditor', 'authenticator'),
+        ('sessionbase_owner', current_user::text)
+    ) as role (name, member)
+    cross join lateral (
+      -- From PostgreSQL 16 on there are memberships without the right to become the role. A GRANT
+      -- that does not name the option leaves it as it is.
+      select case
+        when pg_catalog.current_setting('server_version_num')::int >= 160000 then ' with set true'
+      end as text
+    ) as option
+    where not exists (
       select from pg_catalog.pg_auth_members as membership
-      where membership.roleid = wanted.name::regrole
-        and membership.member = pg_catalog.quote_ident(wanted.member)::regrole
+      where membership.roleid = role.name::regrole
+        and membership.member = pg_catalog.quote_ident(role.member)::regrole
         -- PostgreSQL 15 has no set_option: there every member may become the role.
         and coalesce((pg_catalog.to_jsonb(membership) ->> 'set_option')::boolean, true)
-    ) then
-      execute pg_catalog.format('grant %I to %I', wanted.name, wanted.member);
-    end if;
-  end loop;
-
-  if not pg_catalog.has_database_privilege(
-    'sessionbase_owner', pg_catalog.current_database(), 'create'
-  ) then
-    execute pg_catalog.format(
+    )
+    union all
+    select pg_catalog.format(
       'grant create on database %I to sessionbase_owner', pg_catalog.current_database()
-    );
-  end if;
+    )
+    where not pg_catalog.has_database_privilege(
+      'sessionbase_owner', pg_catalog.current_database(), 'create'
+    )
+  loop
+    begin
+      execute wanted.statement;
+    exception
+      when insufficient_privilege then
+        raise warning 'this login may not run: %', wanted.statement
+          using hint = 'Another login runs it: a superuser, or the one that created the role or database.';
+    end;
+  end loop;
 end
 $$;

@@ -1,7 +1,9 @@
 """The command `sessionbase`: its subcommands, help and error messages."""
 
 import re
+import signal
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import psycopg
@@ -13,19 +15,20 @@ from sessionbase.audit.cli import app as audit_app
 from sessionbase.backup import cli as backup_cli
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
-from sessionbase.errors import InterruptError, SessionbaseError, UsageError
+from sessionbase.errors import InterruptError, SessionbaseError
 from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
 from sessionbase.paths import command
 from sessionbase.profile.cli import app as profile_app
 from sessionbase.replication.cli import app as replication_app
 from sessionbase.secret_files.cli import app as secrets_app
+from sessionbase.signals import exit_code, received, stop_signals
 from sessionbase.stack import cli as stack_cli
 from sessionbase.stats.cli import stats
 
 
 class _Commands(TyperGroup):
-    """Converts Ctrl-C in any subcommand to an InterruptError, which is printed as one line."""
+    """Converts Ctrl-C or SIGTERM in any subcommand to an InterruptError, printed as one line."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
@@ -74,7 +77,8 @@ def root(
     """The database and HTTP API of an AI-session viewer: PostgreSQL, served by PostgREST.
 
     Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage, 130
-    interrupted by Ctrl-C.
+    ended by Ctrl-C, 143 ended by SIGTERM. Commands that compare, such as migrate status, have codes
+    of their own.
 
     Example: sessionbase --debug up
     """
@@ -85,13 +89,15 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     program = typer.main.get_command(app)
     _write_examples(program)
-    try:
-        program(prog_name=command())
-    except Exception as error:
-        if debug:
-            raise
-        stderr.print(_one_line(error), style="red", markup=False)
-        sys.exit(_exit_code(error))
+    with stop_signals():
+        try:
+            program(prog_name=command())
+        except Exception as error:
+            if debug:
+                raise
+            with suppress(OSError):  # the terminal was closed
+                stderr.print(_one_line(error), style="red", markup=False)
+            sys.exit(_exit_code(error))
 
 
 def _write_examples(shown: Any) -> None:
@@ -105,8 +111,8 @@ def _write_examples(shown: Any) -> None:
 
 def _exit_code(error: Exception) -> int:
     if isinstance(error, InterruptError):
-        return 130
-    return 2 if isinstance(error, UsageError) else 1
+        return exit_code(received() or signal.SIGINT)
+    return error.exit_code if isinstance(error, SessionbaseError) else 1
 
 
 def _one_line(error: Exception) -> str:

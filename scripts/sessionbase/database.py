@@ -113,8 +113,12 @@ def become_owner(conn: psycopg.Connection[Any]) -> None:
     Raises SessionbaseError if the database is not migrated, or the login is not a member.
     """
     try:
-        found = conn.execute("select to_regclass('app.tool_events') is null").fetchone()
-        if found is None or found[0]:
+        # Not to_regclass: a login without INHERIT has no right on the schema before `set role`.
+        found = conn.execute(
+            "select from pg_catalog.pg_class where relname = 'tool_events'"
+            " and relnamespace = pg_catalog.to_regnamespace('app')"
+        ).fetchone()
+        if found is None:
             raise SessionbaseError(
                 "the database has no table app.tool_events", f"run {command()} migrate first"
             )

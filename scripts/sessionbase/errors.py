@@ -7,6 +7,8 @@ class SessionbaseError(Exception):
     `message` says what is wrong, `hint` (optional) what to do about it.
     """
 
+    exit_code = 1
+
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
@@ -19,6 +21,8 @@ class SessionbaseError(Exception):
 class UsageError(SessionbaseError):
     """An invalid argument. The exit code is 2, as for an unknown option."""
 
+    exit_code = 2
+
 
 class InterruptError(SessionbaseError):
-    """The user pressed Ctrl-C. The exit code is 130, the usual one for SIGINT."""
+    """A signal ended the command. The exit code is 130 for Ctrl-C (SIGINT), 143 for SIGTERM."""

@@ -2,8 +2,9 @@
 -- A role with SUPERUSER or BYPASSRLS reads and writes the rows of every profile. Only authenticator
 -- logs in for PostgREST: it inherits no rights, and becomes anon, authenticated or auditor for each
 -- request. Any other role that it may become is a warning, because a token that names that role
--- gets its rights. A client role without the settings of sql/roles.sql is a warning: that file makes
--- them when it creates the role, and not where the role existed before.
+-- gets its rights. A role that it can't become is a warning: the requests with that role fail.
+-- A client role without the settings of sql/roles.sql is a warning: that file makes them when it
+-- creates the role, and not where the role existed before.
 with ours as (
   select listed.name, listed.may_log_in, listed.may_replicate, listed.member_of, listed.is_owner
   from pg_catalog.jsonb_to_recordset(
@@ -85,6 +86,22 @@ from ours
 inner join membership on membership.member = ours.name
 left join ours as owner on owner.name = membership.parent and owner.is_owner
 where not ours.member_of ? membership.parent::text
+union all
+select
+  'warning',
+  pg_catalog.format('role %I', ours.name),
+  pg_catalog.format('may not become %I', parent.rolname),
+  pg_catalog.format('grant %I to %I', parent.rolname, ours.name)
+from ours
+inner join pg_catalog.pg_roles as role on role.rolname = ours.name
+inner join pg_catalog.pg_roles as parent on ours.member_of ? parent.rolname::text
+where not pg_catalog.pg_has_role(
+  role.oid, parent.oid,
+  -- Before PostgreSQL 16 every member may become the role.
+  case
+    when pg_catalog.current_setting('server_version_num')::int < 160000 then 'member' else 'set'
+  end
+)
 union all
 select
   'warning',

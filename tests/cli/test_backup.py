@@ -27,7 +27,8 @@ from sessionbase.backup.toc import select_and_order
 from sessionbase.doctor.lints import examine
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.dump import dump_schema
-from sessionbase.migrate.runner import LOCK_KEY, migrate
+from sessionbase.migrate.locks import LOCK_KEY
+from sessionbase.migrate.runner import migrate
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack import manage
 from sessionbase.stack.token import make_claims, sign

@@ -21,6 +21,7 @@ from sessionbase.state import Secrets
 from support.command import run_main, sessionbase
 
 COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
+COMMANDS += ["migrate baseline", "migrate repair", "migrate new", "migrate dump"]
 COMMANDS += ["import", "import tool-events", "export", "export tool-events", "doctor"]
 COMMANDS += ["promote", "rotate-jwt-secret", "backup", "restore", "stats", "replication"]
 COMMANDS += ["audit", "audit verify", "profile", "profile list", "secrets", "secrets generate"]

@@ -151,7 +151,7 @@ def test_the_password_of_the_database_can_be_in_a_file(
     assert run_main("migrate", "status", "--db-uri", uri).returncode == 0
     password.write_text("wrong")
     done = run_main("migrate", "status", "--db-uri", uri)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert f"the role has another password than {password}" in done.stderr
     password.unlink()
     assert "can't be read" in run_main("migrate", "status", "--db-uri", uri).stderr

@@ -223,6 +223,7 @@ def test_commands_that_write_refuse_a_standby_and_commands_that_read_work_on_it(
         ["doctor"],
         ["migrate", "status"],
         ["migrate", "--dry-run"],
+        ["migrate", "repair", "--reason", "try", "--dry-run"],
         ["audit", "verify"],
         ["replication", "status"],
         ["export", "tool-events", "--profile", profile],
@@ -239,6 +240,7 @@ def test_commands_that_write_refuse_a_standby_and_commands_that_read_work_on_it(
     assert run_main("secrets", "generate", secrets).returncode == 0
     for command in (
         ["migrate"],
+        ["migrate", "baseline", "--reason", "try"],
         ["replication", "enable", "todos"],
         ["replication", "disable", "todos"],
         ["import", "tool-events", events, "--profile", profile],

@@ -55,6 +55,22 @@ def wait_until_blocked_by(db: psycopg.Connection[Any], blocker: psycopg.Connecti
     raise TimeoutError("no session has waited for a lock of the given one")
 
 
+@contextmanager
+def rolled_back_after(uri: str, blocker: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """Roll `blocker` back when a session has waited for it for `seconds`, in a thread."""
+
+    def roll_back() -> None:
+        with psycopg.connect(uri, autocommit=True) as db:
+            wait_until_blocked_by(db, blocker)
+            time.sleep(seconds)
+            blocker.rollback()
+
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(roll_back)
+        yield
+        result.result()
+
+
 def call_while_locked(
     db: psycopg.Connection[Any], holder: psycopg.Connection[Any], call: Callable[[], T]
 ) -> T:

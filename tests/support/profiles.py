@@ -1,6 +1,7 @@
 """A profile with rows in every table, and the stored rows of a profile."""
 
 import json
+import re
 from typing import Any
 
 import psycopg
@@ -59,6 +60,29 @@ def fill_profile(uri: str, profile: str) -> None:
             connection.execute(call.encode())
     with psycopg.connect(uri) as connection:
         connection.execute(AS_DBA.encode(), {"profile": profile})
+
+
+def fill_what_exists(uri: str, profile: str) -> None:
+    """Store rows in every table of an older schema: the calls of `fill_profile` that it has."""
+    with psycopg.connect(uri) as connection:
+        rows = connection.execute(
+            "select 'api.' || proname from pg_proc where pronamespace = to_regnamespace('api')"
+            " union select relnamespace::regnamespace || '.' || relname from pg_class"
+            " where relnamespace in (to_regnamespace('api'), to_regnamespace('app'))"
+        ).fetchall()
+    there = {str(name) for (name,) in rows}
+    with transaction_of(uri, profile) as connection:
+        for call in CALLS.split(";\n"):
+            if set(re.findall(r"\bapi\.\w+", call)) <= there:
+                connection.execute(call.encode())
+    with psycopg.connect(uri) as connection:
+        if "app.tool_events" in there:
+            connection.execute(AS_DBA.encode(), {"profile": profile})
+        if "app.profile_log" in there:
+            connection.execute(
+                "insert into app.profile_log (profile_id, action) values (%s, 'erase')",
+                (f"{profile}-gone",),
+            )
 
 
 def tables_of_profiles(db: psycopg.Connection[Any]) -> list[str]:

@@ -26,7 +26,9 @@ from sessionbase.doctor.lints import examine
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.ledger import OWNER
-from sessionbase.migrate.runner import LOCK_KEY, ROLES, Log
+from sessionbase.migrate.locks import release_runner_lock, take_runner_lock
+from sessionbase.migrate.privileges import ROLES
+from sessionbase.migrate.runner import Log
 
 LOCK_WAIT_SECONDS = 60
 """How long pg_dump waits for a table that another session has locked."""
@@ -214,18 +216,11 @@ def _lock_out_runners(conn: Connection, log: Log) -> None:
     pg_dump reads a part of the definitions outside its snapshot, so they must not change until it
     has read them.
     """
-    with conn.transaction():
-        row = conn.execute("select pg_try_advisory_lock_shared(%s)", (LOCK_KEY,)).fetchone()
-        if row == (True,):
-            return
-        log("migrations run in this database: waiting for them to end")
-        conn.execute("set local lock_timeout = 0")
-        conn.execute("set local statement_timeout = 0")
-        conn.execute("select pg_advisory_lock_shared(%s)", (LOCK_KEY,))
+    take_runner_lock(conn, log, shared=True)
 
 
 def _let_runners_in(conn: Connection) -> None:
-    conn.execute("select pg_advisory_unlock_shared(%s)", (LOCK_KEY,))
+    release_runner_lock(conn, shared=True)
 
 
 def _open_snapshot(conn: Connection, as_owner: bool) -> str:

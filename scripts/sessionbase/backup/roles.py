@@ -6,14 +6,14 @@ names a missing role fails.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from sessionbase.migrate.ledger import OWNER
-from sessionbase.migrate.runner import ROLES
+from sessionbase.migrate.privileges import ROLES
 
 Connection = psycopg.Connection[Any]
 
@@ -120,11 +120,14 @@ class RoleState:
 
 @dataclass(frozen=True)
 class Membership:
-    """`member` is a member of `role`. `inherit` and `set` are None before PostgreSQL 16."""
+    """`member` is a member of `role`. `inherit` and `set` are None before PostgreSQL 16.
+
+    From 16 on, an option that is None is left out of a GRANT: it stays as it is.
+    """
 
     role: str
     member: str
-    admin: bool
+    admin: bool | None
     inherit: bool | None
     set: bool | None
 
@@ -204,17 +207,25 @@ def preparation(conn: Connection, wanted: ClusterState) -> list[str]:
             for statement in _role_statements(conn, role, RoleState(role.name))
         ]
     known = existing_roles(conn, _members(wanted)) | names
+    version = conn.info.server_version
+    is_superuser = conn.info.parameter_status("is_superuser") == "on"
     for membership in wanted.memberships:
         if {membership.role, membership.member} & names and _both(membership) <= known:
-            statements.append(_optional(conn, _grant(conn, membership)))
+            one = membership
+            if one.member == conn.info.user and not is_superuser and version >= 160000:
+                # It creates the role and so has ADMIN OPTION, which it can't grant to itself.
+                one = replace(one, admin=None)
+            statements.append(_optional(conn, _grant(conn, one)))
     owner, database = sql.Identifier(OWNER), sql.Identifier(conn.info.dbname)
     # Before 16 every member may become the role, and pg_has_role has no 'set'.
-    become = "set" if conn.info.server_version >= 160000 else "member"
+    become = "set" if version >= 160000 else "member"
+    # A GRANT that does not name the option leaves it as it is in an existing membership.
+    option = sql.SQL(" with set true" if version >= 160000 else "")
     statements += [
         _if_not(
             conn,
             f"pg_catalog.pg_has_role(session_user, '{OWNER}', '{become}')",
-            _text(conn, "grant {} to session_user", owner),
+            _text(conn, "grant {} to session_user{}", owner, option),
         ),
         _if_not(
             conn,

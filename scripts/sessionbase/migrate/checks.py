@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pglast import ast
-from pglast.enums import FunctionParameterMode, GrantTargetType, ObjectType
+from pglast.enums import FunctionParameterMode, GrantTargetType, ObjectType, ReindexObjectType
 from pglast.stream import RawStream
 
 from sessionbase.errors import SessionbaseError
-from sessionbase.migrate.files import SqlFile, SqlFolder, Statement
+from sessionbase.migrate.files import NO_TRANSACTION, SqlFile, SqlFolder, Statement
 
 ParsedFile = tuple[SqlFile, list[Statement]]
 
@@ -116,11 +116,120 @@ def _refuse(file: SqlFile, statement: Statement, why: str, hint: str) -> Session
     )
 
 
+def _has_option(options: Iterable[ast.DefElem] | None, name: str) -> bool:
+    """Return whether an option in parentheses is given, and not as off."""
+    for option in options or ():
+        if option.defname == name:
+            value = getattr(option.arg, "sval", getattr(option.arg, "ival", "on"))
+            return str(value).lower() not in {"0", "off", "false"}
+    return False
+
+
+def _never_in_a_migration(tree: ast.Node) -> str | None:
+    """Return why a statement is refused in every migration; None if it is not."""
+    if isinstance(
+        tree,
+        ast.CreatedbStmt
+        | ast.DropdbStmt
+        | ast.CreateTableSpaceStmt
+        | ast.DropTableSpaceStmt
+        | ast.AlterSystemStmt,
+    ):
+        return "it changes the whole cluster, which other databases share"
+    if isinstance(tree, ast.ReindexStmt | ast.ClusterStmt) and tree.relation is None:
+        return "it concerns objects of others: name an index or a table"
+    if (
+        isinstance(tree, ast.ReindexStmt)
+        and tree.kind == ReindexObjectType.REINDEX_OBJECT_TABLE
+        and _has_option(tree.params, "concurrently")
+    ):
+        return (
+            "after a crash, the owner can't drop the unfinished copy of the index of its TOAST "
+            "table: write one file with reindex index concurrently for each index"
+        )
+    if isinstance(tree, ast.VacuumStmt) and tree.is_vacuumcmd:
+        if not tree.rels:
+            return "it concerns tables of others: name a table"
+        if _has_option(tree.options, "full"):
+            return "it locks the table against reads while it writes a copy of all rows"
+    return None
+
+
+def needs_no_transaction(tree: ast.Node) -> bool:
+    """Return whether PostgreSQL refuses a statement in a transaction.
+
+    These are the statements that a migration without a transaction can have. Each is one that can
+    be continued after a crash, and that lets clients read and write the table while it runs.
+    """
+    if isinstance(tree, ast.IndexStmt | ast.DropStmt):
+        return bool(tree.concurrent)
+    if isinstance(tree, ast.ReindexStmt):
+        return tree.relation is not None and _has_option(tree.params, "concurrently")
+    if isinstance(tree, ast.VacuumStmt):
+        return bool(tree.is_vacuumcmd)
+    return isinstance(tree, ast.AlterTableStmt) and any(
+        isinstance(item.def_, ast.PartitionCmd) and item.def_.concurrent for item in tree.cmds or ()
+    )
+
+
+def _names_of(tree: ast.Node) -> list[tuple[object, object]]:
+    """Return schema and name of the relations that a statement without a transaction names."""
+    if isinstance(tree, ast.DropStmt):
+        return [_split_name(item) or (None, None) for item in tree.objects or ()]
+    if isinstance(tree, ast.VacuumStmt):
+        relations = [item.relation for item in tree.rels or ()]
+    else:
+        relations = [tree.relation]  # type: ignore[attr-defined]
+    if isinstance(tree, ast.AlterTableStmt):
+        relations += [item.def_.name for item in tree.cmds or ()]
+    return [(item.schemaname, item.relname) for item in relations]
+
+
+def _check_without_transaction(file: SqlFile, statements: list[Statement]) -> None:
+    """Raise a SessionbaseError if a file with the directive can't be continued after a crash."""
+    if len(statements) != 1:
+        raise SessionbaseError(
+            f"{file.label}: a migration without a transaction has one statement, and this one has "
+            f"{len(statements)}",
+            "after a crash it is not known which of several ran: put each into a file of its own",
+        )
+    (statement,) = statements
+    tree = statement.tree
+    if not needs_no_transaction(tree):
+        raise _refuse(
+            file,
+            statement,
+            "this statement is not one that runs without a transaction",
+            f"remove the line {NO_TRANSACTION}: in a transaction it is rolled back if it fails. "
+            "docs/migrations-without-transaction.md lists the statements",
+        )
+    if isinstance(tree, ast.IndexStmt):
+        if tree.idxname is None:
+            raise _refuse(
+                file,
+                statement,
+                "the index has no name",
+                "name it, so that the next run finds it after a crash",
+            )
+        if tree.if_not_exists:
+            raise _refuse(
+                file,
+                statement,
+                "if not exists is not allowed here",
+                "it would accept an INVALID index; the runner looks whether the index exists",
+            )
+    if any(schema is None for schema, _ in _names_of(tree)):
+        raise _refuse(
+            file, statement, "a name without its schema", "write SCHEMA.NAME, for example app.todos"
+        )
+
+
 def check_migration(file: SqlFile) -> list[Statement]:
     """Return the statements of a migration or of roles.sql.
 
     Raises SessionbaseError for a statement that ends the transaction of the runner or changes its
-    role.
+    role, and for one that PostgreSQL refuses in a transaction, unless the file has the directive
+    for it.
     """
     statements = file.statements()
     for statement in statements:
@@ -139,6 +248,18 @@ def check_migration(file: SqlFile) -> list[Statement]:
                 "a change of role in a file",
                 "the runner sets the role, so that sessionbase_owner owns every object",
             )
+        why = _never_in_a_migration(tree)
+        if why:
+            raise _refuse(file, statement, "not allowed in a migration", why)
+        if needs_no_transaction(tree) and not file.no_transaction:
+            raise _refuse(
+                file,
+                statement,
+                "PostgreSQL does not run this statement in a transaction",
+                f"put it alone into a migration whose first line is the comment {NO_TRANSACTION}",
+            )
+    if file.no_transaction:
+        _check_without_transaction(file, statements)
     return statements
 
 

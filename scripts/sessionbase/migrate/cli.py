@@ -1,6 +1,7 @@
 """The command `sessionbase migrate`."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,8 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from sessionbase.console import print_json, stderr, stdout
+from sessionbase.errors import SessionbaseError, UsageError
+from sessionbase.exit_codes import ComparingCommand, NotComparedError
+from sessionbase.migrate.baseline import BaselineReport, baseline
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.ledger import Plan
+from sessionbase.migrate.new import new_migration
+from sessionbase.migrate.repair import Repair, plan_repair, repair
 from sessionbase.migrate.runner import MigrateReport, migrate, parse_lock_timeout, status
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 
@@ -24,6 +30,13 @@ SqlDir = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for a program.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")
+]
+Reason = Annotated[
+    str,
+    typer.Option("--reason", help="Why, for the record in ops.ledger_changes.", show_default=False),
+]
 
 
 def _log(line: str) -> None:
@@ -39,7 +52,8 @@ def _print_report(report: MigrateReport) -> None:
         # It is applied in every run; what exists already stays.
         _print(f"roles.sql: {'applied in every run' if report.roles == 'applied' else 'to skip'}")
         for migration in report.migrations:
-            _print(f"to apply: migrations/{migration.version:04}_{migration.name}.sql")
+            how = " (without a transaction)" if migration.no_transaction else ""
+            _print(f"to apply: migrations/{migration.version:04}_{migration.name}.sql{how}")
         for file in report.repeatable_files:
             _print(f"to apply: {file}")
     if report.repeatable:
@@ -47,6 +61,10 @@ def _print_report(report: MigrateReport) -> None:
             _print(f"dropped and created again, because it can't be replaced in place: {name}")
         for name in report.repeatable.dropped:
             _print(f"dropped, because no file defines it: {name}")
+    for line in report.restored or []:
+        _print(f"changed: {line}")
+    if report.restored == []:
+        _print("no function, view, grant or comment differed from the files")
     if report.nothing_to_do:
         _print("nothing to do: the database is up to date")
     elif report.dry_run:
@@ -58,23 +76,57 @@ def _print_report(report: MigrateReport) -> None:
         )
 
 
+def _parse_lock_try(text: str) -> int:
+    try_ms = parse_lock_timeout(text, "--lock-try")
+    if not try_ms:
+        raise UsageError(
+            f"--lock-try {text!r} is a try without end, which blocks all clients of the table",
+            "a limit without end is --lock-timeout 0s: many short tries",
+        )
+    return try_ms
+
+
 @app.callback(invoke_without_command=True)
 def run(  # noqa: PLR0917 - typer passes them by name
     context: typer.Context,
     db_uri: DbUri = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     sql_dir: SqlDir = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")
+    dry_run: DryRun = False,
+    repair_api: Annotated[
+        bool,
+        typer.Option(
+            "--repair-api",
+            help="Apply app/ and api/ also if they are up to date: a function or view was edited "
+            "in the database.",
+        ),
     ] = False,
     lock_timeout: Annotated[
         str,
         typer.Option(
             "--lock-timeout",
             metavar="DURATION",
-            help="How long a migration may wait for a lock (500ms, 5s, 1min; 0s: without end).",
+            help="How long a file may wait for locks in all, with all its tries and the pauses "
+            "between them (500ms, 5s, 1min; 0s: without end).",
         ),
-    ] = "5s",
+    ] = "5min",
+    lock_try: Annotated[
+        str,
+        typer.Option(
+            "--lock-try",
+            metavar="DURATION",
+            help="How long one try waits. Clients that need the table wait as long. Then the file "
+            "is rolled back, and tried again after a pause.",
+        ),
+    ] = "200ms",
+    runner_timeout: Annotated[
+        str,
+        typer.Option(
+            "--runner-timeout",
+            metavar="DURATION",
+            help="How long to wait for another runner in this database (0s: without end).",
+        ),
+    ] = "0s",
     skip_lint: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,6 +152,12 @@ def run(  # noqa: PLR0917 - typer passes them by name
     the client roles are checked; a finding that was not there before rolls the file back
     (docs/migration-checks.md).
 
+    Locks: a try that does not get a lock within --lock-try is rolled back, so that clients go on,
+    and is repeated after a pause until --lock-timeout. stderr names the sessions that block it.
+
+    --repair-api applies the files of app/ and api/ again, which undoes what was edited by hand in
+    the functions and views, their grants and comments. The report lists what changed.
+
     Exit code 0: done, or nothing to do. 1: refused, or a file failed; that file was rolled back,
     and the line on stderr names the file, line and statement.
 
@@ -108,13 +166,19 @@ def run(  # noqa: PLR0917 - typer passes them by name
     if context.invoked_subcommand is not None:
         sources = [context.get_parameter_source(name) for name in context.params]
         if any(source and source.name == "COMMANDLINE" for source in sources):
-            raise typer.BadParameter(f"options go after {context.invoked_subcommand}")
+            message = f"options go after {context.invoked_subcommand}"
+            if context.invoked_subcommand == "status":
+                raise NotComparedError(message)
+            raise typer.BadParameter(message)
         return
     report = migrate(
         resolve_db_uri(db_uri, data_dir),
         sql_dir,
         dry_run=dry_run,
+        repair_api=repair_api,
         lock_timeout_ms=parse_lock_timeout(lock_timeout),
+        lock_try_ms=_parse_lock_try(lock_try),
+        runner_timeout_ms=parse_lock_timeout(runner_timeout, "--runner-timeout"),
         skip_lints=skip_lint or (),
         log=_log,
     )
@@ -126,52 +190,263 @@ def run(  # noqa: PLR0917 - typer passes them by name
 
 def _plan_as_json(plan: Plan) -> dict[str, Any]:
     return {
-        "applied": [asdict(row) for row in plan.applied],
+        "state": _STATES[_exit_code(plan)],
+        "applied": [
+            {key: value for key, value in asdict(row).items() if key != "content"}
+            for row in plan.applied
+        ],
         "pending": [migration.file.path.name for migration in plan.pending],
         "changed": plan.changed,
         "missing": plan.missing,
         "newer": plan.newer,
         "gaps": plan.gaps,
         "broken_at": plan.broken_at,
+        "unfinished": plan.unfinished,
         "repeatable_files": plan.repeatable_files,
+        "edits": [asdict(edit) for edit in plan.edits],
     }
 
 
-@app.command("status")
+_STATES = {0: "up to date", 1: "pending", 2: "needs a decision"}
+
+
+def _exit_code(plan: Plan) -> int:
+    if plan.needs_decision:
+        return 2
+    return 1 if plan.pending or plan.repeatable_files else 0
+
+
+def _print_diff(diff: str | None, name: str) -> None:
+    if diff is None:
+        _print(f"{name}: the ledger has no text to compare with: an older version did not keep it")
+    elif diff:
+        _print(diff.rstrip("\n"))
+
+
+@app.command("status", cls=ComparingCommand)
 def show_status(
     db_uri: DbUri = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     sql_dir: SqlDir = None,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Show the difference of each edited file, as a unified diff."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the migrations that are applied, pending, changed and missing.
 
-    Changed: the file was edited after it was applied. Missing: it was applied, and was deleted from
-    the folder. Newer: it was applied, and its number is above the folder's last. Gap: a number
-    without a file. Pending lists files of app/ and api/ too. Reads only.
+    Changed: the file was edited or renamed after it was applied. Missing: it was applied, and was
+    deleted from the folder. Newer: it was applied, and its number is above the folder's last. Gap:
+    a number without a file. Unfinished: a migration without a transaction that began and did not
+    end. Pending lists files of app/ and api/ too. Reads only.
 
-    Example: sessionbase migrate status --json
+    Exit code 0: up to date. 1: files are pending, and migrate would apply them. 2: changed,
+    missing, newer, gap, unfinished, or the ledger was edited: a person must decide. 3: could not
+    compare (no connection, a database that is refused, wrong usage).
+
+    Example: sessionbase migrate status --diff
     """
     plan = status(resolve_db_uri(db_uri, data_dir), sql_dir)
     if as_json:
         print_json(_plan_as_json(plan))
-        return
+        raise typer.Exit(_exit_code(plan))
     for row in plan.applied:
         when = row.applied_at.isoformat(timespec="seconds")
-        _print(f"applied  {row.file_name}  {when} by {row.applied_by}, {row.duration_ms} ms")
+        how = "" if row.kind == "applied" else " (baseline: its objects existed)"
+        _print(f"applied  {row.file_name}  {when} by {row.applied_by}, {row.duration_ms} ms{how}")
     for migration in plan.pending:
         _print(f"pending  {migration.file.path.name}")
     for state, names in (
-        ("changed", plan.changed),
+        ("changed", [edit.summary for edit in plan.edits if not edit.repeatable]),
         ("missing", plan.missing),
         ("newer", plan.newer),
         ("gap", [f"{number:04}" for number in plan.gaps]),
+        ("unfinished", plan.unfinished),
         ("pending", plan.repeatable_files),
     ):
         for name in names:
             _print(f"{state:<8} {name}")
     if plan.broken_at is not None:
         _print(f"edited   row {plan.broken_at} of the ledger does not match the rows before it")
+    if diff:
+        for edit in plan.edits:
+            _print_diff(edit.diff, edit.file)
+    elif plan.edits:
+        _log("migrate status --diff shows the changes of the edited files")
+    raise typer.Exit(_exit_code(plan))
+
+
+def _print_baseline(report: BaselineReport) -> None:
+    verb = "would be recorded" if report.dry_run else "recorded"
+    for name in report.migrations:
+        _print(f"{verb} as applied: {name}")
+    _print(f"{report.checked} objects of these files exist, and belong to sessionbase_owner")
+    for name in report.unchecked:
+        _print(f"not checked: {name} creates no object that could be looked up")
+    for name in report.pending:
+        _print(f"pending: {name}")
+    if report.dry_run:
+        _print("dry run: nothing was changed")
+    else:
+        _print("next: migrate applies the rest; migrate drift compares every property")
+
+
+@app.command("baseline")
+def write_baseline(  # noqa: PLR0917 - typer passes them by name
+    reason: Reason,
+    version: Annotated[
+        int | None,
+        typer.Option(
+            "--version",
+            min=1,
+            help="The last migration whose objects exist. Default: the last of the folder.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    db_uri: DbUri = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    sql_dir: SqlDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the ledger of a database whose objects exist already, and run nothing.
+
+    For a database that was restored without the schema ops, or set up by hand with psql. The
+    migrations up to --version get their rows; migrate applies the later ones, app/ and api/
+    afterwards. It is refused if the ledger has rows, if an object that these files create is
+    missing or has another owner than sessionbase_owner, or if an object of a later file exists.
+    Only names and owners are checked: migrate drift compares the rest. The change is recorded in
+    ops.ledger_changes.
+
+    Example: sessionbase migrate baseline --version 9 --reason 'restored without ops' --dry-run
+    """
+    report = baseline(
+        resolve_db_uri(db_uri, data_dir),
+        sql_dir,
+        reason=reason,
+        version=version,
+        dry_run=dry_run,
+        log=_log,
+    )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print_baseline(report)
+
+
+def _print_repair(planned: Repair, log: Callable[[str], None]) -> None:
+    """Write each change with its diff, and the rows that are written."""
+    for change in planned.changes:
+        log(f"{change.action:<9} {change.description}")
+        if change.action == "accept":
+            log("          no text kept" if change.diff is None else change.diff.rstrip("\n"))
+    for old, now in planned.rewritten():
+        what = "deleted" if now is None else f"sha256 {now.sha256[:12]}…, chain {now.chain[:12]}…"
+        log(f"row {old.version:04}: {what}")
+
+
+@app.command("repair")
+def repair_ledger(  # noqa: PLR0917 - typer passes them by name
+    reason: Reason,
+    versions: Annotated[
+        list[int] | None,
+        typer.Argument(
+            metavar="[VERSION]...",
+            help="The migrations to repair. Default: every file that was edited or renamed.",
+            show_default=False,
+        ),
+    ] = None,
+    recompute_chain: Annotated[
+        bool,
+        typer.Option(
+            "--recompute-chain",
+            help="Accept a ledger that was edited by hand. This hides the edit from then on.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    dry_run: DryRun = False,
+    db_uri: DbUri = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    sql_dir: SqlDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the ledger deliberately, so that it agrees with the folder again.
+
+    It runs no SQL of a migration. For each VERSION: the edited text or the new name of its file is
+    accepted; or, if the file is missing, its row is removed, which only the newest rows can be; or
+    a migration without a transaction that did not end is cleared, and the next run begins it
+    again. Without VERSION only edited and renamed files are accepted. The changes and the diff are
+    shown before the confirmation. They are recorded in ops.ledger_changes with the reason, the
+    rows before and the rows after.
+
+    Example: sessionbase migrate repair 9 --reason 'a comment was corrected' --dry-run
+    """
+    uri = resolve_db_uri(db_uri, data_dir)
+    chosen = set(versions or ())
+    planned = plan_repair(uri, sql_dir, versions=chosen, recompute_chain=recompute_chain)
+    writes = bool(planned.changes) and not dry_run
+    if writes and not yes:
+        _print_repair(planned, _log)
+        _confirm("Write these changes into the ledger?")
+    if writes:
+        planned = repair(
+            uri,
+            sql_dir,
+            planned=planned,
+            reason=reason,
+            versions=chosen,
+            recompute_chain=recompute_chain,
+            log=_log,
+        )
+    if as_json:
+        changes = [asdict(change) for change in planned.changes]
+        print_json({"dry_run": dry_run, "reason": reason, "changes": changes})
+        return
+    if yes or dry_run:
+        _print_repair(planned, _print)
+    if not planned.changes:
+        _print("nothing to repair")
+    elif dry_run:
+        _print("dry run: nothing was changed")
+    else:
+        _print(f"done: {len(planned.changes)} changes, recorded in ops.ledger_changes")
+
+
+def _confirm(question: str) -> None:
+    """Ask on the terminal. Raises UsageError without a terminal, SessionbaseError for no."""
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on", "--yes confirms the changes")
+    if not typer.confirm(question, err=True):
+        raise SessionbaseError("nothing was changed")
+
+
+@app.command("new")
+def create_migration(
+    name: Annotated[
+        str, typer.Argument(help="What it does: lowercase letters, digits and underscores.")
+    ],
+    no_transaction: Annotated[
+        bool,
+        typer.Option(
+            "--no-transaction", help="For one statement such as create index concurrently."
+        ),
+    ] = False,
+    sql_dir: SqlDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create the file of the next migration, and print its path.
+
+    It is migrations/NNNN_NAME.sql with the next number, and has only comments that say how locks
+    are kept short. No database is needed.
+
+    Example: sessionbase migrate new todos_due_at
+    """
+    path = new_migration(name, sql_dir, no_transaction=no_transaction)
+    if as_json:
+        print_json({"path": str(path)})
+    else:
+        _print(str(path))
 
 
 @app.command("dump")

@@ -4,7 +4,10 @@ import re
 import subprocess
 from pathlib import Path
 
+from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
+from sessionbase.migrate.ledger import OWNER
+from sessionbase.migrate.privileges import may_become_owner
 from sessionbase.postgres_programs import embedded_bin
 
 SCHEMAS = ("app", "api", "ops")
@@ -33,6 +36,17 @@ def _failure(program: Path, stderr: str) -> SessionbaseError:
     return SessionbaseError(f"{program} failed: {message}", hint)
 
 
+def _role_option(db_uri: str) -> list[str]:
+    """Return the option of pg_dump for a login that is not a superuser.
+
+    It can be a member of the owner without INHERIT, and then has no right on the tables itself.
+    """
+    with connect(db_uri) as conn:
+        if conn.info.parameter_status("is_superuser") == "on" or not may_become_owner(conn):
+            return []
+    return [f"--role={OWNER}"]
+
+
 def dump_schema(db_uri: str, pg_dump: Path | None = None) -> str:
     """Return the schemas app, api and ops as pg_dump writes them, without lines that vary.
 
@@ -40,10 +54,10 @@ def dump_schema(db_uri: str, pg_dump: Path | None = None) -> str:
     named. Raises SessionbaseError with the message of pg_dump if it fails or is missing.
     """
     program = pg_dump or embedded_bin() / "pg_dump"
-    schemas = [f"--schema={schema}" for schema in SCHEMAS]
+    options = [f"--schema={schema}" for schema in SCHEMAS] + _role_option(db_uri)
     try:
         done = subprocess.run(
-            [str(program), "--schema-only", *schemas, f"--dbname={db_uri}"],
+            [str(program), "--schema-only", *options, f"--dbname={db_uri}"],
             capture_output=True,
             text=True,
             check=True,

@@ -3,15 +3,21 @@
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pglast import ast, parse_sql
-from pglast.parser import ParseError
+from pglast.parser import ParseError, scan
 
 from sessionbase.errors import SessionbaseError
 
 _MIGRATION_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _VERIFY_NAME = re.compile(r"(\d{4})\.sql")
+
+NO_TRANSACTION = "-- sessionbase: no-transaction"
+"""The directive of a migration that runs without a transaction: a comment line at its head."""
+
+_DIRECTIVE = re.compile(r"(--|/\*)\s*sessionbase\s*:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,42 @@ class SqlFile:
     def line_at(self, offset: int) -> int:
         """Return the line (from 1) of the character at `offset`."""
         return self.text.count("\n", 0, offset) + 1
+
+    @cached_property
+    def no_transaction(self) -> bool:
+        """Return whether the file has the directive NO_TRANSACTION.
+
+        Raises SessionbaseError for another directive, and for one that is not a whole line above
+        the first statement.
+        """
+        found = False
+        if _DIRECTIVE.search(self.text) is None:
+            return found
+        try:
+            tokens = scan(self.text)
+        except ParseError:
+            return found  # statements() reports the error
+        above = True
+        for token in tokens:
+            if token.name not in {"SQL_COMMENT", "C_COMMENT"}:
+                above = False
+                continue
+            text = self.text[token.start : token.end + 1].rstrip()
+            if not _DIRECTIVE.match(text):
+                continue
+            where = f"{self.label}, line {self.line_at(token.start)}"
+            if text != NO_TRANSACTION:
+                raise SessionbaseError(
+                    f"{where}: unknown directive: {text.splitlines()[0]}",
+                    f"the only one is, as a line of its own: {NO_TRANSACTION}",
+                )
+            alone = self.text[: token.start].rpartition("\n")[2].strip() == ""
+            if not above or not alone or found:
+                raise SessionbaseError(
+                    f"{where}: this directive must be a line above the first statement, once"
+                )
+            found = True
+        return found
 
     def statements(self) -> list[Statement]:
         """Split the file with PostgreSQL's own grammar.

@@ -6,14 +6,19 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from sessionbase.errors import SessionbaseError
+from sessionbase.migrate.edits import Edit, make_edit
 from sessionbase.migrate.files import Migration, SqlFolder
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 OWNER = "sessionbase_owner"
 """The role that owns every object."""
+
+LEDGER_TABLES = {"migrations", "repeatable_files"}
+"""The tables of the ledger of every released version."""
 
 # The ledger can't come from a migration: the first migration's own row goes into it.
 CREATE_LEDGER = """
@@ -102,6 +107,26 @@ comment on column ops.ledger_changes.before is 'The rows that were changed or re
 comment on column ops.ledger_changes.after is 'These rows after the change.';
 alter table ops.unfinished_migrations enable row level security;
 alter table ops.ledger_changes enable row level security;
+create function ops.refuse_change() returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  raise exception '%.% is a log: its rows are never changed or deleted',
+    tg_table_schema, tg_table_name
+    using errcode = 'insufficient_privilege',
+      hint = 'Only migrate baseline and migrate repair add rows to it.';
+end
+$$;
+revoke execute on function ops.refuse_change() from public;
+comment on function ops.refuse_change() is
+  'Trigger: refuses every UPDATE, DELETE and TRUNCATE of the table.';
+create trigger append_only before update or delete or truncate on ops.ledger_changes
+for each statement execute function ops.refuse_change();
+comment on trigger append_only on ops.ledger_changes is
+  'A row is not changed or deleted later. The owner of the table could disable this trigger.';
 """
 
 
@@ -116,11 +141,33 @@ class Applied:
     applied_by: str
     applied_at: datetime
     duration_ms: int
+    kind: str
+    """`applied`, or `baseline` if only the row was written."""
+    content: str | None = field(repr=False)
+    """The text of the file; None if the version that applied it did not keep it."""
+
+    @property
+    def kept_text(self) -> str | None:
+        """The text, if it has the row's SHA-256; None if there is none, or it was changed."""
+        if self.content is None:
+            return None
+        matches = hashlib.sha256(self.content.encode()).hexdigest() == self.sha256
+        return self.content if matches else None
 
     @property
     def file_name(self) -> str:
         """The name that the file had when it was applied."""
         return f"{self.version:04}_{self.name}.sql"
+
+
+@dataclass(frozen=True)
+class RepeatableRow:
+    """One row of ops.repeatable_files."""
+
+    file: str
+    sha256: str
+    content: str | None = field(repr=False)
+    """The text of the file; None if the version that applied it did not keep it."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +191,17 @@ class Plan:
     """
     broken_at: int | None = field(default=None)
     """The first version whose chain does not match the rows before it."""
+    unfinished: list[str] = field(default_factory=list)
+    """Migrations without a transaction that began and did not end."""
+    edits: list[Edit] = field(default_factory=list)
+    """Each file of `changed`, and each repeatable file that was edited since it was applied."""
+
+    @property
+    def needs_decision(self) -> list[str]:
+        """Return what `migrate` can't or must not apply without a person's decision."""
+        gaps = [f"{number:04}" for number in self.gaps]
+        broken = [] if self.broken_at is None else [f"row {self.broken_at} of the ledger"]
+        return [*self.changed, *self.missing, *self.newer, *gaps, *broken, *self.unfinished]
 
 
 def next_chain(previous: str, sha256: str) -> str:
@@ -161,7 +219,7 @@ def tables_in_ops(conn: Connection) -> set[str]:
 
 def ledger_exists(conn: Connection) -> bool:
     """Return whether this database has our ledger."""
-    return tables_in_ops(conn) >= {"migrations", "repeatable_files"}
+    return tables_in_ops(conn) >= LEDGER_TABLES
 
 
 def ledger_is_current(conn: Connection) -> bool:
@@ -169,24 +227,45 @@ def ledger_is_current(conn: Connection) -> bool:
     return "ledger_changes" in tables_in_ops(conn)
 
 
-def _read_rows(conn: Connection) -> tuple[list[Applied], dict[str, str]]:
-    if not ledger_exists(conn):
-        return [], {}
+def read_ledger(conn: Connection) -> tuple[list[Applied], list[RepeatableRow], list[int]]:
+    """Return the migrations, the repeatable files and the unfinished migrations of the ledger.
+
+    The lists are empty if there is no ledger. Works with the ledger of every released version.
+    Raises SessionbaseError if the login may not read it.
+    """
+    tables = tables_in_ops(conn)
+    if not tables >= LEDGER_TABLES:
+        return [], [], []
     try:
         rows = conn.execute(
-            "select version, name, sha256, chain, applied_by, applied_at, duration_ms"
-            " from ops.migrations order by version"
+            "select version, name, sha256, chain, applied_by, applied_at, duration_ms,"
+            # A ledger that an older version created lacks these two columns.
+            " coalesce(to_jsonb(m) ->> 'kind', 'applied'), to_jsonb(m) ->> 'content'"
+            " from ops.migrations m order by version"
         ).fetchall()
-        files = conn.execute("select file, sha256 from ops.repeatable_files").fetchall()
+        files = conn.execute(
+            "select file, sha256, to_jsonb(f) ->> 'content' from ops.repeatable_files f"
+            " order by file"
+        ).fetchall()
+        unfinished = []
+        if "unfinished_migrations" in tables:
+            unfinished = conn.execute(
+                "select version from ops.unfinished_migrations order by version"
+            ).fetchall()
     except psycopg.errors.InsufficientPrivilege as error:
         raise SessionbaseError(
             f"this login may not read the migration ledger: {error.diag.message_primary}",
-            f"as a DBA: grant {OWNER} to it",
+            f'a DBA runs: grant {OWNER} to "{conn.info.user}"',
         ) from error
-    return [Applied(*row) for row in rows], dict(files)
+    return (
+        [Applied(*row) for row in rows],
+        [RepeatableRow(*row) for row in files],
+        [int(row[0]) for row in unfinished],
+    )
 
 
-def _first_broken(applied: list[Applied]) -> int | None:
+def first_broken(applied: list[Applied]) -> int | None:
+    """Return the first version whose chain does not match the rows before it; None if all do."""
     chain = ""
     for number, row in enumerate(applied, start=1):
         chain = next_chain(chain, row.sha256)
@@ -195,9 +274,30 @@ def _first_broken(applied: list[Applied]) -> int | None:
     return None
 
 
+def _edits(
+    folder: SqlFolder, applied: list[Applied], repeatable: list[RepeatableRow]
+) -> list[Edit]:
+    """Return the files whose text or name differs from the ledger's."""
+    files = {migration.version: migration for migration in folder.migrations}
+    found = []
+    for row in applied:
+        now = files.get(row.version)
+        if now and (now.file.sha256 != row.sha256 or now.name != row.name):
+            names = f"migrations/{row.file_name}", now.file.label
+            found.append(make_edit(names, row.kept_text, now.file))
+    now_repeatable = {file.label: file for file in folder.repeatable}
+    for item in repeatable:
+        file = now_repeatable.get(item.file)
+        # Not by the checksum alone: a migration can reset it, so that the file is applied again.
+        if file and item.sha256 != file.sha256 and item.content != file.text:
+            found.append(make_edit((item.file, item.file), item.content, file))
+    return found
+
+
 def make_plan(conn: Connection, folder: SqlFolder) -> Plan:
     """Compare the ledger with the folder. Reads only."""
-    applied, before = _read_rows(conn)
+    applied, repeatable, unfinished = read_ledger(conn)
+    before = {row.file: row.sha256 for row in repeatable}
     files = {migration.version: migration for migration in folder.migrations}
     last = max(files, default=0)
     done = {row.version for row in applied}
@@ -220,7 +320,12 @@ def make_plan(conn: Connection, folder: SqlFolder) -> Plan:
         gaps=[number for number in range(1, last) if number not in files and number not in done],
         # A migration can change what a view selects, so all of them are applied after it.
         repeatable_files=[*now, *deleted] if pending or now != before else [],
-        broken_at=_first_broken(applied),
+        broken_at=first_broken(applied),
+        unfinished=[
+            files[version].file.path.name if version in files else f"{version:04}"
+            for version in unfinished
+        ],
+        edits=_edits(folder, applied, repeatable),
     )
 
 
@@ -234,12 +339,14 @@ def validate_plan(plan: Plan) -> None:
     if plan.missing:
         raise SessionbaseError(
             f"applied, but deleted from migrations/: {', '.join(plan.missing)}",
-            "restore the file from version control",
+            "restore the file from version control; migrate repair can remove the newest rows",
         )
     if plan.changed:
+        described = [edit.summary for edit in plan.edits if not edit.repeatable]
         raise SessionbaseError(
-            f"changed after it was applied: {', '.join(plan.changed)}",
-            "restore the file, and put the change into a new migration",
+            f"changed after it was applied: {'; '.join(described)}",
+            "restore the file, and put the change into a new migration; migrate status --diff "
+            "shows the change, and migrate repair accepts it",
         )
     if plan.gaps:
         raise SessionbaseError(
@@ -250,17 +357,20 @@ def validate_plan(plan: Plan) -> None:
         raise SessionbaseError(
             f"the ledger ops.migrations was edited: the chain of row {plan.broken_at} does not "
             "match the rows before it",
-            "restore its rows from a backup",
+            "restore its rows from a backup; migrate repair --recompute-chain accepts them as they "
+            "are",
         )
 
 
-def record_migration(conn: Connection, migration: Migration, duration_ms: int) -> None:
+def record_migration(
+    conn: Connection, migration: Migration, duration_ms: int, kind: str = "applied"
+) -> None:
     """Write the ledger row of a migration into the running transaction."""
     row = conn.execute("select chain from ops.migrations order by version desc limit 1").fetchone()
     sha256 = migration.file.sha256
     conn.execute(
-        "insert into ops.migrations (version, name, sha256, chain, duration_ms, content)"
-        " values (%s, %s, %s, %s, %s, %s)",
+        "insert into ops.migrations (version, name, sha256, chain, duration_ms, content, kind)"
+        " values (%s, %s, %s, %s, %s, %s, %s)",
         (
             migration.version,
             migration.name,
@@ -268,13 +378,60 @@ def record_migration(conn: Connection, migration: Migration, duration_ms: int) -
             next_chain(row[0] if row else "", sha256),
             duration_ms,
             migration.file.text,
+            kind,
         ),
     )
 
 
+def record_change(
+    conn: Connection,
+    action: str,
+    reason: str,
+    before: list[dict[str, Any]],
+    after: list[dict[str, Any]],
+) -> None:
+    """Write a deliberate change of the ledger into its log, in the running transaction."""
+    conn.execute(
+        "insert into ops.ledger_changes (action, reason, before, after) values (%s, %s, %s, %s)",
+        (action, reason, Jsonb(before), Jsonb(after)),
+    )
+
+
+def keep_texts(conn: Connection, folder: SqlFolder) -> int:
+    """Store the texts that an older version did not keep; return how many rows were completed.
+
+    Only the text of a file that is unchanged since it was applied: with the same SHA-256.
+    """
+    texts = {item.sha256: item.text for item in (m.file for m in folder.migrations)}
+    texts |= {file.sha256: file.text for file in folder.repeatable}
+    count = 0
+    with conn.transaction():
+        for table in ("migrations", "repeatable_files"):
+            rows = conn.execute(
+                f"select distinct sha256 from ops.{table} where content is null".encode()
+            ).fetchall()
+            for (sha256,) in rows:
+                if sha256 in texts:
+                    count += conn.execute(
+                        f"update ops.{table} set content = %s"
+                        " where sha256 = %s and content is null".encode(),
+                        (texts[sha256], sha256),
+                    ).rowcount
+    return count
+
+
+def forget_repeatable_files(conn: Connection) -> None:
+    """Write into the running transaction that the repeatable files must be applied again.
+
+    A migration can change what they define. The end of the run applies and records them; if the run
+    ends before that, the next one does.
+    """
+    conn.execute("delete from ops.repeatable_files")
+
+
 def record_repeatable_files(conn: Connection, folder: SqlFolder) -> None:
     """Write into the running transaction which repeatable files were applied."""
-    conn.execute("delete from ops.repeatable_files")
+    forget_repeatable_files(conn)
     for file in folder.repeatable:
         conn.execute(
             "insert into ops.repeatable_files (file, sha256, content) values (%s, %s, %s)",

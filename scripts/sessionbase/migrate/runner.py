@@ -4,7 +4,8 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -12,42 +13,49 @@ import psycopg
 from sessionbase.database import connect, refuse_standby
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
-from sessionbase.migrate.database import check_database
-from sessionbase.migrate.execute import StatementFailed, apply_session_settings, run_statements
+from sessionbase.migrate.database import (
+    check_database,
+    check_encoding,
+    check_server_version,
+    refuse_foreign_schemas,
+    refuse_objects_of_others,
+    refuse_old_database,
+)
+from sessionbase.migrate.execute import apply_session_settings, run_statements
 from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
 from sessionbase.migrate.functions import create_missing
+from sessionbase.migrate.interrupt import end_with_client, explain_stop, with_timeouts
 from sessionbase.migrate.ledger import (
     CREATE_LEDGER,
     OWNER,
     UPGRADE_LEDGER,
     Connection,
     Plan,
+    forget_repeatable_files,
+    keep_texts,
     ledger_exists,
     ledger_is_current,
     make_plan,
     record_migration,
     validate_plan,
 )
+from sessionbase.migrate.locks import LockLimits, LockTries, LockWait, runner_lock
+from sessionbase.migrate.no_transaction import refuse_edited, run_without_transaction
+from sessionbase.migrate.privileges import (
+    may_become_owner,
+    may_create_roles,
+    missing_client_grants,
+    require_rights,
+)
 from sessionbase.migrate.repeatable import RepeatableReport, apply_repeatable
+from sessionbase.migrate.restored import read_definitions, restored
 from sessionbase.migrate.verify import Verification, check_verify_files
 from sessionbase.paths import resource_path
 
-ROLES = (
-    OWNER,
-    "sessionbase_replicator",
-    "authenticator",
-    "anon",
-    "authenticated",
-    "auditor",
-)
-
-# Only one runner works in a database at a time: it holds a session-level advisory lock on this key
-# ("sessbase" in ASCII). The lock is per database, and is released when the session ends.
-LOCK_KEY = int.from_bytes(b"sessbase", "big")
-
-# Roles belong to the whole cluster, but the lock only to one database: runners in two databases can
-# write the row of one role at the same time. PostgreSQL then refuses the second, which tries again.
-_ROLES_TRIES = 10
+# Roles belong to the whole cluster, but the lock of the runner only to one database: runners in two
+# databases can write the row of one role at the same time. PostgreSQL then refuses the second with
+# XX000 "tuple concurrently updated", 23505 or 42710. It tries again.
+_ROLE_CONFLICTS = {"XX000", "23505", "42710"}
 
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000}
 
@@ -65,6 +73,8 @@ class AppliedMigration:
     version: int
     name: str
     duration_ms: int | None
+    no_transaction: bool = False
+    """Whether its statement runs without a transaction."""
 
 
 @dataclass
@@ -79,6 +89,10 @@ class MigrateReport:
     """The files of app/ and api/ that were applied, and deleted files, removed from the history."""
     repeatable: RepeatableReport | None = None
     """What changed in the schemas app and api; None if no file was applied."""
+    restored: list[str] | None = None
+    """With repair_api: each object that is different now, and in what; else None."""
+    lock_waits: list[LockWait] = field(default_factory=list)
+    """The files that were tried more than once, and what blocked them."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -86,123 +100,78 @@ class MigrateReport:
         return not self.migrations and not self.repeatable_files
 
 
-def parse_lock_timeout(text: str) -> int:
+def parse_lock_timeout(text: str, option: str = "--lock-timeout") -> int:
     """Return the milliseconds of a duration like `500ms`, `5s` or `1min`.
 
-    Raises UsageError for any other text.
+    Raises UsageError for any other text; its message names the `option`.
     """
     match = re.fullmatch(r"(\d+)\s*(ms|s|min)", text.strip())
     if match is None:
         raise UsageError(
-            f"--lock-timeout {text!r} is not a duration",
+            f"{option} {text!r} is not a duration",
             "write a number with ms, s or min, for example 5s",
         )
     return int(match[1]) * _UNITS_MS[match[2]]
 
 
-def _missing_roles(conn: Connection) -> list[str]:
-    rows = conn.execute("select rolname from pg_roles where rolname = any(%s)", (list(ROLES),))
-    existing = {row[0] for row in rows.fetchall()}
-    return [role for role in ROLES if role not in existing]
+def _apply_roles(conn: Connection, roles: SqlFile | None, tries: LockTries, log: Log) -> str:
+    """Apply roles.sql if the login may; return `applied` or `skipped`.
 
-
-def _may_create_roles(conn: Connection) -> bool:
-    row = conn.execute(
-        "select rolsuper or rolcreaterole from pg_roles where rolname = session_user"
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def _may_become_owner(conn: Connection) -> bool:
-    row = conn.execute(
-        # Before 16 every member may become the role, and pg_has_role has no 'set'.
-        "select pg_has_role(session_user, oid,"
-        " case when current_setting('server_version_num')::int < 160000 then 'member'"
-        " else 'set' end) from pg_roles where rolname = %s",
-        (OWNER,),
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def _require_roles(conn: Connection) -> None:
-    """Raise a SessionbaseError if a role is missing or the login can't become the owner."""
-    missing = _missing_roles(conn)
-    if missing:
-        raise SessionbaseError(
-            f"the roles {', '.join(missing)} are missing, and this login may not create them",
-            "a DBA runs once in this database: psql -f sql/roles.sql",
-        )
-    if not _may_become_owner(conn):
-        raise SessionbaseError(
-            f"this login is not a member of {OWNER}, which owns every object",
-            f"a DBA grants it: grant {OWNER} to the login",
-        )
-
-
-def _apply_roles(conn: Connection, roles: SqlFile | None, log: Log) -> str:
-    """Apply roles.sql if the login may; return `applied` or `skipped`."""
-    if roles is None or not _may_create_roles(conn):
-        _require_roles(conn)
+    Raises SessionbaseError, with the statements to run, if the login lacks a right that the
+    migrations need; no role was changed then.
+    """
+    if roles is None or not may_create_roles(conn):
+        require_rights(conn, with_roles_file=False)
         log("roles.sql skipped: this login may not create roles, and all of them exist")
         return "skipped"
+    require_rights(conn, with_roles_file=True)
     statements = check_migration(roles)
-    for last_try in [False] * (_ROLES_TRIES - 1) + [True]:
-        try:
-            with conn.transaction():
-                apply_session_settings(conn, 0)
-                run_statements(conn, roles, statements)
-            break
-        except StatementFailed as failure:
-            # XX000 "tuple concurrently updated", 23505 and 42710: another runner did the same.
-            if failure.sqlstate == "42501" and not _missing_roles(conn) and _may_become_owner(conn):
-                log("roles.sql skipped: the roles exist, and another login created them")
-                return "skipped"
-            if last_try or failure.sqlstate not in {"XX000", "23505", "42710"}:
-                raise
-            time.sleep(0.05)
-    _require_roles(conn)
+
+    def attempt(lock_timeout_ms: int) -> None:
+        with conn.transaction():
+            apply_session_settings(conn, lock_timeout_ms)
+            run_statements(conn, roles, statements)
+            require_rights(conn, with_roles_file=False)
+
+    tries.run(roles.label, attempt, also=_ROLE_CONFLICTS)
     return "applied"
-
-
-@contextmanager
-def _locked(conn: Connection, log: Log) -> Iterator[None]:
-    row = conn.execute("select pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone()
-    if row != (True,):
-        log("another runner is working in this database: waiting for it to end")
-        # The login can have timeouts as its defaults; this wait may take longer.
-        conn.execute("set lock_timeout = 0")
-        conn.execute("set statement_timeout = 0")
-        conn.execute("select pg_advisory_lock(%s)", (LOCK_KEY,))
-    try:
-        yield
-    finally:
-        if not conn.closed:
-            conn.execute("select pg_advisory_unlock(%s)", (LOCK_KEY,))
 
 
 @contextmanager
 def _open(db_uri: str) -> Iterator[Connection]:
     """Connect in autocommit mode: every transaction is opened explicitly."""
-    with connect(db_uri) as conn:
+    with connect(with_timeouts(db_uri)) as conn:
         conn.autocommit = True
+        end_with_client(conn)
         yield conn
 
 
-def _create_ledger(conn: Connection) -> None:
+def _create_ledger(conn: Connection, tries: LockTries) -> None:
     """Create the ledger, or add what it lacks if an earlier version created it."""
     if ledger_is_current(conn):
         return
-    try:
+
+    def attempt(lock_timeout_ms: int) -> None:
         with conn.transaction():
-            apply_session_settings(conn, 0)
+            apply_session_settings(conn, lock_timeout_ms)
             if not ledger_exists(conn):
                 conn.execute(CREATE_LEDGER.encode())
             conn.execute(UPGRADE_LEDGER.encode())
+
+    try:
+        tries.run("the migration ledger", attempt)
     except psycopg.errors.InsufficientPrivilege as error:
         raise SessionbaseError(
             f"{OWNER} may not create the ledger: {error.diag.message_primary}",
             f"a DBA runs in this database: grant create on database {conn.info.dbname} to {OWNER}",
         ) from error
+
+
+def _keep_texts(conn: Connection, folder: SqlFolder, log: Log) -> None:
+    """Store the texts of applied files that an older version did not keep."""
+    completed = keep_texts(conn, folder)
+    if completed:
+        log(f"kept the text of {completed} files in the ledger; an older version applied them")
 
 
 @dataclass(frozen=True)
@@ -219,35 +188,94 @@ def _check(plan: Plan, folder: SqlFolder) -> _Work:
     validate_plan(plan)
     check_verify_files(folder)
     migrations = [(migration, check_migration(migration.file)) for migration in plan.pending]
+    for migration, statements in migrations:
+        if not statements:
+            raise SessionbaseError(
+                f"{migration.file.label} has no statement",
+                "write it, or delete the file; an applied file can't be edited",
+            )
     needed = bool(plan.pending or plan.repeatable_files)
     return _Work(migrations, check_repeatable(folder) if needed else None)
 
 
-def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
-    """Check the database and compare it with the folder, in a read-only transaction.
-
-    It uses the role of the owner if the login may.
-    """
+@contextmanager
+def _reading(conn: Connection) -> Iterator[None]:
+    """Open a read-only transaction, with the role of the owner if the login may."""
     with conn.transaction():
         conn.execute("set transaction read only")
-        check_database(conn)
-        if _may_become_owner(conn):
+        if may_become_owner(conn):
             conn.execute(f"set local role {OWNER}".encode())
+        yield
+
+
+def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
+    """Check the database and compare it with the folder. Reads only."""
+    with _reading(conn):
+        check_database(conn)
         return make_plan(conn, folder)
 
 
-def _dry_run(conn: Connection, folder: SqlFolder) -> MigrateReport:
+def _prepare(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> tuple[Plan, _Work]:
+    """Return what a run has to do. Raises SessionbaseError if it must not start. Reads only."""
     plan = _read_plan(conn, folder)
-    _check(plan, folder)
-    may_create_roles = _may_create_roles(conn)
-    if not may_create_roles:
-        _require_roles(conn)
+    if repair_api and not plan.repeatable_files:
+        plan = replace(plan, repeatable_files=[file.label for file in folder.repeatable])
+    work = _check(plan, folder)
+    if plan.repeatable_files:
+        refuse_objects_of_others(conn)
+    return plan, work
+
+
+def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> MigrateReport:
+    plan, _ = _prepare(conn, folder, repair_api=repair_api)
+    with _reading(conn):
+        refuse_edited(conn, plan.pending)
+    applies_roles = folder.roles is not None and may_create_roles(conn)
+    require_rights(conn, with_roles_file=applies_roles)
     return MigrateReport(
         dry_run=True,
-        roles="applied" if may_create_roles and folder.roles else "skipped",
-        migrations=[AppliedMigration(m.version, m.name, None) for m in plan.pending],
+        roles="applied" if applies_roles else "skipped",
+        migrations=[
+            AppliedMigration(m.version, m.name, None, m.file.no_transaction) for m in plan.pending
+        ],
         repeatable_files=plan.repeatable_files,
     )
+
+
+def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
+    conn: Connection,
+    migration: Migration,
+    statements: list[Statement],
+    files: RepeatableFiles,
+    created: frozenset[int],
+    verification: Verification,
+    lock_timeout_ms: int,
+) -> tuple[int, frozenset[int]]:
+    """Apply a migration in one transaction: one try, which waits so long for each lock.
+
+    `created` has the oids of the functions that earlier migrations of this run created. Returns
+    the duration in milliseconds, and the oids of the functions that this try created.
+    """
+    start = time.monotonic()
+    with conn.transaction():
+        apply_session_settings(conn, lock_timeout_ms)
+        # Before the migration, because its triggers, defaults and policies can name them.
+        found = create_missing(conn, files.app, created)
+        run_statements(conn, migration.file, statements)
+        verification.check(conn, migration)
+        duration_ms = round((time.monotonic() - start) * 1000)
+        record_migration(conn, migration, duration_ms)
+        forget_repeatable_files(conn)
+    return duration_ms, found
+
+
+def _create_missing(
+    conn: Connection, files: RepeatableFiles, created: frozenset[int], lock_timeout_ms: int
+) -> frozenset[int]:
+    """Create the missing functions of app/ in a transaction of their own; return their oids."""
+    with conn.transaction():
+        apply_session_settings(conn, lock_timeout_ms)
+        return create_missing(conn, files.app, created)
 
 
 def _run(
@@ -257,27 +285,47 @@ def _run(
     report: MigrateReport,
     verification: Verification,
     *,
-    lock_timeout_ms: int,
+    tries: LockTries,
     log: Log,
 ) -> None:
     """Apply the migrations, each in its own transaction, and then the repeatable files."""
     files = work.repeatable or RepeatableFiles([], [], [])
     created: frozenset[int] = frozenset()
     for migration, statements in work.migrations:
-        start = time.monotonic()
-        with conn.transaction():
-            apply_session_settings(conn, lock_timeout_ms)
-            # Before the migration, because its triggers, defaults and policies can name them.
-            created |= create_missing(conn, files.app, created)
-            run_statements(conn, migration.file, statements)
-            verification.check(conn, migration)
-            duration_ms = round((time.monotonic() - start) * 1000)
-            record_migration(conn, migration, duration_ms)
-        report.migrations.append(AppliedMigration(migration.version, migration.name, duration_ms))
-        log(f"applied {migration.file.label} in {duration_ms} ms")
+        label = migration.file.label
+        if migration.file.no_transaction:
+            create = partial(_create_missing, conn, files, created)
+            created |= tries.run(label, create)
+            duration_ms = run_without_transaction(
+                conn,
+                migration,
+                statements[0],
+                log,
+                partial(verification.check, conn, migration, rolled_back=False),
+            )
+        else:
+            attempt = partial(
+                _apply_migration, conn, migration, statements, files, created, verification
+            )
+            duration_ms, found = tries.run(label, attempt)
+            created |= found
+        report.migrations.append(
+            AppliedMigration(
+                migration.version, migration.name, duration_ms, migration.file.no_transaction
+            )
+        )
+        log(f"applied {label} in {duration_ms} ms")
     if report.repeatable_files:
-        report.repeatable = apply_repeatable(
-            conn, files, folder, lock_timeout_ms, created, lambda: verification.check(conn, None)
+        report.repeatable = tries.run(
+            "the files of app/ and api/",
+            lambda lock_timeout_ms: apply_repeatable(
+                conn,
+                files,
+                folder,
+                lock_timeout_ms,
+                created,
+                verify=lambda: verification.check(conn, None),
+            ),
         )
         log(f"applied the {len(folder.repeatable)} files of app/ and api/")
 
@@ -287,36 +335,97 @@ def migrate(
     sql_dir: Path | None = None,
     *,
     dry_run: bool = False,
-    lock_timeout_ms: int = 5000,
+    repair_api: bool = False,
+    lock_timeout_ms: int = LockLimits.total_ms,
+    lock_try_ms: int = LockLimits.try_ms,
+    runner_timeout_ms: int = 0,
     skip_lints: Collection[str] = (),
     log: Log = lambda _: None,
 ) -> MigrateReport:
     """Apply the SQL folder to the database, and return what was done.
 
-    `sql_dir` is the shipped folder unless named. `lock_timeout_ms` (milliseconds, 0 without end)
-    is how long a statement may wait for a lock. `skip_lints` has the names of checks whose findings
-    do not stop the run (sessionbase.migrate.verify.check_names). `log` gets one line of text for
-    each step. Raises SessionbaseError; the files before the one that failed stay applied, and that
-    one is rolled back.
+    `sql_dir` is the shipped folder unless named. `repair_api` applies the repeatable files also if
+    the ledger has them already: functions and views can be edited by hand. A file that does not get
+    a lock within `lock_try_ms` is rolled back and tried again, until it has waited for
+    `lock_timeout_ms` (0: without end). `runner_timeout_ms` (0: without end) is how long to wait for
+    another runner. All are in milliseconds. `skip_lints` has the names of checks whose findings do
+    not stop the run (sessionbase.migrate.verify.check_names). `log` gets one line of text for each
+    step. Raises SessionbaseError; the files before the one that failed stay applied, and that one
+    is rolled back.
     """
     folder = read_folder(sql_dir or resource_path("sql"))
     with _open(db_uri) as conn:
         if dry_run:
-            return _dry_run(conn, folder)
+            return _dry_run(conn, folder, repair_api=repair_api)
         refuse_standby(conn)
-        with _locked(conn, log):
-            plan = _read_plan(conn, folder)
-            work = _check(plan, folder)
+        limits = LockLimits(lock_try_ms, lock_timeout_ms)
+        with (
+            explain_stop(conn) as stop,
+            runner_lock(conn, log, runner_timeout_ms),
+            LockTries(conn, with_timeouts(db_uri), limits, log) as tries,
+        ):
+            plan, work = _prepare(conn, folder, repair_api=repair_api)
+            stop.pending = plan.pending
             verification = Verification(conn, folder, plan, skip_lints, log)
-            roles = _apply_roles(conn, folder.roles, log)
+            roles = _apply_roles(conn, folder.roles, tries, log)
+            statement = missing_client_grants(conn)
+            if statement:
+                log(f"warning: PostgREST needs a right that is missing; a DBA runs: {statement}")
             conn.execute(f"set role {OWNER}".encode())
-            _create_ledger(conn)
+            _create_ledger(conn, tries)
+            _keep_texts(conn, folder, log)
+            refuse_edited(conn, plan.pending)
             report = MigrateReport(
-                dry_run=False, roles=roles, repeatable_files=plan.repeatable_files
+                dry_run=False,
+                roles=roles,
+                repeatable_files=plan.repeatable_files,
+                lock_waits=tries.waits,
             )
+            before = read_definitions(conn) if repair_api else None
             verification.start_probes(conn)
-            _run(conn, folder, work, report, verification, lock_timeout_ms=lock_timeout_ms, log=log)
+            _run(conn, folder, work, report, verification, tries=tries, log=log)
+            if before is not None:
+                report.restored = restored(before, read_definitions(conn))
             return report
+
+
+def prepare_ledger(conn: Connection, db_uri: str, folder: SqlFolder, log: Log) -> None:
+    """Apply roles.sql as the login, as a run of migrations does, and create or upgrade the ledger.
+
+    `conn` comes from `ledger_session`. Raises SessionbaseError if a right is missing.
+    """
+    conn.execute("reset role")
+    with LockTries(conn, db_uri, LockLimits(), log) as tries:
+        _apply_roles(conn, folder.roles, tries, log)
+        conn.execute(f"set role {OWNER}".encode())
+        _create_ledger(conn, tries)
+
+
+@contextmanager
+def ledger_session(db_uri: str, *, write: bool, log: Log = lambda _: None) -> Iterator[Connection]:
+    """Connect to change the ledger without running a migration; yield the connection.
+
+    With `write` it holds the lock of the runner; without, all of it is one read-only transaction.
+    The role is sessionbase_owner. Raises SessionbaseError for a database that is not ours, or a
+    login that may not become the owner.
+    """
+    with _open(db_uri) as conn:
+        check_server_version(conn.info.server_version)
+        check_encoding(conn)
+        refuse_old_database(conn)
+        refuse_foreign_schemas(conn)
+        if not may_become_owner(conn):
+            require_rights(conn, with_roles_file=False)
+        if write:
+            refuse_standby(conn)
+            with runner_lock(conn, log):
+                conn.execute(f"set role {OWNER}".encode())
+                yield conn
+        else:
+            with conn.transaction():
+                conn.execute("set transaction read only")
+                conn.execute(f"set local role {OWNER}".encode())
+                yield conn
 
 
 def status(db_uri: str, sql_dir: Path | None = None) -> Plan:

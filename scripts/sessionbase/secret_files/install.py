@@ -1,6 +1,9 @@
 """Give PostgREST its password and its JWT secret, without a restart."""
 
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from sessionbase.database import connect, refuse_standby
 from sessionbase.errors import SessionbaseError
@@ -25,6 +28,7 @@ def install(source: Path, target: Path, db_uri: str, owner: int | None) -> None:
         refuse_standby(connection)
         if connection.execute("select from pg_roles where rolname = %s", (LOGIN,)).rowcount == 0:
             raise SessionbaseError(f"there is no role {LOGIN}", f"run {command()} migrate first")
+        _require_right(connection)
     passfile, draft = target / PASSFILE, target / f".{PASSFILE}.draft"
     try:
         write_private(target / JWT_FILE, secret + "\n", owner)
@@ -36,6 +40,19 @@ def install(source: Path, target: Path, db_uri: str, owner: int | None) -> None:
     draft.replace(passfile)
     with connect(db_uri) as connection:
         connection.execute("notify pgrst, 'reload config'")
+
+
+def _require_right(connection: psycopg.Connection[Any]) -> None:
+    """Raise SessionbaseError if the login may not change the password; before a file is written."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(f"alter role {LOGIN} login".encode())
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SessionbaseError(
+            f"this login, {connection.info.user}, may not set the password of {LOGIN}",
+            "it needs CREATEROLE, and from PostgreSQL 16 on also: "
+            f'grant {LOGIN} to "{connection.info.user}" with admin option',
+        ) from error
 
 
 def _escaped(password: str) -> str:
