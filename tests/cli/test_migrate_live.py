@@ -210,7 +210,8 @@ def test_no_request_waits_half_a_second_while_a_migration_waits_for_a_lock(
     def measure() -> tuple[float, float]:
         one = migrate_behind_a_blocker(own_stack, sql_folder, BLOCKER_S, 200)
         assert one.waits[0].file.endswith("_column.sql")
-        assert one.waits[0].waited_ms >= (BLOCKER_S - 1) * 1000
+        # It ends with the last failed try, before a pause of up to 2 s.
+        assert one.waits[0].waited_ms >= (BLOCKER_S - 3) * 1000
         blocked = f"blocked by pid {one.blocker}: login postgres, application report"
         assert any(blocked in line for line in one.log), one.log
         return one.delay, one.control

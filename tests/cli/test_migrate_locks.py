@@ -312,6 +312,25 @@ def test_a_login_that_may_not_see_queries_gets_the_pid_and_the_reason(tables: Fo
     assert "hidden, because this login is not a member of pg_read_all_stats" in line
 
 
+def test_without_a_second_connection_the_tries_go_on_and_the_line_has_the_reason(
+    tables: Folder,
+) -> None:
+    tables.write("migrations/0002_text.sql", ADD_COLUMN)
+    with (
+        new_login(tables.uri, "grant sessionbase_owner to") as login,
+        session(tables.uri, "select from app.a") as blocker,
+    ):
+        name = conninfo_to_dict(login)["user"]
+        tables.execute("reset role", f"alter role {name} connection limit 1")
+        tables.uri = login
+        run = Run(tables)
+        line = run.wait_for_line("did not get a lock")
+        blocker.rollback()
+        assert [m.version for m in run.report().migrations] == [2]
+    assert "the blocking session was not seen: no connection to the database" in line
+    assert "too many connections for role" in line
+
+
 def test_a_blocker_that_waits_itself_is_shown_with_the_session_it_waits_for(
     tables: Folder,
 ) -> None:

@@ -63,7 +63,7 @@ class LockWait:
     file: str
     failed_tries: int = 0
     waited_ms: int = 0
-    """From the begin of the first wait that failed, with the pauses."""
+    """From the begin of the first wait that failed to the end of the last one."""
     blockers: list[Blocker] = field(default_factory=list)
     """Each session that blocked a try, as it was seen last."""
 
