@@ -26,7 +26,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sessionbase.database import connect
 from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.interrupt import with_timeouts
-from sessionbase.migrate.runner import LOCK_KEY, ROLES, migrate
+from sessionbase.migrate.locks import LOCK_KEY
+from sessionbase.migrate.runner import ROLES, migrate
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.stack.scratch import scratch_cluster
 from support.command import run_main
@@ -74,7 +75,7 @@ def test_a_signal_rolls_the_file_back_and_says_what_stays(
         sent = time.monotonic()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
-    assert time.monotonic() - sent < 2
+    assert time.monotonic() - sent < 10  # the statement itself takes 60 s
     assert (process.returncode, out) == (CODES[number], "")
     assert err.splitlines()[-1] == (
         f"ended by {number.name}; rolled back: migrations/0002_slow.sql; applied by this run, and "
