@@ -76,7 +76,7 @@ def test_a_signal_rolls_the_file_back_and_says_what_stays(
         sent = time.monotonic()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
-    assert time.monotonic() - sent < 2
+    assert time.monotonic() - sent < 10  # the statement itself takes 60 s
     assert (process.returncode, out) == (CODES[number], "")
     assert err.splitlines()[-1] == (
         f"ended by {number.name}; rolled back: migrations/0002_slow.sql; applied by this run, and "
