@@ -21,6 +21,8 @@ class Client:
         """What must be stored, by id. The client's steps write it after each acknowledged write."""
         self.random = random.Random(profile)
         self.requests = 0
+        self.rounds = 0
+        """How often it has done all its steps."""
         self.failures: list[str] = []
         self.slowest = 0.0
         """The longest time of a request, in seconds."""
@@ -59,10 +61,14 @@ Step = Callable[[Client], None]
 
 
 class Group:
-    """Clients that repeat the same steps until `stop`."""
+    """Clients that repeat the same steps until `stop`, each with a pause of 30 ms after them.
+
+    The pause leaves processor time to the test, which runs in the same process.
+    """
 
     def __init__(self, rest_url: str, secret: str, steps: Step, profiles: list[str]) -> None:
         self.clients: list[Client] = []
+        self.stopped = False
         self._stop = threading.Event()
         self._threads = []
         for profile in profiles:
@@ -84,6 +90,7 @@ class Group:
 
     def stop(self) -> None:
         """End the clients, each after its running steps."""
+        self.stopped = True
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -95,7 +102,8 @@ class Group:
                     steps(client)
                 except (AssertionError, httpx.HTTPError) as error:
                     client.failures.append(f"{client.profile}: {type(error).__name__}: {error}")
-                    time.sleep(0.02)
+                client.rounds += 1
+                time.sleep(0.03)
 
 
 class Traffic:
@@ -114,18 +122,30 @@ class Traffic:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for group in self.groups:
-            group.stop()
+        self.stop()
 
     def start(self, steps: Step, profiles: list[str]) -> Group:
-        """Start one client for each profile; return when each has sent a request."""
+        """Start one client for each profile."""
         group = Group(self._rest_url, self._secret, steps, profiles)
         self.groups.append(group)
-        end = time.monotonic() + 60
-        while not all(client.requests for client in group.clients):
-            assert time.monotonic() < end, f"no request was answered: {self.failures}"
-            time.sleep(0.02)
         return group
+
+    def wait_for_rounds(self, count: int) -> None:
+        """Wait until each client that is not stopped has done all its steps so many times.
+
+        Steps that had begun before do not count.
+        """
+        running = [client for group in self.groups if not group.stopped for client in group.clients]
+        wanted = [(client, client.rounds + count + 1) for client in running]
+        end = time.monotonic() + 120
+        while any(client.rounds < rounds for client, rounds in wanted):
+            assert time.monotonic() < end, f"the clients are too slow: {self.failures}"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End all clients."""
+        for group in self.groups:
+            group.stop()
 
     @property
     def clients(self) -> list[Client]:
