@@ -24,13 +24,16 @@ from conftest import Stack, bring_up
 from sessionbase.doctor.authority import expand, read_authority
 from sessionbase.doctor.functions import expected_functions, read_functions
 from sessionbase.doctor.lints import Finding, Row, read_lints
+from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.runner import MigrateReport, migrate
-from sessionbase.paths import resource_path
+from sessionbase.paths import PROJECT_DIR, resource_path
 from sessionbase.postgres_programs import embedded_bin
 from sessionbase.stack.token import make_claims, sign
 from support.pages import code_blocks
 from support.traffic import Client, Group, Traffic
 from support.waiting import wait_for
+
+pytest_plugins = ["support.sql_folder"]
 
 PAGE = "migrations.md"
 LONG = os.environ.get("SESSIONBASE_LONG_TESTS") == "1"
@@ -45,6 +48,26 @@ LONGEST_S = 5.0
 """The limit for one request; tests/cli/test_migrate_locks.py has the strict one."""
 
 
+OLD_TODOS = """
+insert into app.todos (profile_id, text)
+select %(profile)s, 'old ' || n from generate_series(1, %(count)s) as n
+"""
+OLD_MISALIGNMENTS = """
+insert into app.misalignments (profile_id, session_id, id, rule_id, title, summary)
+select %(profile)s, 's', 'old-' || n, 'r', 'old ' || n, 's'
+from generate_series(1, %(count)s) as n
+"""
+OLD_TOOL_EVENTS = """
+insert into app.tool_events
+  (profile_id, id, session_id, tool_name, arguments, status, result, error, completed_at)
+select %(profile)s, 'old-' || n, 's', 't', '{}',
+  case n %% 5 when 0 then 'failed' else 'succeeded' end,
+  case n %% 3 when 0 then null else to_jsonb(n) end,
+  case n %% 5 when 0 then 'error ' || n end, '2100-01-01'
+from generate_series(1, %(count)s) as n
+"""
+
+
 def old_profiles() -> list[str]:
     return [f"client-{number}" for number in range(CLIENTS)]
 
@@ -57,6 +80,59 @@ def filled_profiles() -> list[str]:
     """Return all profiles with older rows: those of the clients, and others that nobody uses."""
     idle = [f"idle-{number}" for number in range(PROFILES - 2 * CLIENTS)]
     return old_profiles() + new_profiles() + idle
+
+
+def write_step(folder: Path, heading: str) -> list[Path]:
+    """Write the files of a step into the folder; return those of its backfill.
+
+    The first line of an SQL block is the name of its file.
+    """
+    backfills = []
+    for block in code_blocks(PAGE, heading, "sql"):
+        first, text = block.split("\n", 1)
+        name = re.fullmatch(r"-- sql/(\w+/\w+\.sql)", first)
+        assert name, f"docs/{PAGE}, {heading}: a block starts with `-- sql/FOLDER/FILE.sql`"
+        path = folder / name[1]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        if path.parent.name == "backfill":
+            backfills.append(path)
+    for block in code_blocks(PAGE, heading, "diff"):
+        done = subprocess.run(
+            ["git", "apply", "--directory", folder.name, "-"],
+            cwd=folder.parent,
+            input=block.replace(" a/sql/", " a/").replace(" b/sql/", " b/"),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, (
+            f"docs/{PAGE}, {heading}: the diff does not apply any more; write it again with"
+            f" `git diff -U1`: {done.stderr}"
+        )
+    return backfills
+
+
+def doctor_errors(uri: str, folder: Path) -> list[Finding]:
+    """Compare the database with the folder by the doctor's lints; return the errors."""
+    with psycopg.connect(uri) as conn:
+        conn.execute("set local search_path = ''")
+        functions = expected_functions(conn, read_functions(folder))
+        signatures: dict[str, list[str]] = {}
+        for function in functions:
+            signatures.setdefault(function["name"], []).append(function["signature"])
+        authority = expand(read_authority(folder / "authority.json"), signatures)
+        for name, value in {"authority": authority, "functions": functions}.items():
+            conn.execute(
+                "select pg_catalog.set_config(%s, %s, true)",
+                (f"sessionbase.{name}", json.dumps(value)),
+            )
+        found = []
+        for lint in read_lints():
+            with conn.cursor(row_factory=class_row(Row)) as cursor:
+                rows = cursor.execute(lint.sql.encode()).fetchall()
+            found += [Finding(**vars(row), lint=lint.name) for row in rows]
+        return [finding for finding in found if finding.level == "error"]
 
 
 @dataclass
@@ -81,7 +157,7 @@ class Change:
         After that doctor must find no error, and no request may have failed.
         """
         self.traffic.wait_for_rounds(ROUNDS)
-        backfills = self._write(heading)
+        backfills = write_step(self.folder, heading)
         if backfills:
             for path in backfills:
                 self._psql(path)
@@ -90,42 +166,12 @@ class Change:
         self.require_no_failure(heading)
         self.traffic.wait_for_rounds(ROUNDS)
         self.require_no_failure(f"after {heading}")
-        errors = [found for found in self._findings() if found.level == "error"]
+        errors = doctor_errors(self.stack.db_uri, self.folder)
         assert not errors, f"docs/{PAGE}, {heading}: doctor has errors: {errors}"
 
     def require_no_failure(self, when: str) -> None:
         failures = self.traffic.failures
         assert not failures, f"docs/{PAGE}, {when}: {len(failures)} failed requests: {failures[:5]}"
-
-    def _write(self, heading: str) -> list[Path]:
-        """Write the files of a step; return those of its backfill.
-
-        The first line of an SQL block is the name of its file.
-        """
-        backfills = []
-        for block in code_blocks(PAGE, heading, "sql"):
-            first, text = block.split("\n", 1)
-            name = re.fullmatch(r"-- sql/(\w+/\w+\.sql)", first)
-            assert name, f"docs/{PAGE}, {heading}: a block starts with `-- sql/FOLDER/FILE.sql`"
-            path = self.folder / name[1]
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-            if path.parent.name == "backfill":
-                backfills.append(path)
-        for block in code_blocks(PAGE, heading, "diff"):
-            done = subprocess.run(
-                ["git", "apply", "--directory", self.folder.name, "-"],
-                cwd=self.folder.parent,
-                input=block.replace(" a/sql/", " a/").replace(" b/sql/", " b/"),
-                text=True,
-                capture_output=True,
-                check=False,
-            )
-            assert done.returncode == 0, (
-                f"docs/{PAGE}, {heading}: the diff does not apply any more; write it again with"
-                f" `git diff -U1`: {done.stderr}"
-            )
-        return backfills
 
     def _psql(self, path: Path) -> None:
         done = subprocess.run(
@@ -138,27 +184,6 @@ class Change:
         assert done.returncode == 0, done.stderr
         # One notice for each batch, except of the rows that the clients have added.
         assert done.stderr.count("NOTICE") >= ROWS // 1000, done.stderr
-
-    def _findings(self) -> list[Finding]:
-        """Run the doctor's lints against the copy of the folder."""
-        with psycopg.connect(self.stack.db_uri) as conn:
-            conn.execute("set local search_path = ''")
-            functions = expected_functions(conn, read_functions(self.folder))
-            signatures: dict[str, list[str]] = {}
-            for function in functions:
-                signatures.setdefault(function["name"], []).append(function["signature"])
-            authority = expand(read_authority(self.folder / "authority.json"), signatures)
-            for name, value in {"authority": authority, "functions": functions}.items():
-                conn.execute(
-                    "select pg_catalog.set_config(%s, %s, true)",
-                    (f"sessionbase.{name}", json.dumps(value)),
-                )
-            found = []
-            for lint in read_lints():
-                with conn.cursor(row_factory=class_row(Row)) as cursor:
-                    rows = cursor.execute(lint.sql.encode()).fetchall()
-                found += [Finding(**vars(row), lint=lint.name) for row in rows]
-            return found
 
 
 @pytest.fixture
@@ -247,11 +272,7 @@ def require_todos(change: Change, column: str, clients: list[Client]) -> None:
 def test_a_column_is_renamed_under_load(
     change: Change, record_property: Callable[[str, object], None]
 ) -> None:
-    fill(
-        change,
-        "insert into app.todos (profile_id, text)"
-        " select %(profile)s, 'old ' || n from generate_series(1, %(count)s) as n",
-    )
+    fill(change, OLD_TODOS)
     old = change.traffic.start(use_todos("text"), old_profiles())
     change.step("Rename, step 1: add the column")
     assert change.value("select count(*) from app.todos where title is null") > ROWS // 2
@@ -326,12 +347,7 @@ def use_misalignments(*, new: bool) -> Callable[[Client], None]:
 def test_a_not_null_column_is_added_under_load(
     change: Change, record_property: Callable[[str, object], None]
 ) -> None:
-    fill(
-        change,
-        "insert into app.misalignments (profile_id, session_id, id, rule_id, title, summary)"
-        " select %(profile)s, 's', 'old-' || n, 'r', 'old ' || n, 's'"
-        " from generate_series(1, %(count)s) as n",
-    )
+    fill(change, OLD_MISALIGNMENTS)
     idle = "select id, profile_id, updated_at from app.misalignments where profile_id like 'idle-%'"
     before = sorted(change.fetch(idle))
     change.traffic.start(use_misalignments(new=False), old_profiles())
@@ -426,15 +442,7 @@ where event.id is null
 def test_a_table_is_split_under_load(
     change: Change, record_property: Callable[[str, object], None]
 ) -> None:
-    fill(
-        change,
-        "insert into app.tool_events"
-        " (profile_id, id, session_id, tool_name, arguments, status, result, error, completed_at)"
-        " select %(profile)s, 'old-' || n, 's', 't', '{}', case n %% 5 when 0 then 'failed'"
-        " else 'succeeded' end, case n %% 3 when 0 then null else to_jsonb(n) end,"
-        " case n %% 5 when 0 then 'error ' || n end, '2100-01-01'"
-        " from generate_series(1, %(count)s) as n",
-    )
+    fill(change, OLD_TOOL_EVENTS)
     change.traffic.start(use_tool_events, old_profiles())
     change.step("Split, step 1: add the table")
     change.step("Split, step 2: copy the older results")
@@ -459,3 +467,66 @@ def test_a_table_is_split_under_load(
     of_profile = sum(n % 3 != 0 or n % 5 == 0 for n in range(1, OF_PROFILE + 1))
     assert change.value(count) == of_profile * (PROFILES - 2 * CLIENTS)
     finish(change, record_property)
+
+
+# Without the backfill files: a small database, and a large one
+
+CHANGES = {
+    "Rename": (OLD_TODOS, "0010_todos_title.sql"),
+    "NOT NULL": (OLD_MISALIGNMENTS, "0010_misalignments_status_changed_at.sql"),
+    "Split": (OLD_TOOL_EVENTS, "0010_tool_event_results.sql"),
+}
+
+
+def write_change(name: str, folder: Path) -> None:
+    """Write all steps of a change into a copy of the SQL folder."""
+    shutil.copytree(resource_path("sql"), folder)
+    text = (PROJECT_DIR / "docs" / PAGE).read_text(encoding="utf-8")
+    for heading in re.findall(rf"^### ({name}, step \d: .+)$", text, re.MULTILINE):
+        write_step(folder, heading)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_small_database_gets_all_steps_of_a_change_in_one_run(
+    name: str, migrated_database: str, tmp_path: Path
+) -> None:
+    insert, _ = CHANGES[name]
+    with psycopg.connect(migrated_database) as conn:
+        conn.execute(insert.encode(), {"profile": "p", "count": 100})
+    before = rows_of_views(migrated_database)
+    write_change(name, tmp_path / "sql")
+    migrate(migrated_database, tmp_path / "sql")
+    assert doctor_errors(migrated_database, tmp_path / "sql") == []
+    for view, rows in rows_of_views(migrated_database).items():
+        for old, new in zip(before[view], rows, strict=True):
+            renamed = {"title" if (view, key) == ("todos", "text") else key for key in old}
+            assert renamed <= new.keys()
+            assert set(map(json.dumps, old.values())) <= set(map(json.dumps, new.values()))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_large_backfill_that_was_left_out_is_refused_with_the_name_of_its_file(
+    name: str, migrated_database: str, tmp_path: Path
+) -> None:
+    insert, backfill = CHANGES[name]
+    with psycopg.connect(migrated_database) as conn:
+        conn.execute(insert.encode(), {"profile": "p", "count": 20_000})
+    write_change(name, tmp_path / "sql")
+    with pytest.raises(SessionbaseError) as refused:
+        migrate(migrated_database, tmp_path / "sql")
+    assert "migrations/0011" in refused.value.message
+    assert f"sql/backfill/{backfill}" in str(refused.value.hint)
+
+
+def rows_of_views(uri: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of the views that the changes concern."""
+    with psycopg.connect(uri) as conn:
+        return {
+            view: [
+                row[0]
+                for row in conn.execute(
+                    f"select to_jsonb(v) from api.{view} as v order by v.id".encode()
+                )
+            ]
+            for view in ("todos", "misalignments", "tool_events")
+        }
