@@ -163,6 +163,13 @@ as $$
 declare
   me text;
 begin
+  -- A deployment holds this lock alone while it replaces the views and functions of api. Without it, a
+  -- call that had begun before would return rows of the old view's type and fail.
+  perform pg_catalog.pg_advisory_xact_lock_shared(1936028531, 1);
+  -- PostgreSQL updates its caches of views and functions when it locks a table, and not when it gets
+  -- an advisory lock. The table is not read.
+  perform from pg_catalog.pg_namespace where false;
+
   if current_user <> 'anon' then
     me := app.profile_id();
     if current_user = 'authenticated'
@@ -188,8 +195,9 @@ begin
 end
 $$;
 comment on function app.check_request() is
-'PostgREST runs it before every request (db-pre-request). It refuses a token without a profile, a
-guest''s request about settings, and a write to a profile that is being imported or erased.';
+'PostgREST runs it before every request (db-pre-request). It waits while a deployment replaces schema api. It
+refuses a token without a profile, a guest''s request about settings, and a write to a profile that is
+being imported or erased.';
 grant execute on function app.check_request() to anon, authenticated, auditor;
 
 create or replace function app.refuse_explain() returns boolean

@@ -13,7 +13,7 @@ def commands(page: str, heading: str, without: tuple[str, ...] = ()) -> list[str
 
     Lines that assign one of the variables `without` are left out: the test sets its own values.
     """
-    blocks = _blocks(page, heading, "sh")
+    blocks = code_blocks(page, heading, "sh")
     if not without:
         return blocks
     assignment = re.compile(rf"^({'|'.join(without)})=.*\n", re.MULTILINE)
@@ -26,7 +26,7 @@ def code_block(page: str, heading: str, language: str, number: int = 0) -> str:
     `number` counts the blocks of this language in the section, from 0. Fails with the name of the
     page and of the heading.
     """
-    found = _blocks(page, heading, language)
+    found = code_blocks(page, heading, language)
     assert len(found) > number, (
         f"docs/{page} must have block {number} of language {language!r} in the section"
         f" {heading!r}: correct the page or the test"
@@ -56,8 +56,8 @@ def run_script(
     return str(done.stdout)
 
 
-def _blocks(page: str, heading: str, language: str) -> list[str]:
-    """Return the blocks of a section, without the lines with backquotes.
+def code_blocks(page: str, heading: str, language: str) -> list[str]:
+    """Return the code blocks of this language in a section, without the lines with backquotes.
 
     A block of a list item is returned without its indentation.
     """

@@ -397,7 +397,13 @@ def _run_files(conn: Connection, files: RepeatableFiles) -> None:
             _drop_blocking(conn, files, failure)
 
 
+# app.check_request() holds this advisory lock, shared, until the end of the request. A request that
+# runs while a view gets or loses a column would fail: its functions return rows of the old type.
+_REQUESTS_LOCK = (int.from_bytes(b"sess", "big"), 1)
+
+
 def _apply(conn: Connection, files: RepeatableFiles, created: frozenset[int]) -> RepeatableReport:
+    conn.execute("select pg_advisory_xact_lock(%s, %s)", _REQUESTS_LOCK)
     if conn.execute("select to_regnamespace('api')").fetchone() == (None,):
         conn.execute("create schema api")
     objects = _all_objects(conn, files)
