@@ -2,11 +2,7 @@
 select
   'index ' || index.indexrelid::regclass as object,
   coalesce(
-    (
-      select pg_catalog.format('constraint %I on %s', held.conname, held.conrelid::regclass)
-      from pg_catalog.pg_constraint as held
-      where held.conindid = index.indexrelid and held.contype in ('p', 'u', 'x')
-    ),
+    'constraint ' || pg_catalog.quote_ident(held.conname) || ' on ' || held.conrelid::regclass,
     case parent_class.relkind when 'm' then 'materialized view ' else 'table ' end
     || index.indrelid::regclass
   ) as parent,
@@ -33,15 +29,22 @@ select
     'belongs to', index.indrelid::regclass::text,
     'rename', pg_catalog.format('alter index %s rename to ', index.indexrelid::regclass)
   ) as parts,
-  array[
-    pg_catalog.regexp_replace(
-      pg_catalog.pg_get_indexdef(index.indexrelid), '^CREATE (UNIQUE )?INDEX ',
-      'CREATE \1INDEX CONCURRENTLY '
-    )
-  ] as creation,
-  array['drop index concurrently ' || index.indexrelid::regclass] as removal,
+  -- The index of a constraint is created and removed with it.
+  case
+    when held.oid is null then array[
+      pg_catalog.regexp_replace(
+        pg_catalog.pg_get_indexdef(index.indexrelid), '^CREATE (UNIQUE )?INDEX ',
+        'CREATE \1INDEX CONCURRENTLY '
+      )
+    ]
+  end as creation,
+  case
+    when held.oid is null then array['drop index concurrently ' || index.indexrelid::regclass]
+  end as removal,
   index.indexrelid as place
 from pg_catalog.pg_index as index
 inner join pg_catalog.pg_class as class on class.oid = index.indexrelid
 inner join pg_catalog.pg_class as parent_class on parent_class.oid = index.indrelid
+left join pg_catalog.pg_constraint as held
+  on held.conindid = index.indexrelid and held.contype in ('p', 'u', 'x')
 where class.relnamespace::regnamespace::text in ('app', 'api', 'ops')

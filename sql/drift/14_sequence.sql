@@ -2,7 +2,7 @@
 select
   'sequence ' || class.oid::regclass as object,
   coalesce(
-    pg_catalog.format('column %s.%I', shown.owned_table, shown.owned_column),
+    'column ' || shown.owned_column,
     'schema ' || class.relnamespace::regnamespace
   ) as parent,
   pg_catalog.jsonb_build_object(
@@ -15,7 +15,7 @@ select
     'maximum', sequence.seqmax,
     'cache', sequence.seqcache,
     'cycle', sequence.seqcycle,
-    'owned by', pg_catalog.format('%s.%I', shown.owned_table, shown.owned_column)
+    'owned by', shown.owned_column
   ) as attributes,
   pg_catalog.jsonb_build_object(
     'sequence', class.oid::regclass::text,
@@ -36,11 +36,10 @@ select
       )
     ]
     || case
-      when shown.owned_table is null then '{}'
+      when shown.owned_column is null then '{}'
       else array[
         pg_catalog.format(
-          'alter sequence %s owned by %s.%I', class.oid::regclass, shown.owned_table,
-          shown.owned_column
+          'alter sequence %s owned by %s', class.oid::regclass, shown.owned_column
         )
       ]
     end
@@ -51,8 +50,7 @@ from pg_catalog.pg_sequence as sequence
 inner join pg_catalog.pg_class as class on class.oid = sequence.seqrelid
 left join lateral (
   select
-    depend.refobjid::regclass::text as owned_table,
-    attribute.attname as owned_column,
+    pg_catalog.format('%s.%I', depend.refobjid::regclass, attribute.attname) as owned_column,
     attribute.attidentity <> '' as is_identity
   from pg_catalog.pg_depend as depend
   inner join pg_catalog.pg_attribute as attribute

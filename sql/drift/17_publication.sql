@@ -26,7 +26,7 @@ select
   array[
     pg_catalog.format(
       'create publication %I with (publish = %L, publish_via_partition_root = %s)',
-      publication.pubname, shown.publish, publication.pubviaroot
+      publication.pubname, shown.publish, publication.pubviaroot::text
     ),
     pg_catalog.format(
       'alter publication %I owner to %s', publication.pubname, publication.pubowner::regrole

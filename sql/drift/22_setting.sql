@@ -3,7 +3,7 @@ select
   pg_catalog.concat(
     'setting ', shown.name,
     case
-      when stored.setrole <> 0 then pg_catalog.format(' of role %I', role.rolname)
+      when stored.setrole <> 0 then ' of role ' || pg_catalog.quote_ident(role.rolname)
       when stored.setdatabase = 0 then ' of all roles'
     end,
     case
@@ -11,7 +11,7 @@ select
       when stored.setdatabase <> 0 then ' of this database'
     end
   ) as object,
-  pg_catalog.format('role %I', role.rolname) as parent,
+  'role ' || pg_catalog.quote_ident(role.rolname) as parent,
   pg_catalog.jsonb_build_object('value', shown.value) as attributes,
   pg_catalog.jsonb_build_object('target', shown.target, 'setting', shown.name) as parts,
   null::text[] as creation,

@@ -128,6 +128,7 @@ select
     'privilege', pg_catalog.lower(entry.privilege_type),
     'grantee', shown.grantee,
     'object', acl.parent,
+    'owner', pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(acl.owner)),
     'revoke grant option', pg_catalog.format(
       'revoke grant option for %s on %s from %s cascade',
       shown.privilege, acl.target, shown.grantee_name

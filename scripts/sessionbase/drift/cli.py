@@ -12,6 +12,7 @@ from sessionbase.drift.report import DriftReport, find_drift
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.cli import AsJson, SqlDir
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
+from sessionbase.paths import command
 
 _STYLES = {"drift": "red", "note": "yellow"}
 
@@ -39,6 +40,12 @@ def _print_report(report: DriftReport) -> None:
         )
         for statement in report.statements:
             stdout.print(f"{statement};", markup=False)
+    if any(_is_repeatable(one) for one in report.differences):
+        stdout.print(
+            f"Functions and views: `{command()} migrate --repair-api` applies the files of app/ "
+            "and api/ again, which also repairs those that are defined there.",
+            markup=False,
+        )
     for remark in report.remarks:
         stdout.print(f"Note: {remark}.", markup=False)
     if report.pending:
@@ -50,6 +57,10 @@ def _print_report(report: DriftReport) -> None:
         f"{_count(report.objects, 'object')} compared: "
         f"{_count(report.count('drift'), 'difference')}, {_count(report.count('note'), 'note')}."
     )
+
+
+def _is_repeatable(one: Difference) -> bool:
+    return one.level == "drift" and one.kind in {"function", "view"}
 
 
 def drift(  # noqa: PLR0917 - typer passes them by name

@@ -165,6 +165,8 @@ class _Comparison:
         elif item.kind == "column" and item.parts["needs a value"] and not hidden:
             statements = []
             remark = "its values are lost: restore the table from a backup"
+        elif hidden and item.parts.get("grantee") == "its owner":
+            statements = []  # a new object has them
         elif item.kind == "table":
             remark = "its rows are lost: restore them from a backup"
         what = f"{item.object} is missing"
@@ -197,12 +199,29 @@ class _Comparison:
             "unexpected",
             f"{item.object} is in the database, and no file creates it{shown}",
             actual=item.attributes,
-            statements=item.removal or [],
+            statements=self._removal(item),
             remark=remark,
         )
         self._explain(difference, item)
         # The newest first: an older object does not depend on it.
         return _Found(difference, (2, -item.place), item)
+
+    def _removal(self, item: Item) -> list[str]:
+        """Return the statements that remove an object.
+
+        What was granted to the owner of an object belongs to the right owner as soon as the object
+        does.
+        """
+        statements = item.removal or []
+        if item.parts.get("grantee") != "its owner":
+            return statements
+        holder = self._expected.get(item.parent or "")
+        while holder and "owner" not in holder.attributes:
+            holder = self._expected.get(holder.parent or "")
+        if holder is None:
+            return statements
+        old, new = item.parts["owner"], holder.attributes["owner"]
+        return [one.replace(f" from {old} cascade", f" from {new} cascade") for one in statements]
 
     def _changes(self, expected: Item, actual: Item) -> Iterator[_Found]:
         for attribute, wanted in expected.attributes.items():
@@ -280,7 +299,7 @@ def _index_of(item: Item) -> str:
     return str(item.parts["index"])
 
 
-def _advice(item: Item, attribute: str) -> str | None:
+def _advice(item: Item, attribute: str) -> str:
     if item.kind == "index" and (item.parent or "").startswith("constraint "):
         return "its constraint differs too"
     if item.kind == "view":
@@ -289,7 +308,7 @@ def _advice(item: Item, attribute: str) -> str | None:
         return "only a new table has another order"
     if item.kind == "column":
         return "no statement: some values can be lost"
-    return None
+    return "no statement: look at it first"
 
 
 def _word(value: Any) -> str:

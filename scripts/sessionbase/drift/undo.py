@@ -72,7 +72,8 @@ def _create_again(change: Change) -> Statements:
     """`create or replace` of a function; for another result or other names, drop it first."""
     if change.expected.creation is None:
         return None
-    if change.attribute in {"result", "arguments", "kind"}:
+    expected, actual = change.expected.attributes, change.actual.attributes
+    if any(expected[name] != actual[name] for name in ("result", "arguments", "kind")):
         return recreate(change)
     return change.expected.creation[:1]
 
@@ -356,26 +357,20 @@ UNDO: dict[str, dict[str, Undo]] = {
         "using": _policy,
         "with check": _policy,
     },
-    "function": dict.fromkeys(
-        (
-            "kind",
-            "body",
-            "library",
-            "language",
-            "arguments",
-            "result",
-            "volatility",
-            "parallel",
-            "security",
-            "strict",
-            "leakproof",
-            "cost",
-            "rows",
-            "support function",
-            "settings",
+    "function": {
+        **dict.fromkeys(
+            ("kind", "body", "library", "language", "arguments", "result", "settings"),
+            _create_again,
         ),
-        _create_again,
-    ),
+        "volatility": _fixed("alter {target} {value}"),
+        "parallel": _fixed("alter {target} parallel {value}"),
+        "security": _fixed("alter {target} security {value}"),
+        "strict": _choice("alter {target} strict", "alter {target} called on null input"),
+        "leakproof": _choice("alter {target} leakproof", "alter {target} not leakproof"),
+        "cost": _fixed("alter {target} cost {value}"),
+        "rows": _fixed("alter {target} rows {value}"),
+        "support function": _create_again,
+    },
     "view": {
         "definition": _view,
         "options": _options("alter {target}"),
