@@ -33,6 +33,13 @@ select
     'name', held.conname,
     'type', held.contype,
     'alter', shown.alter,
+    'columns', (
+      select pg_catalog.jsonb_agg(
+        pg_catalog.format('column %s.%I', class.oid::regclass, attribute.attname)
+      )
+      from pg_catalog.pg_attribute as attribute
+      where attribute.attrelid = held.conrelid and attribute.attnum = any(held.conkey)
+    ),
     'index', case when held.contype in ('p', 'u', 'x') then held.conindid::regclass::text end,
     'internal trigger statements', (
       select pg_catalog.jsonb_agg(

@@ -26,6 +26,14 @@ select
   pg_catalog.jsonb_build_object(
     'index', index.indexrelid::regclass::text,
     'name', class.relname,
+    'columns', (
+      select pg_catalog.jsonb_agg(
+        pg_catalog.format('column %s.%I', parent_class.oid::regclass, attribute.attname)
+      )
+      from pg_catalog.pg_attribute as attribute
+      where attribute.attrelid = index.indrelid
+        and attribute.attnum = any(index.indkey::smallint[])
+    ),
     'belongs to', index.indrelid::regclass::text,
     'rename', pg_catalog.format('alter index %s rename to ', index.indexrelid::regclass)
   ) as parts,

@@ -80,12 +80,12 @@ def changed(case: Case, conn: Connection, server: Server) -> Iterator[Connection
             # Not copied from the template.
             name = sql.Identifier(own.info.dbname)
             own.execute(sql.SQL("grant create on database {} to sessionbase_owner").format(name))
-            own.execute(case.change.encode())
+            own.execute(case.change.encode(), prepare=False)
             yield own
     else:
         with conn.transaction(force_rollback=True):
             conn.execute("set local allow_in_place_tablespaces = on")
-            conn.execute(case.change.encode())
+            conn.execute(case.change.encode(), prepare=False)
             conn.execute("reset role")
             yield conn
 
@@ -112,7 +112,7 @@ def test_a_change_by_hand_is_found_and_undone(
             assert report.statements == []
             return
         for statement in report.statements:
-            conn.execute(statement.encode())
+            conn.execute(statement.encode(), prepare=False)
         left = [one.what for one in report_of(conn, server).differences]
         assert (left == []) == case.undone, (report.statements, left)
         if not case.undone:

@@ -77,7 +77,8 @@ def compare(
     statements = dict.fromkeys(
         statement for one in in_order for statement in one.difference.statements
     )
-    return shown, [*statements, *_reindexes(expected, in_order, set(statements))]
+    last = _reindexes(expected, in_order)
+    return shown, [*(one for one in statements if one not in last), *last]
 
 
 class _Comparison:
@@ -121,7 +122,10 @@ class _Comparison:
         return found
 
     def _is_part(self, item: Item, items: dict[str, Item], names: set[str]) -> bool:
-        """Return whether an object that it is a part of is among `names`."""
+        """Return whether an object that it is a part of, or a column of it, is among `names`."""
+        columns = item.parts.get("columns") or []
+        if item.kind in {"constraint", "index"} and not names.isdisjoint(columns):
+            return True
         parent = item.parent
         while parent is not None:
             if parent in names:
@@ -165,6 +169,8 @@ class _Comparison:
         elif item.kind == "column" and item.parts["needs a value"] and not hidden:
             statements = []
             remark = "its values are lost: restore the table from a backup"
+        elif hidden and self._lacks_column(item):
+            statements = []
         elif hidden and item.parts.get("grantee") == "its owner":
             statements = []  # a new object has them
         elif item.kind == "table":
@@ -177,6 +183,16 @@ class _Comparison:
         phase = 1 if item.kind == "role" else 5 if item.kind in _LAST else 3
         place = self._kinds.index(item.kind) if phase == 5 else item.place
         return _Found(difference, (phase, place), item, hidden)
+
+    def _lacks_column(self, item: Item) -> bool:
+        """Return whether it needs a column that is missing and that no statement adds."""
+        return item.kind in {"constraint", "index"} and any(
+            name not in self._actual
+            and self._expected[name].parts["needs a value"]
+            and self._expected[name].parent in self._actual
+            for name in item.parts.get("columns") or ()
+            if name in self._expected
+        )
 
     def _unexpected(self, item: Item) -> _Found:
         values = ", ".join(
@@ -276,27 +292,24 @@ def _without_names(item: Item) -> Any:
     return {name: value for name, value in item.attributes.items() if name != "newest index"}
 
 
-def _reindexes(expected: Catalogue, found: Iterable[_Found], statements: set[str]) -> list[str]:
+def _reindexes(expected: Catalogue, found: Iterable[_Found]) -> list[str]:
     """Return the statements after which the newest index of each table is the right one again.
 
-    Creating another index makes that one the newest.
+    They are the last ones: a new index is the newest of its table.
     """
-    tables = set()
+    newest = set()
     for one in found:
         item, difference = one.item, one.difference
-        makes_index = item.kind == "index" or item.parts.get("index")
-        if not makes_index or difference.problem in {"unexpected", "renamed"}:
+        if difference.attribute == "newest index":
+            newest.add(difference.expected[-1])
+        is_index = item.kind == "index" or item.parts.get("index")
+        if not is_index or difference.problem in {"unexpected", "renamed"}:
             continue
         table = f"table {item.parts.get('belongs to') or item.parts.get('table')}"
         order = expected.items[table].attributes["newest index"] if table in expected.items else []
-        if difference.statements and order and order[-1] != _index_of(item):
-            tables.add(order[-1])
-    wanted = [f"reindex index concurrently {index}" for index in sorted(tables)]
-    return [statement for statement in wanted if statement not in statements]
-
-
-def _index_of(item: Item) -> str:
-    return str(item.parts["index"])
+        if difference.statements and order and order[-1] != item.parts["index"]:
+            newest.add(order[-1])
+    return [f"reindex index concurrently {index}" for index in sorted(newest)]
 
 
 def _advice(item: Item, attribute: str) -> str:
