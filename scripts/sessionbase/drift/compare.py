@@ -74,11 +74,11 @@ def compare(
     in_order = sorted(
         (one for one in found if one.difference.level == "drift"), key=lambda one: one.order
     )
-    statements = dict.fromkeys(
-        statement for one in in_order for statement in one.difference.statements
-    )
+    # Several attributes of one object can have the same statements.
+    blocks = dict.fromkeys(tuple(one.difference.statements) for one in in_order)
     last = _reindexes(expected, in_order)
-    return shown, [*(one for one in statements if one not in last), *last]
+    statements = [statement for block in blocks for statement in block if statement not in last]
+    return shown, statements + last
 
 
 class _Comparison:
@@ -90,6 +90,7 @@ class _Comparison:
         self._expected = {name: item for name, item in expected.items.items() if self._counts(item)}
         self._actual = {name: item for name, item in actual.items.items() if self._counts(item)}
         self._kinds = kinds
+        self._lost: set[str] = set()
         self._children: dict[str, list[Item]] = defaultdict(list)
         for item in self._expected.values():
             if item.parent:
@@ -102,6 +103,7 @@ class _Comparison:
     def run(self) -> list[_Found]:
         missing = [item for name, item in self._expected.items() if name not in self._actual]
         unexpected = [item for name, item in self._actual.items() if name not in self._expected]
+        self._lost = {item.object for item in missing if self._is_lost(item)}
         renamed = dict(self._renamed(missing, unexpected))
         gone = {item.object for item in missing}
         new = {item.object for item in unexpected}
@@ -166,15 +168,16 @@ class _Comparison:
         remark = None
         if item.kind == "setting":
             statements = setting(self._conn, item)
-        elif item.kind == "column" and item.parts["needs a value"] and not hidden:
-            statements = []
-            remark = "its values are lost: restore the table from a backup"
-        elif hidden and self._lacks_column(item):
+        elif item.object in self._lost or self._is_part(item, self._expected, self._lost):
             statements = []
         elif hidden and item.parts.get("grantee") == "its owner":
             statements = []  # a new object has them
-        elif item.kind == "table":
+        if item.kind == "table":
             remark = "its rows are lost: restore them from a backup"
+        elif item.kind == "column" and not statements:
+            remark = "its values are lost: restore the table from a backup"
+        elif not statements:
+            remark = "no statement: look at it first"
         what = f"{item.object} is missing"
         difference = Difference(
             "drift", item.kind, item.object, "missing", what, statements=statements, remark=remark
@@ -184,15 +187,11 @@ class _Comparison:
         place = self._kinds.index(item.kind) if phase == 5 else item.place
         return _Found(difference, (phase, place), item, hidden)
 
-    def _lacks_column(self, item: Item) -> bool:
-        """Return whether it needs a column that is missing and that no statement adds."""
-        return item.kind in {"constraint", "index"} and any(
-            name not in self._actual
-            and self._expected[name].parts["needs a value"]
-            and self._expected[name].parent in self._actual
-            for name in item.parts.get("columns") or ()
-            if name in self._expected
-        )
+    def _is_lost(self, item: Item) -> bool:
+        """Return whether no statement creates it again."""
+        if item.kind == "column":
+            return bool(item.parts["needs a value"]) and item.parent in self._actual
+        return not item.creation and item.kind not in {"setting", "index", "sequence"}
 
     def _unexpected(self, item: Item) -> _Found:
         values = ", ".join(
