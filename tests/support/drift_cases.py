@@ -50,6 +50,7 @@ CASES = [
         "alter table app.cleared_session_repo_bindings rename to old_bindings",
         "table app.old_bindings",
         "the files say table app.cleared_session_repo_bindings",
+        doctor=True,
     ),
     Case(
         "a table is set to unlogged",
@@ -122,6 +123,7 @@ CASES = [
         "alter table app.todos rename column completed to is_done",
         "column app.todos.is_done",
         "the files say column app.todos.completed",
+        doctor=True,
     ),
     Case(
         "the type of a column is changed",
@@ -244,6 +246,7 @@ CASES = [
         "constraint tool_event_exists on app.tool_event_transitions",
         "enforced is off",
         oldest=18,
+        doctor=True,
     ),
     Case(
         "a foreign key of another schema refers to a table",
@@ -258,6 +261,7 @@ CASES = [
         " add constraint profile_log_pkey primary key (number, profile_id)",
         "constraint profile_log_pkey on app.profile_log",
         "definition is PRIMARY KEY (number, profile_id)",
+        doctor=True,
     ),
     Case(
         "an index is dropped",
@@ -345,6 +349,7 @@ CASES = [
         " alter table app.tool_event_transitions enable trigger user",
         "constraint tool_event_exists on app.tool_event_transitions",
         "internal triggers differs",
+        doctor=True,
     ),
     Case(
         "an event trigger is created",
@@ -365,6 +370,7 @@ CASES = [
         "drop policy select_own on app.todos",
         "policy select_own on app.todos",
         "is missing",
+        doctor=True,
     ),
     Case(
         "a policy is created",
@@ -526,6 +532,7 @@ CASES = [
         "view api.todos",
         "definition differs",
         undone=False,
+        doctor=True,
     ),
     Case(
         "security_invoker of a view is reset",
@@ -740,7 +747,6 @@ CASES = [
         "comment on constraint text_size on app.todos is null",
         "comment on constraint text_size on app.todos",
         "is missing",
-        doctor=True,
     ),
     Case(
         "a publication with a table is created",
@@ -885,6 +891,7 @@ CASES = [
         "no file creates it",
         undone=False,
         contrib=True,
+        doctor=True,
     ),
     Case(
         "a client role owns the database",
@@ -893,6 +900,7 @@ CASES = [
         "this database",
         "owner is authenticated",
         undone=False,
+        doctor=True,
     ),
     Case(
         "the owner of a schema is changed",

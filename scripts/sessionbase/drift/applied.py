@@ -85,12 +85,15 @@ def _ledger_reader(conn: Connection) -> Iterator[bool]:
             conn.execute(f"set local role {OWNER}".encode())
     except psycopg.Error:
         pass
+    # By oid: a name in a schema that the login may not use is an error.
     row = conn.execute(
-        "select pg_catalog.has_schema_privilege('ops', 'usage')"
-        " and pg_catalog.has_table_privilege('ops.migrations', 'select')"
-        " and pg_catalog.has_table_privilege('ops.repeatable_files', 'select')"
-        " and (pg_catalog.pg_has_role(relowner, 'usage') or not relrowsecurity)"
-        " from pg_catalog.pg_class where oid = pg_catalog.to_regclass('ops.migrations')"
+        "select pg_catalog.bool_and("
+        " pg_catalog.has_schema_privilege(relnamespace, 'usage')"
+        " and pg_catalog.has_table_privilege(oid, 'select')"
+        # For another role, row-level security hides the rows.
+        " and pg_catalog.pg_has_role(relowner, 'usage'))"
+        " from pg_catalog.pg_class where relnamespace = pg_catalog.to_regnamespace('ops')"
+        " and relname in ('migrations', 'repeatable_files')"
     ).fetchone()
     yield bool(row and row[0])
     conn.execute("set local role none")
