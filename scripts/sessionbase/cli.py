@@ -15,6 +15,7 @@ from sessionbase.audit.cli import app as audit_app
 from sessionbase.backup import cli as backup_cli
 from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
+from sessionbase.drift.cli import drift
 from sessionbase.errors import InterruptError, SessionbaseError
 from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
@@ -46,6 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stack_cli.register(app)
+migrate_app.command()(drift)
 app.add_typer(migrate_app, name="migrate")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")

@@ -20,7 +20,7 @@ from sessionbase.paths import PROJECT_DIR
 from sessionbase.state import Secrets
 from support.command import run_main, sessionbase
 
-COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status"]
+COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status", "migrate drift"]
 COMMANDS += ["migrate baseline", "migrate repair", "migrate new", "migrate dump"]
 COMMANDS += ["import", "import tool-events", "export", "export tool-events", "doctor"]
 COMMANDS += ["promote", "rotate-jwt-secret", "backup", "restore", "stats", "replication"]

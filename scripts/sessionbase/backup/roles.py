@@ -312,15 +312,20 @@ def _role_statements(
     if wanted.comment != now.comment:
         statements.append(_text(conn, "comment on role {} is {}", name, wanted.comment))
     target = sql.SQL("alter role {}").format(name)
-    statements += _setting_statements(conn, target, wanted.settings, now.settings)
+    statements += setting_statements(conn, target, wanted.settings, now.settings)
     target = sql.SQL("alter role {} in database {}").format(name, sql.Identifier(conn.info.dbname))
-    statements += _setting_statements(conn, target, wanted.database_settings, now.database_settings)
+    statements += setting_statements(conn, target, wanted.database_settings, now.database_settings)
     return statements
 
 
-def _setting_statements(
-    conn: Connection, target: sql.Composed, wanted: list[str], now: list[str], reset: bool = True
+def setting_statements(
+    conn: Connection, target: sql.Composable, wanted: list[str], now: list[str], reset: bool = True
 ) -> list[str]:
+    """Return the statements that change the settings `now` (`name=value`) into `wanted`.
+
+    `target` is the start of each: `alter role NAME` or `alter database NAME`. With `reset`, also
+    those that remove the settings that are not wanted.
+    """
     before = dict(setting.split("=", 1) for setting in now)
     after = dict(setting.split("=", 1) for setting in wanted)
     statements = [
@@ -351,7 +356,7 @@ def _database_statements(
     """
     database = sql.Identifier(conn.info.dbname)
     target = sql.SQL("alter database {}").format(database)
-    statements = _setting_statements(
+    statements = setting_statements(
         conn, target, wanted.database_settings, now.database_settings, reset=False
     )
     for right in wanted.database_rights:
