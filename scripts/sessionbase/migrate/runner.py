@@ -187,7 +187,7 @@ def _open(db_uri: str) -> Iterator[Connection]:
         yield conn
 
 
-def _create_ledger(conn: Connection) -> None:
+def create_ledger(conn: Connection) -> None:
     """Create the ledger, or add what it lacks if an earlier version created it."""
     if ledger_is_current(conn):
         return
@@ -301,7 +301,7 @@ def migrate(
             work = _check(plan, folder)
             roles = _apply_roles(conn, folder.roles, log)
             conn.execute(f"set role {OWNER}".encode())
-            _create_ledger(conn)
+            create_ledger(conn)
             report = MigrateReport(
                 dry_run=False, roles=roles, repeatable_files=plan.repeatable_files
             )
