@@ -64,16 +64,19 @@ select c.conname, c.contype::text, c.convalidated, pg_catalog.pg_get_constraintd
   from pg_catalog.pg_constraint c where c.conrelid = %s
 """
 
-_INDEXED = """
-select distinct a.attname from pg_catalog.pg_index i
-  join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey::int2[])
+_INDEXES = """
+select pg_catalog.format('%%s.%%s', n.nspname, c.relname)
+  from pg_catalog.pg_index i
+  join pg_catalog.pg_class c on c.oid = i.indexrelid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
  where i.indrelid = %s
+ order by 1
 """
 
 _VOLATILITY = """
 select p.provolatile::text from pg_catalog.pg_proc p
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
- where p.proname = %s and (n.nspname = %s or (%s is null and n.nspname = 'pg_catalog'))
+ where p.proname = %s and n.nspname = coalesce(%s::text, 'pg_catalog')
 """
 
 _CAST = """
@@ -249,13 +252,13 @@ class Catalog:
         rows = self._rows(_CONSTRAINTS, (self._oid(name),))
         return {row[0]: Constraint(*row[1:]) for row in rows}
 
-    def indexed_columns(self, name: str) -> set[str]:
-        """Return the columns that an index of the table has as a key."""
-        return set(self._names(_INDEXED, (self._oid(name),)))
+    def indexes(self, name: str) -> list[str]:
+        """Return the indexes of a table."""
+        return self._names(_INDEXES, (self._oid(name),))
 
     def volatilities(self, schema: str | None, name: str) -> set[str]:
         """Return `i`, `s` or `v` of the functions of this name; without a schema: built-in ones."""
-        return set(self._names(_VOLATILITY, (name, schema, schema)))
+        return set(self._names(_VOLATILITY, (name, schema)))
 
     def cast(self, old: int, new: int) -> str | None:
         """Return `same`, or castmethod (b: the stored values are the same), or None: no cast."""

@@ -74,7 +74,7 @@ select pg_catalog.format(
          k.conrelid::regclass, k.confrelid::regclass,
          (select pg_catalog.string_agg(pg_catalog.format('p.%I = c.%I', pa.attname, ca.attname),
                                        ' and ')
-            from pg_catalog.unnest(k.conkey, k.confkey) as pair (child, parent)
+            from unnest(k.conkey, k.confkey) as pair (child, parent)
             join pg_catalog.pg_attribute ca on ca.attrelid = k.conrelid and ca.attnum = pair.child
             join pg_catalog.pg_attribute pa
               on pa.attrelid = k.confrelid and pa.attnum = pair.parent),
@@ -249,8 +249,9 @@ def _copy_rows(
                 progress(done, len(tables))
             table = sql.Identifier(schema, name)
             names = sql.SQL(", ").join(map(sql.Identifier, columns))
-            order = sql.SQL(", ").join(map(sql.Identifier, key)) if key else sql.SQL("1")
-            read = sql.SQL("copy (select {} from {} order by {} limit {}) to stdout").format(
+            keys = sql.SQL(", ").join(map(sql.Identifier, key))
+            order = sql.SQL("order by {}").format(keys) if key else sql.SQL("")
+            read = sql.SQL("copy (select {} from {} {} limit {}) to stdout").format(
                 names, table, order, limit
             )
             write = sql.SQL("copy {} ({}) from stdin").format(table, names)

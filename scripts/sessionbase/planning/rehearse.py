@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,14 @@ select c.oid, n.nspname || '.' || c.relname, c.relkind::text, c.relfilenode,
 """
 
 _LOCKS = """
-select relation, mode, granted from pg_catalog.pg_locks
+select relation, mode from pg_catalog.pg_locks
  where pid = %s and locktype = 'relation' and relation is not null
    and database = (
      select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()
    )
 """
+
+_WAITING = "select from pg_catalog.pg_locks where pid = %s and not granted"
 
 _SCANS = "select relid, seq_scan from pg_catalog.pg_stat_xact_user_tables where seq_scan > 0"
 
@@ -266,9 +269,10 @@ class _Rehearsal:
     ) -> None:
         """Run a file without a transaction. Its locks are read by a second session meanwhile.
 
-        A third session holds ROW EXCLUSIVE on the tables of the plan until a lock or the end of
-        another transaction is waited for. Otherwise the statement could end before its locks are
-        read.
+        So that the statement does not end before its locks are read, other sessions hold locks on
+        the tables of the plan: SHARE UPDATE EXCLUSIVE, with which VACUUM and the like conflict, and
+        ROW EXCLUSIVE, whose transaction CREATE INDEX CONCURRENTLY waits for. Each ends when the
+        statement waits.
         """
         results: list[RehearsedStatement] = []
         for statement, expected in zip(statements, planned, strict=True):
@@ -318,24 +322,22 @@ class _Rehearsal:
         names = [one.relation for one in expected.tables if one.relation in tables]
         observed: set[tuple[int, Lock]] = set()
         thread = threading.Thread(target=run)
-        with (
-            psycopg.connect(self.made.uri) as blocker,
-            psycopg.connect(self.made.uri, autocommit=True) as watcher,
-        ):
-            for name in names:
-                table = sql.Identifier(*name.split(".", 1))
-                blocker.execute(sql.SQL("lock table {} in row exclusive mode").format(table))
+        with ExitStack() as opened:
+            watcher = opened.enter_context(psycopg.connect(self.made.uri, autocommit=True))
+            blockers = []
+            for mode in ("share update exclusive", "row exclusive"):
+                blocker = opened.enter_context(psycopg.connect(self.made.uri))
+                for name in names:
+                    table = sql.Identifier(*name.split(".", 1))
+                    blocker.execute(sql.SQL(f"lock table {{}} in {mode} mode").format(table))
+                blockers.append(blocker)
             thread.start()
-            blocked = True
             while thread.is_alive():
                 rows = watcher.execute(_LOCKS, (pid,)).fetchall()
                 observed |= {(row[0], from_pg_locks(row[1])) for row in rows}
-                waiting = watcher.execute(
-                    "select from pg_catalog.pg_locks where pid = %s and not granted", (pid,)
-                ).fetchone()
-                if waiting is not None and blocked:
-                    blocker.rollback()
-                    blocked = False
+                waiting = watcher.execute(_WAITING, (pid,)).fetchone()
+                if waiting is not None and blockers:
+                    blockers.pop(0).rollback()
                 time.sleep(_POLL_SECONDS)
             thread.join()
         if failures:
@@ -435,8 +437,8 @@ class _Rehearsal:
                 continue
             relation = before[oid]
             table = planned.get(relation.name)
-            if table is None and relation.kind in {"i", "I", "S"}:
-                continue
+            if table is None and (relation.kind in {"i", "I", "S"} or lock <= Lock.ROW_SHARE):
+                continue  # ROW SHARE, of a foreign key's check, blocks neither reads nor writes
             if table is None:
                 found.append(f"took {lock.label} on {relation.name}, which the plan does not have")
             elif lock > _lock(table.lock):

@@ -155,6 +155,8 @@ _ONLY_THE_TABLE = {
 # Storage parameters of tables that do not take SHARE UPDATE EXCLUSIVE.
 _STRONG_OPTIONS = {"user_catalog_table", "security_barrier", "security_invoker", "check_option"}
 
+_REFERENCED = "a foreign key is checked with one query, which reads the table or its index"
+
 _SERIAL = {"serial", "serial4", "bigserial", "serial8", "smallserial", "serial2"}
 
 # Types with a length or precision where a larger one needs no rewrite.
@@ -504,7 +506,7 @@ class Rules:
             elif one.contype == ConstrType.CONSTR_FOREIGN:
                 target = relation_name(one.pktable)
                 if target:
-                    found.add(target, _SRE)
+                    found.add(target, _SRE, scan=None if has_default else False)
                 if has_default:
                     scan = True
                     why.append("the foreign key is checked for each row")
@@ -638,7 +640,7 @@ class Rules:
                     self._constraints[name, str(new.conname)] = new
                 target = self._named(new.pktable, found)
                 if target:
-                    found.add(target, _SRE)
+                    found.add(target, _SRE, scan=None if valid else False, why=_REFERENCED)
                 return self._checked(_SRE, valid, "the foreign key is checked for each row")
             case ConstrType.CONSTR_NOTNULL:
                 if new.conname:
@@ -697,7 +699,7 @@ class Rules:
         if new is not None:
             self._prove(name, new)
             if new.contype == ConstrType.CONSTR_FOREIGN and (target := relation_name(new.pktable)):
-                found.add(target, Lock.ROW_SHARE)
+                found.add(target, Lock.ROW_SHARE, scan=None, why=_REFERENCED)
         elif old is not None:
             if old.kind == "c":
                 tree = _check_expression(old)
@@ -705,7 +707,7 @@ class Rules:
             if old.kind == "f":
                 for key in self.catalog.foreign_keys(self.original(name)):
                     if key.name == constraint_name and key.source == self.original(name):
-                        found.add(key.target, Lock.ROW_SHARE)
+                        found.add(key.target, Lock.ROW_SHARE, scan=None, why=_REFERENCED)
             if old.valid:
                 return _Part(_SUE, False, False, "the constraint is valid already")
         else:
@@ -1035,6 +1037,8 @@ class Rules:
         else:
             for one in self._with_children(name, only=False):
                 found.add(one, lock, scan=True, why="its indexes are built again")
+                for index in [] if concurrent else self.catalog.indexes(self.original(one)):
+                    found.add(index, _AEL, rewrite=True)
 
     def _ClusterStmt(self, tree: Any, found: Effects) -> None:
         name = relation_name(tree.relation)
@@ -1084,12 +1088,15 @@ class Rules:
             if call[0] is not None:
                 found.unknown.append(f"what {'.'.join(filter(None, call))}() locks")
         for name in filter(None, written):
-            self._written(name, found)
+            self._written(name, found, inserts=isinstance(tree, ast.InsertStmt))
 
-    def _written(self, name: str, found: Effects) -> None:
-        for key in self.catalog.foreign_keys(self.original(name)):
-            if key.source == self.original(name):
-                found.add(key.target, Lock.ROW_SHARE)
+    def _written(self, name: str, found: Effects, *, inserts: bool) -> None:
+        keys = self.catalog.foreign_keys(self.original(name))
+        others = sorted({key.source for key in keys if key.target == self.original(name)})
+        if others and not inserts:
+            found.unknown.append(
+                f"what ON UPDATE and ON DELETE of the foreign keys of {', '.join(others)} lock"
+            )
         rows = self.catalog.conn.execute(
             "select tgname from pg_catalog.pg_trigger"
             " where tgrelid = pg_catalog.to_regclass(%s) and not tgisinternal",
