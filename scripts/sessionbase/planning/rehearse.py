@@ -333,9 +333,9 @@ class _Rehearsal:
                 blockers.append(blocker)
             thread.start()
             while thread.is_alive():
+                waiting = watcher.execute(_WAITING, (pid,)).fetchone()
                 rows = watcher.execute(_LOCKS, (pid,)).fetchall()
                 observed |= {(row[0], from_pg_locks(row[1])) for row in rows}
-                waiting = watcher.execute(_WAITING, (pid,)).fetchone()
                 if waiting is not None and blockers:
                     blockers.pop(0).rollback()
                 time.sleep(_POLL_SECONDS)
