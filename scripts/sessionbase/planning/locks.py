@@ -50,3 +50,7 @@ def from_pg_locks(mode: str) -> Lock:
     words = mode.removesuffix("Lock")
     name = "".join(f"_{char}" if char.isupper() else char.upper() for char in words)
     return Lock[name.removeprefix("_")]
+
+
+LOCKS = {lock.label: lock for lock in Lock}
+"""The modes by their names in the documentation."""

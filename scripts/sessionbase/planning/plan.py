@@ -18,14 +18,14 @@ from sessionbase.paths import resource_path
 from sessionbase.planning.advice import form_of_effect, safe_form
 from sessionbase.planning.catalog import Catalog
 from sessionbase.planning.directive import runs_without_transaction
-from sessionbase.planning.locks import Lock
+from sessionbase.planning.locks import LOCKS, Lock
 from sessionbase.planning.rules import Effect, Rules
 from sessionbase.planning.squawk import Finding, run_squawk
 
 LARGE_BYTES = 1_000_000
 """A scan or rewrite of a table of this size or less takes milliseconds, and is no hazard."""
 
-# Rules of squawk on style: shown, but no hazard.
+# Rules of squawk on style: shown as notes.
 _STYLE = ("prefer-", "identifier-too-long", "unused-ignore", "require-table-schema")
 
 # Rules of squawk about objects that others use: they do not apply to a new table.
@@ -62,10 +62,14 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class Hazard:
-    """Why a statement can disturb others. `level` is `hazard`, or `style` for a matter of taste."""
+    """Why a statement can disturb others.
+
+    `level` is `hazard`, or `note` for a matter of style and for a finding of squawk that the
+    catalogue of the target refutes.
+    """
 
     rule: str
-    """A rule of squawk, or `rewrite-under-lock`, `scan-under-lock`."""
+    """A rule of squawk, or `rewrite-under-lock`, `scan-under-lock`, `lock-during-long-work`."""
     level: str
     line: int
     message: str
@@ -120,7 +124,7 @@ class MigrationPlan:
 
     @property
     def hazards(self) -> int:
-        """The number of hazards, without matters of style."""
+        """The number of hazards, without notes."""
         return sum(
             one.level == "hazard"
             for file in self.files
@@ -226,7 +230,38 @@ def _plan_file(rules: Rules, file: SqlFile, statements: list[Statement]) -> File
                 hazards=_hazards(rules, statement, effects.items, tables, here),
             )
         )
+    if in_transaction:
+        _find_long_locks(planned)
     return FilePlan(file.label, in_transaction, planned)
+
+
+def _find_long_locks(statements: list[StatementPlan]) -> None:
+    """Add a hazard where a statement with long work runs while an earlier one's lock is held."""
+    held: dict[str, tuple[TablePlan, int]] = {}
+    for statement in statements:
+        long = [one.relation for one in statement.tables if _is_long(one)]
+        others = [
+            f"{table.lock} on {name} (line {line}, blocks {table.blocks})"
+            for name, (table, line) in held.items()
+            if name not in long
+        ]
+        if long and others:
+            message = (
+                f"it reads or writes much of {', '.join(long)} while earlier statements of the "
+                f"file hold {', '.join(others)}"
+            )
+            advice = "put it into a migration of its own, before or after this one"
+            statement.hazards.append(
+                Hazard("lock-during-long-work", "hazard", statement.line, message, advice)
+            )
+        for one in statement.tables:
+            if one.exists and not one.new and LOCKS[one.lock].blocks_writes:
+                held.setdefault(one.relation, (one, statement.line))
+
+
+def _is_long(table: TablePlan) -> bool:
+    work = table.rewrite is not False or table.scan is not False
+    return work and table.bytes > LARGE_BYTES
 
 
 def _table(rules: Rules, effect: Effect) -> TablePlan:
@@ -265,15 +300,15 @@ def _hazards(
         ):
             continue
         message = " ".join(filter(None, (finding.message, finding.help)))
-        level = "style" if finding.rule.startswith(_STYLE) else "hazard"
+        level = "note" if finding.rule.startswith(_STYLE) else "hazard"
         advice = safe_form(finding.rule, tree, major)
+        if finding.rule == "adding-not-nullable-field" and all(one.scan is False for one in strong):
+            level, advice = "note", None
+            message += f" Not here: {'; '.join(one.why for one in strong)}."
         hazards.append(Hazard(finding.rule, level, finding.line, message, advice))
     for effect, table in zip(strong, tables, strict=True):
-        if effect.new or not effect.lock.blocks_writes or table.bytes <= LARGE_BYTES:
-            continue
-        if effect.rewrite is False and effect.scan is False:
-            continue
-        if not isinstance(tree, _SCHEMA_CHANGES):
+        blocks = not effect.new and effect.lock.blocks_writes
+        if not (blocks and _is_long(table) and isinstance(tree, _SCHEMA_CHANGES)):
             continue
         what = "rewrite" if effect.rewrite is not False else "scan"
         certain = "is" if effect.rewrite or effect.scan else "is perhaps"
