@@ -250,7 +250,7 @@ def _print_rehearsed(statement: RehearsedStatement) -> None:
     _print(f"    {statement.duration_ms:.1f} ms, {statement.wal_bytes} bytes of WAL")
     old = [f"{one.lock} on {one.relation}" for one in statement.locks if not one.new]
     if old:
-        _print(f"    held: {', '.join(old)}")
+        _print(f"    took: {', '.join(old)}")
     if statement.rewritten:
         _print(f"    rewrote: {', '.join(statement.rewritten)}")
     if statement.scanned:

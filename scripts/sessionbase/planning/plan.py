@@ -2,21 +2,22 @@
 
 import hashlib
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 from pglast import ast
 
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
 from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
-from sessionbase.migrate.ledger import Plan, validate_plan
+from sessionbase.migrate.ledger import OWNER, Plan, validate_plan
 from sessionbase.migrate.runner import status
 from sessionbase.paths import resource_path
 from sessionbase.planning.advice import form_of_effect, safe_form
-from sessionbase.planning.catalog import Catalog
+from sessionbase.planning.catalog import Catalog, Connection
 from sessionbase.planning.directive import runs_without_transaction
 from sessionbase.planning.locks import LOCKS, Lock
 from sessionbase.planning.rules import Effect, Rules
@@ -189,25 +190,36 @@ def _read_extra(path: Path, number: int) -> Migration:
 def make_plan(db_uri: str, work: Work) -> MigrationPlan:
     """Return the plan. Reads the target in one read-only transaction.
 
-    Raises SessionbaseError if it can't connect, or squawk is missing.
+    Raises SessionbaseError if it can't connect, squawk is missing, or a table is locked.
     """
     with closing(connect(db_uri)) as conn:
         conn.execute("set transaction isolation level repeatable read, read only")
         conn.execute("set local search_path = ''")
         # A size can't be read while another session holds ACCESS EXCLUSIVE on the table.
         conn.execute("set local lock_timeout = '5s'")
-        catalog = Catalog(conn)
-        rules = Rules(catalog)
-        for _, statements in work.repeatable.app if work.repeatable else []:
-            for statement in statements:
-                rules.learn_function(statement.tree)
-        files = [_plan_file(rules, one.file, statements) for one, statements in work.migrations]
-        return MigrationPlan(
-            server_version=conn.info.parameter_status("server_version") or "",
-            files=files,
-            repeatable=_plan_repeatable(rules, work),
-            event_triggers=catalog.event_triggers(),
-        )
+        with suppress(psycopg.Error), conn.transaction():
+            conn.execute(f"set local role {OWNER}".encode())
+        try:
+            return _make_plan(conn, work)
+        except psycopg.errors.LockNotAvailable as error:
+            raise SessionbaseError(
+                "another session holds ACCESS EXCLUSIVE on a table of the plan for more than 5 s",
+                "run plan again when that session has ended: pg_stat_activity shows it",
+            ) from error
+
+
+def _make_plan(conn: Connection, work: Work) -> MigrationPlan:
+    catalog = Catalog(conn)
+    rules = Rules(catalog)
+    for _, statements in work.repeatable.app if work.repeatable else []:
+        for statement in statements:
+            rules.learn_function(statement.tree)
+    return MigrationPlan(
+        server_version=conn.info.parameter_status("server_version") or "",
+        files=[_plan_file(rules, one.file, statements) for one, statements in work.migrations],
+        repeatable=_plan_repeatable(rules, work),
+        event_triggers=catalog.event_triggers(),
+    )
 
 
 def _plan_file(rules: Rules, file: SqlFile, statements: list[Statement]) -> FilePlan:

@@ -56,7 +56,7 @@ _POLL_SECONDS = 0.002
 
 @dataclass(frozen=True)
 class HeldLock:
-    """The strongest lock that a statement took on a relation."""
+    """The strongest lock that a statement took on a relation and that was not held before it."""
 
     relation: str
     lock: str
