@@ -20,6 +20,7 @@ from sessionbase.errors import InterruptError, SessionbaseError
 from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
 from sessionbase.paths import command
+from sessionbase.planning import cli as planning_cli
 from sessionbase.profile.cli import app as profile_app
 from sessionbase.replication.cli import app as replication_app
 from sessionbase.secret_files.cli import app as secrets_app
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 stack_cli.register(app)
 migrate_app.command()(drift)
+planning_cli.register(migrate_app)
 app.add_typer(migrate_app, name="migrate")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")

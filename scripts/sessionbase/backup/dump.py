@@ -143,6 +143,13 @@ where nspname !~ '^pg_' and nspname <> 'information_schema' and not nspname = an
 order by nspname
 """
 
+_OURS = {
+    "ours": list(ROLES),
+    "owner": OWNER,
+    "schemas": list(OUR_SCHEMAS),
+    "publication": PUBLICATION,
+}
+
 
 @dataclass(frozen=True)
 class BackupReport:
@@ -173,28 +180,27 @@ def make_backup(
             check_server_version(conn.info.server_version)
             major = conn.info.server_version // 10_000
             programs = choose_programs(major, "the server")
-            as_owner = not _is_superuser(conn)
+            as_owner = not is_superuser(conn)
             if passwords and as_owner:
                 raise SessionbaseError(
                     "only a superuser may read the hashes of passwords",
                     "leave --passwords out, and set the passwords after a restore",
                 )
             conn.rollback()
-            _lock_out_runners(conn, log)
-            snapshot = _open_snapshot(conn, as_owner)
+            lock_out_runners(conn, log)
+            snapshot = open_snapshot(conn, as_owner)
             arguments = [
                 f"--file={draft / DUMP}",
                 f"--jobs={jobs}",
                 f"--snapshot={snapshot}",
-                *(f"--exclude-schema={_pattern(name)}" for name in _other_schemas(conn)),
-                *([f"--role={OWNER}"] if as_owner else []),
+                *only_ours(conn, as_owner),
             ]
             tables = _fetch_column(conn, _TABLES, (list(OUR_SCHEMAS),))
-            _run_pg_dump(
+            run_pg_dump(
                 programs,
                 db_uri,
                 arguments,
-                _progress_of(progress, len(tables), lambda: _let_runners_in(conn)),
+                _progress_of(progress, len(tables), lambda: let_runners_in(conn)),
             )
             doctor = [
                 {"level": one.level, "object": one.object, "what": one.what}
@@ -205,12 +211,13 @@ def make_backup(
         return BackupReport(manifest, finish(draft, manifest, state))
 
 
-def _is_superuser(conn: Connection) -> bool:
+def is_superuser(conn: Connection) -> bool:
+    """Return whether the current role is a superuser."""
     query = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
     return bool(_fetch_row(conn, query)[0])
 
 
-def _lock_out_runners(conn: Connection, log: Log) -> None:
+def lock_out_runners(conn: Connection, log: Log) -> None:
     """Wait until no migration runs, and keep new ones waiting.
 
     pg_dump reads a part of the definitions outside its snapshot, so they must not change until it
@@ -219,11 +226,12 @@ def _lock_out_runners(conn: Connection, log: Log) -> None:
     take_runner_lock(conn, log, shared=True)
 
 
-def _let_runners_in(conn: Connection) -> None:
+def let_runners_in(conn: Connection) -> None:
+    """Let migrations run again: the opposite of lock_out_runners."""
     release_runner_lock(conn, shared=True)
 
 
-def _open_snapshot(conn: Connection, as_owner: bool) -> str:
+def open_snapshot(conn: Connection, as_owner: bool) -> str:
     """Begin the transaction whose snapshot the dump and the counts use; return the snapshot's id.
 
     Row-level security is off in it: PostgreSQL refuses a query whose result a policy would reduce.
@@ -250,8 +258,21 @@ def _fetch_column(conn: Connection, query: str, values: Any = None) -> list[str]
     return [row[0] for row in conn.execute(query.encode(), values).fetchall()]
 
 
-def _other_schemas(conn: Connection) -> list[str]:
-    return _fetch_column(conn, _OTHER_SCHEMAS, (list(OUR_SCHEMAS),))
+def only_ours(conn: Connection, as_owner: bool) -> list[str]:
+    """Return the arguments by which pg_dump leaves the schemas of others out."""
+    others = _fetch_column(conn, _OTHER_SCHEMAS, (list(OUR_SCHEMAS),))
+    role = [f"--role={OWNER}"] if as_owner else []
+    return [*(f"--exclude-schema={_pattern(name)}" for name in others), *role]
+
+
+def other_roles(conn: Connection) -> list[str]:
+    """Return the roles of others that own one of our objects, have rights on it or a policy."""
+    return _fetch_column(conn, _OTHER_ROLES, _OURS)
+
+
+def not_included(conn: Connection) -> list[str]:
+    """Return what the database has beside sessionbase's schemas: `extension citext`."""
+    return _fetch_column(conn, _NOT_INCLUDED, _OURS)
 
 
 def _pattern(name: str) -> str:
@@ -278,9 +299,10 @@ def _progress_of(
     return read
 
 
-def _run_pg_dump(
+def run_pg_dump(
     programs: Programs, db_uri: str, arguments: list[str], read: Callable[[str], None]
 ) -> None:
+    """Run pg_dump; `read` gets each line of its messages. Raises SessionbaseError if it fails."""
     database, environment = connection_arguments(db_uri)
     command = [
         programs.path("pg_dump"),
@@ -318,12 +340,6 @@ def _manifest(
     counts = {name: int(_fetch_row(conn, f"select count(*) from {name}")[0]) for name in tables}
     encoding, locale = _fetch_row(conn, _DATABASE)
     (now,) = _fetch_row(conn, "select pg_catalog.now()")
-    values = {
-        "ours": list(ROLES),
-        "owner": OWNER,
-        "schemas": list(OUR_SCHEMAS),
-        "publication": PUBLICATION,
-    }
     return Manifest(
         sessionbase=__version__,
         created_at=now.astimezone(UTC).isoformat(timespec="seconds"),
@@ -335,8 +351,8 @@ def _manifest(
         locale=locale,
         migrations=_fetch_column(conn, _MIGRATIONS),
         tables=counts,
-        other_roles=_fetch_column(conn, _OTHER_ROLES, values),
-        not_included=_fetch_column(conn, _NOT_INCLUDED, values),
+        other_roles=other_roles(conn),
+        not_included=not_included(conn),
         password_hashes=passwords,
         doctor=doctor,
     )

@@ -146,20 +146,21 @@ def _open(db_uri: str) -> Iterator[Connection]:
         yield conn
 
 
-def _create_ledger(conn: Connection, tries: LockTries) -> None:
-    """Create the ledger, or add what it lacks if an earlier version created it."""
-    if ledger_is_current(conn):
-        return
-
-    def attempt(lock_timeout_ms: int) -> None:
-        with conn.transaction():
-            apply_session_settings(conn, lock_timeout_ms)
-            if not ledger_exists(conn):
-                conn.execute(CREATE_LEDGER.encode())
+def create_ledger(conn: Connection, lock_timeout_ms: int) -> None:
+    """Create the ledger, or add what it lacks if an earlier version created it. One try."""
+    with conn.transaction():
+        apply_session_settings(conn, lock_timeout_ms)
+        if not ledger_exists(conn):
+            conn.execute(CREATE_LEDGER.encode())
+        if not ledger_is_current(conn):
             conn.execute(UPGRADE_LEDGER.encode())
 
+
+def _create_ledger(conn: Connection, tries: LockTries) -> None:
+    if ledger_is_current(conn):
+        return
     try:
-        tries.run("the migration ledger", attempt)
+        tries.run("the migration ledger", partial(create_ledger, conn))
     except psycopg.errors.InsufficientPrivilege as error:
         raise SessionbaseError(
             f"{OWNER} may not create the ledger: {error.diag.message_primary}",
