@@ -607,3 +607,19 @@ def test_the_commands_of_the_page_let_a_finding_through_and_show_it(shipped: Shi
     for block in commands("migration-checks.md", "Let a finding through"):
         printed += run_script("migration-checks.md", block, PROJECT_DIR, environment, None)
     assert f"{label}: --skip-lint row_level_security" in printed
+
+
+def test_a_finding_after_a_statement_without_a_transaction_leaves_the_file_unrecorded(
+    shipped: Shipped,
+) -> None:
+    label = shipped.add(
+        "-- sessionbase: no-transaction\ncreate index concurrently more on app.todos (text);\n"
+    )
+    shipped.add_verify("select 'too many indexes' as problem;\n")
+    with pytest.raises(CheckFailed) as failure:
+        shipped.migrate()
+    assert failure.value.message.startswith(label)
+    assert "its statement is committed, and it is not recorded as applied" in failure.value.message
+    assert shipped.fetch("select max(version) from ops.migrations") == [(shipped.last,)]
+    shipped.remove(f"verify/{shipped.last + 1:04}.sql")
+    assert len(shipped.migrate().migrations) == 1
