@@ -2364,6 +2364,13 @@ CREATE FUNCTION app.check_request() RETURNS void
 declare
   me text;
 begin
+  -- A deployment holds this lock alone while it replaces the views and functions of api. Without it, a
+  -- call that had begun before would return rows of the old view's type and fail.
+  perform pg_catalog.pg_advisory_xact_lock_shared(1936028531, 1);
+  -- PostgreSQL updates its caches of views and functions when it locks a table, and not when it gets
+  -- an advisory lock. The table is not read.
+  perform from pg_catalog.pg_namespace where false;
+
   if current_user <> 'anon' then
     me := app.profile_id();
     if current_user = 'authenticated'
@@ -2393,8 +2400,9 @@ ALTER FUNCTION app.check_request() OWNER TO sessionbase_owner;
 
 -- Name: FUNCTION check_request(); Type: COMMENT; Schema: app; Owner: sessionbase_owner
 
-COMMENT ON FUNCTION app.check_request() IS 'PostgREST runs it before every request (db-pre-request). It refuses a token without a profile, a
-guest''s request about settings, and a write to a profile that is being imported or erased.';
+COMMENT ON FUNCTION app.check_request() IS 'PostgREST runs it before every request (db-pre-request). It waits while a deployment replaces schema api. It
+refuses a token without a profile, a guest''s request about settings, and a write to a profile that is
+being imported or erased.';
 
 -- Name: continue_session_repo_binding_time(); Type: FUNCTION; Schema: app; Owner: sessionbase_owner
 
@@ -3650,6 +3658,26 @@ ALTER FUNCTION app.verify_hookify_chain(INOUT profile_id text, from_position big
 COMMENT ON FUNCTION app.verify_hookify_chain(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) IS 'Verify at most max_decisions decisions of one profile, from a position on. valid is null if no error
 was found and the chain continues at next_position.';
 
+-- Name: refuse_change(); Type: FUNCTION; Schema: ops; Owner: sessionbase_owner
+
+CREATE FUNCTION ops.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise exception '%.% is a log: its rows are never changed or deleted',
+    tg_table_schema, tg_table_name
+    using errcode = 'insufficient_privilege',
+      hint = 'Only migrate baseline and migrate repair add rows to it.';
+end
+$$;
+
+ALTER FUNCTION ops.refuse_change() OWNER TO sessionbase_owner;
+
+-- Name: FUNCTION refuse_change(); Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON FUNCTION ops.refuse_change() IS 'Trigger: refuses every UPDATE, DELETE and TRUNCATE of the table.';
+
 -- Name: misalignment_transitions; Type: TABLE; Schema: app; Owner: sessionbase_owner
 
 CREATE TABLE app.misalignment_transitions (
@@ -4038,7 +4066,7 @@ CREATE TABLE ops.ledger_changes (
     reason text NOT NULL,
     before jsonb NOT NULL,
     after jsonb NOT NULL,
-    CONSTRAINT action_is_known CHECK ((action = ANY (ARRAY['baseline'::text, 'repair'::text]))),
+    CONSTRAINT action_is_known CHECK ((action = ANY (ARRAY['baseline'::text, 'repair'::text, 'skip'::text]))),
     CONSTRAINT reason_is_not_empty CHECK ((reason <> ''::text))
 );
 
@@ -4046,7 +4074,7 @@ ALTER TABLE ops.ledger_changes OWNER TO sessionbase_owner;
 
 -- Name: TABLE ledger_changes; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
-COMMENT ON TABLE ops.ledger_changes IS 'The deliberate changes of ops.migrations: by migrate baseline and migrate repair.';
+COMMENT ON TABLE ops.ledger_changes IS 'The deliberate changes of ops.migrations, by migrate baseline and migrate repair, and the findings that migrate --skip-lint let through.';
 
 -- Name: COLUMN ledger_changes.id; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
@@ -4062,7 +4090,7 @@ COMMENT ON COLUMN ops.ledger_changes.changed_by IS 'The login that made the chan
 
 -- Name: COLUMN ledger_changes.action; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
-COMMENT ON COLUMN ops.ledger_changes.action IS 'The command: baseline or repair.';
+COMMENT ON COLUMN ops.ledger_changes.action IS 'The command: baseline or repair; skip: migrate --skip-lint.';
 
 -- Name: COLUMN ledger_changes.reason; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
@@ -4463,6 +4491,14 @@ CREATE TRIGGER start BEFORE INSERT ON app.profile_log FOR EACH ROW EXECUTE FUNCT
 -- Name: session_repo_bindings touch; Type: TRIGGER; Schema: app; Owner: sessionbase_owner
 
 CREATE TRIGGER touch BEFORE UPDATE ON app.session_repo_bindings FOR EACH ROW EXECUTE FUNCTION app.touch_session_repo_binding();
+
+-- Name: ledger_changes append_only; Type: TRIGGER; Schema: ops; Owner: sessionbase_owner
+
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ops.ledger_changes FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_change();
+
+-- Name: TRIGGER append_only ON ledger_changes; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
+
+COMMENT ON TRIGGER append_only ON ops.ledger_changes IS 'A row is not changed or deleted later. The owner of the table could disable this trigger.';
 
 -- Name: misalignment_transitions misalignment_exists; Type: FK CONSTRAINT; Schema: app; Owner: sessionbase_owner
 
@@ -5227,6 +5263,10 @@ REVOKE ALL ON FUNCTION app.touch_session_repo_binding() FROM PUBLIC;
 REVOKE ALL ON FUNCTION app.verify_hookify_chain(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.verify_hookify_chain(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) TO authenticated;
 GRANT ALL ON FUNCTION app.verify_hookify_chain(INOUT profile_id text, from_position bigint, max_decisions bigint, OUT valid boolean, OUT checked bigint, OUT length bigint, OUT head_hash text, OUT next_position bigint, OUT first_bad_position bigint, OUT first_bad_id text, OUT problem text) TO auditor;
+
+-- Name: FUNCTION refuse_change(); Type: ACL; Schema: ops; Owner: sessionbase_owner
+
+REVOKE ALL ON FUNCTION ops.refuse_change() FROM PUBLIC;
 
 -- Name: TABLE misalignment_transitions; Type: ACL; Schema: app; Owner: sessionbase_owner
 

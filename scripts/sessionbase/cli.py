@@ -17,6 +17,7 @@ from sessionbase.console import stderr
 from sessionbase.doctor.cli import doctor
 from sessionbase.drift.cli import drift
 from sessionbase.errors import InterruptError, SessionbaseError
+from sessionbase.exit_codes import ComparingCommand
 from sessionbase.legacy.cli import export_app, import_app
 from sessionbase.migrate.cli import app as migrate_app
 from sessionbase.paths import command
@@ -48,7 +49,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stack_cli.register(app)
-migrate_app.command()(drift)
+migrate_app.command(cls=ComparingCommand)(drift)
 planning_cli.register(migrate_app)
 app.add_typer(migrate_app, name="migrate")
 app.add_typer(import_app, name="import")

@@ -19,7 +19,8 @@ from sessionbase.doctor.lints import read_lints, set_expectations
 from sessionbase.drift.applied import Applied
 from sessionbase.drift.catalogue import Catalogue, read_catalogue
 from sessionbase.drift.report import DriftReport, compare_catalogues
-from sessionbase.migrate.runner import ROLES, migrate
+from sessionbase.migrate.privileges import ROLES
+from sessionbase.migrate.runner import migrate
 from sessionbase.paths import PROJECT_DIR, resource_path
 from sessionbase.stack.account import POSTGRES_BIN_VARIABLE, postgres_bin, service_account
 from sessionbase.stack.scratch import scratch_cluster
@@ -224,17 +225,17 @@ def test_an_accepted_object_is_a_note(target: str) -> None:
     assert [one.split(" is ")[0] for one in report["statements"]] == ["comment on schema app"]
 
 
-def test_exit_code_2_means_that_they_could_not_be_compared(server: Server) -> None:
+def test_exit_code_3_means_that_they_could_not_be_compared(server: Server) -> None:
     with new_database(server.uri) as empty:
         done = run_main("migrate", "drift", "--db-uri", empty)
-        assert (done.returncode, "no migration ledger" in done.stderr) == (2, True)
+        assert (done.returncode, "no migration ledger" in done.stderr) == (3, True)
     gone = run_main("migrate", "drift", "--db-uri", empty)
-    assert (gone.returncode, "no connection" in gone.stderr) == (2, True)
+    assert (gone.returncode, "no connection" in gone.stderr) == (3, True)
 
 
 def test_a_scratch_server_with_our_roles_is_refused(target: str, server: Server) -> None:
     done = run_main("migrate", "drift", "--db-uri", target, "--scratch-uri", server.uri)
-    assert (done.returncode, "already has the roles" in done.stderr) == (2, True)
+    assert (done.returncode, "already has the roles" in done.stderr) == (3, True)
 
 
 def test_another_server_can_hold_the_expected_database(target: str) -> None:

@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from sessionbase.errors import SessionbaseError
-from sessionbase.migrate.runner import ROLES
+from sessionbase.migrate.privileges import ROLES
 from sessionbase.paths import resource_path
 
 Connection = psycopg.Connection[Any]

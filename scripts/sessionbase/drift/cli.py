@@ -3,13 +3,11 @@
 from dataclasses import asdict
 from typing import Annotated
 
-import psycopg
 import typer
 
 from sessionbase.console import print_json, stderr, stdout
 from sessionbase.drift.compare import Difference
 from sessionbase.drift.report import DriftReport, find_drift
-from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.cli import AsJson, SqlDir
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 from sessionbase.paths import command
@@ -95,24 +93,17 @@ def drift(  # noqa: PLR0917 - typer passes them by name
     in words, and with the statement that undoes it if that is safe. A note is what an installation
     may choose itself. The database is only read; any login is enough. docs/drift.md has the list.
 
-    Exit code 0: no drift (there may be notes). 1: drift. 2: the two could not be compared.
+    Exit code 0: no drift (there may be notes). 1: drift. 3: the two could not be compared.
 
     Example: sessionbase migrate drift --db-uri postgresql://dba@db.example/app --json
     """
-    try:
-        report = find_drift(
-            resolve_db_uri(db_uri, data_dir),
-            sql_dir,
-            scratch_uri=scratch_uri,
-            accept=accept or (),
-            log=lambda line: stderr.print(line, markup=False),
-        )
-    except UsageError:
-        raise
-    except (SessionbaseError, psycopg.Error) as error:
-        # Not 1, which means drift.
-        stderr.print(f"Error: {str(error).strip()}", style="red", markup=False)
-        raise typer.Exit(2) from error
+    report = find_drift(
+        resolve_db_uri(db_uri, data_dir),
+        sql_dir,
+        scratch_uri=scratch_uri,
+        accept=accept or (),
+        log=lambda line: stderr.print(line, markup=False),
+    )
     if as_json:
         counts = {"drift": report.count("drift"), "notes": report.count("note")}
         print_json(counts | asdict(report))

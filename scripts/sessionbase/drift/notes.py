@@ -1,7 +1,7 @@
 """What an installation may choose itself: it is a note and not drift."""
 
 from sessionbase.drift.catalogue import Item
-from sessionbase.migrate.runner import ROLES
+from sessionbase.migrate.privileges import ROLES
 
 _REPLICATION = "`sessionbase replication enable` does this"
 _OWN_LOGIN = "a DBA decides how this role logs in"

@@ -13,7 +13,8 @@ from sessionbase.backup.roles import existing_roles
 from sessionbase.database import connect
 from sessionbase.drift.applied import Applied
 from sessionbase.errors import SessionbaseError
-from sessionbase.migrate.runner import ROLES, migrate
+from sessionbase.migrate.privileges import ROLES
+from sessionbase.migrate.runner import migrate
 from sessionbase.stack.scratch import scratch_cluster
 
 
