@@ -565,13 +565,15 @@ def test_the_probes_read_few_rows_of_a_large_profile(shipped: Shipped) -> None:
     assert fetched_after - fetched < 2000
 
 
-def test_a_login_that_may_not_become_the_client_roles_is_told_that_the_probes_are_left_out(
+def test_a_login_that_may_not_become_the_client_roles_gets_a_line_that_the_probes_are_left_out(
     shipped: Shipped, db: psycopg.Connection[Any]
 ) -> None:
     login = sql.Identifier("try_verify_login")
     db.execute(sql.SQL("create role {} login password 'try'").format(login))
     try:
         db.execute(sql.SQL("grant sessionbase_owner to {}").format(login))
+        database = sql.Identifier(str(conninfo_to_dict(shipped.uri)["dbname"]))
+        db.execute(sql.SQL("grant create on database {} to sessionbase_owner").format(database))
         shipped.add("comment on table app.todos is 'changed';\n")
         shipped.uri = make_conninfo(shipped.uri, user="try_verify_login", password="try")
         lines: list[str] = []

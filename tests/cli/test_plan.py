@@ -194,7 +194,8 @@ def test_a_large_table_makes_a_rewrite_and_work_under_a_lock_hazards(planner: Pl
 
 def test_a_file_without_a_transaction_is_planned_as_one(planner: Planner) -> None:
     report = planner.plan(
-        "-- sessionbase: no-transaction\ncreate index concurrently on app.todos (text);\n",
+        "-- sessionbase: no-transaction\n"
+        "create index concurrently todos_by_text on app.todos (text);\n",
         "--rehearse",
     )
     (file,) = report["files"]

@@ -183,7 +183,7 @@ CASES = [
     Case("reindex_table", "reindex table app.NAME",
          {"app.NAME": SHARE, "app.NAME_by_a": AEL, "app.NAME_pkey": AEL, "app.NAME_unique": AEL},
          scans=True),
-    Case("reindex_concurrently", "reindex table concurrently app.NAME", own(SUE), scans=None,
+    Case("reindex_concurrently", "reindex index concurrently app.NAME_by_a", own(SUE), scans=None,
          alone=True),
     Case("create_trigger",
          "create trigger x before update on app.NAME for each row execute function"

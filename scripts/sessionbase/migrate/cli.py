@@ -148,7 +148,7 @@ def run(  # noqa: PLR0917 - typer passes them by name
     runs and the others wait. A pooler in transaction mode is refused, because the runner holds a
     session-level lock: connect to PostgreSQL itself.
 
-    Before each commit the errors of sessionbase doctor, the file verify/NNNN.sql and probes with
+    Before each commit the errors of the doctor, the file verify/NNNN.sql and probes with
     the client roles are checked; a finding that was not there before rolls the file back
     (docs/migration-checks.md).
 
