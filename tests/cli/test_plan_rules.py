@@ -258,7 +258,6 @@ CASES = [
          setup="create sequence app.NAME_seq"),
     Case("function", "create function app.NAME_f() returns integer language sql return 1", {}),
     Case("vacuum", "vacuum app.NAME", own(SUE), scans=None, alone=True),
-    Case("vacuum_full", "vacuum full app.NAME", own(AEL), True, None, alone=True),
     Case("cluster", "cluster app.NAME using NAME_by_a", own(AEL), True, None),
     Case("analyze", "analyze app.NAME", own(SUE), scans=None),
 ]  # fmt: skip

@@ -1033,7 +1033,8 @@ class Rules:
                 found.unknown.append(f"the target has no index {name}")
                 return
             found.add(relation.table, lock, scan=True, why="the index is built again")
-            found.add(name, _SUE if concurrent else _AEL, rewrite=True)
+            if not concurrent:
+                found.add(name, _AEL, rewrite=True)
         else:
             for one in self._with_children(name, only=False):
                 found.add(one, lock, scan=True, why="its indexes are built again")
@@ -1048,14 +1049,10 @@ class Rules:
             found.add(name, _AEL, rewrite=True, scan=None, why="the table is copied")
 
     def _VacuumStmt(self, tree: Any, found: Effects) -> None:
-        full = _option(tree.options, "full")
         for item in tree.rels or ():
             name = self._named(item.relation, found)
             for one in self._with_children(name, only=False) if name else ():
-                if full:
-                    found.add(one, _AEL, rewrite=True, scan=None, why="the table is copied")
-                else:
-                    found.add(one, _SUE, scan=None, why="reads a part of the table, in small steps")
+                found.add(one, _SUE, scan=None, why="reads a part of the table, in small steps")
         if not tree.rels:
             found.unknown.append("all tables of the database")
 
