@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -17,6 +17,9 @@ from rich.progress import (
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Log = Callable[[str], None]
+"""A function that is called with one line of text about each step."""
 
 
 class CountProgress(Protocol):
@@ -33,6 +36,21 @@ def count_bar(description: str) -> Iterator[CountProgress]:
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_line(line: str = "") -> None:
+    """Print a line to stdout as it is: brackets have no meaning."""
+    stdout.print(line, markup=False)
+
+
+def log_line(line: str) -> None:
+    """Print a line to stderr as it is: brackets have no meaning."""
+    stderr.print(line, markup=False)
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return the number and the noun, as `1 file` or `2 files`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def print_json(value: Any) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from sessionbase.backup.dump import make_backup
 from sessionbase.backup.restore import RestoreReport, read_backup, restore
-from sessionbase.console import count_bar, print_json, stderr, stdout
+from sessionbase.console import count_bar, log_line, print_json, print_line, stdout
 from sessionbase.errors import UsageError
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 from sessionbase.paths import command
@@ -54,7 +54,7 @@ def backup_command(  # noqa: PLR0917 - typer passes them by name
             jobs=jobs,
             passwords=passwords,
             progress=progress,
-            log=_log,
+            log=log_line,
         )
     seconds = time.monotonic() - started
     manifest = report.manifest
@@ -69,7 +69,7 @@ def backup_command(  # noqa: PLR0917 - typer passes them by name
         )
         return
     if manifest.not_included:
-        _log(f"not in the backup: {', '.join(manifest.not_included)}")
+        log_line(f"not in the backup: {', '.join(manifest.not_included)}")
     stdout.print(
         f"the backup is in {folder}: tables: {len(manifest.tables)}, rows: "
         f"{sum(manifest.tables.values())}, bytes: {report.bytes}, seconds: {seconds:.1f}",
@@ -107,13 +107,13 @@ def restore_command(
         db_uri = None  # the environment names a database that is not the target
     started = time.monotonic()
     with count_bar("tables") as progress:
-        _log(f"reading {folder} ...")
+        log_line(f"reading {folder} ...")
         backup = read_backup(folder)
         if db_uri:
-            report = restore(backup, db_uri, progress=progress, log=_log)
+            report = restore(backup, db_uri, progress=progress, log=log_line)
         else:
             with manage.new_stack(data_dir) as uri:
-                report = restore(backup, uri, other_roles=True, progress=progress, log=_log)
+                report = restore(backup, uri, other_roles=True, progress=progress, log=log_line)
     seconds = time.monotonic() - started
     if as_json:
         print_json(_as_json(report, None if db_uri else data_dir.resolve(), seconds))
@@ -134,10 +134,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("backup")(backup_command)
     app.command("restore")(restore_command)
-
-
-def _log(line: str) -> None:
-    stderr.print(line, markup=False)
 
 
 def _as_json(report: RestoreReport, data_dir: Path | None, seconds: float) -> dict[str, object]:
@@ -193,7 +189,7 @@ def _print_report(report: RestoreReport, seconds: float) -> None:
         f"{report.chains}, decisions verified: {report.decisions}, seconds: {seconds:.1f}"
     )
     for line in lines:
-        stdout.print(line, markup=False)
+        print_line(line)
 
 
 def _print_next_steps(data_dir: Path) -> None:
@@ -203,4 +199,4 @@ def _print_next_steps(data_dir: Path) -> None:
         f" To accept them, copy jwt_secret into {data_dir / 'secrets.json'} now.",
         f"Start it: {command()} up --data-dir {shown}",
     ):
-        stdout.print(line, markup=False)
+        print_line(line)

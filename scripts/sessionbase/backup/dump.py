@@ -20,7 +20,7 @@ from sessionbase.backup.programs import (
 )
 from sessionbase.backup.roles import read_state
 from sessionbase.backup.toc import OUR_SCHEMAS, PUBLICATION
-from sessionbase.console import CountProgress
+from sessionbase.console import CountProgress, Log
 from sessionbase.database import become_owner, connect
 from sessionbase.doctor.lints import examine
 from sessionbase.errors import SessionbaseError
@@ -28,7 +28,6 @@ from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.ledger import OWNER
 from sessionbase.migrate.locks import release_runner_lock, take_runner_lock
 from sessionbase.migrate.privileges import ROLES
-from sessionbase.migrate.runner import Log
 
 LOCK_WAIT_SECONDS = 60
 """How long pg_dump waits for a table that another session has locked."""

@@ -27,14 +27,14 @@ from sessionbase.backup.roles import (
     preparation,
 )
 from sessionbase.backup.toc import OUR_SCHEMAS, PUBLICATION, select_and_order
-from sessionbase.console import CountProgress
+from sessionbase.console import CountProgress, Log
 from sessionbase.database import connect, refuse_standby
 from sessionbase.doctor.lints import Finding, examine
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.files import read_folder
 from sessionbase.migrate.ledger import OWNER
-from sessionbase.migrate.runner import Log, pending
+from sessionbase.migrate.runner import pending
 from sessionbase.paths import resource_path
 
 Connection = psycopg.Connection[Any]

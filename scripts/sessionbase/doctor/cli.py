@@ -7,15 +7,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sessionbase.console import print_json, stdout
+from sessionbase.console import count_of, print_json, stdout
 from sessionbase.doctor.lints import Report, examine
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 
 _STYLES = {"error": "red", "warning": "yellow"}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_report(report: Report) -> None:
@@ -31,8 +27,8 @@ def _print_report(report: Report) -> None:
             stdout.print(f"{number}. {finding.remediation}", markup=False)
     errors, warnings = report.count("error"), report.count("warning")
     stdout.print(
-        f"{_count(report.lints, 'lint')} run: "
-        f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."
+        f"{count_of(report.lints, 'lint')} run: "
+        f"{count_of(errors, 'error')}, {count_of(warnings, 'warning')}."
     )
 
 

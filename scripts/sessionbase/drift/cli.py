@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sessionbase.console import print_json, stderr, stdout
+from sessionbase.console import count_of, log_line, print_json, print_line, stdout
 from sessionbase.drift.compare import Difference
 from sessionbase.drift.report import DriftReport, find_drift
 from sessionbase.migrate.cli import AsJson, SqlDir
@@ -15,17 +15,13 @@ from sessionbase.paths import command
 _STYLES = {"drift": "red", "note": "yellow"}
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _print_difference(one: Difference) -> None:
     stdout.print(f"[{_STYLES[one.level]}]{one.level}[/]  ", end="")
     first, *rest = one.what.split("\n")
     remark = f" ({one.remark})" if one.remark else ""
-    stdout.print(first + remark, markup=False)
+    print_line(first + remark)
     for line in rest:
-        stdout.print(f"         {line}", markup=False)
+        print_line(f"         {line}")
 
 
 def _print_report(report: DriftReport) -> None:
@@ -37,23 +33,20 @@ def _print_report(report: DriftReport) -> None:
             "sessionbase_owner what is not about roles):"
         )
         for statement in report.statements:
-            stdout.print(f"{statement};", markup=False)
+            print_line(f"{statement};")
     if any(_is_repeatable(one) for one in report.differences):
-        stdout.print(
+        print_line(
             f"Functions and views: `{command()} migrate --repair-api` applies the files of app/ "
-            "and api/ again, which also repairs those that are defined there.",
-            markup=False,
+            "and api/ again, which also repairs those that are defined there."
         )
     for remark in report.remarks:
-        stdout.print(f"Note: {remark}.", markup=False)
+        print_line(f"Note: {remark}.")
     if report.pending:
-        stdout.print(
-            f"{_count(len(report.pending), 'file')} pending: {', '.join(report.pending)}",
-            markup=False,
-        )
-    stdout.print(
-        f"{_count(report.objects, 'object')} compared: "
-        f"{_count(report.count('drift'), 'difference')}, {_count(report.count('note'), 'note')}."
+        print_line(f"{count_of(len(report.pending), 'file')} pending: {', '.join(report.pending)}")
+    found, notes = report.count("drift"), report.count("note")
+    print_line(
+        f"{count_of(report.objects, 'object')} compared: {count_of(found, 'difference')}, "
+        f"{count_of(notes, 'note')}."
     )
 
 
@@ -102,7 +95,7 @@ def drift(  # noqa: PLR0917 - typer passes them by name
         sql_dir,
         scratch_uri=scratch_uri,
         accept=accept or (),
-        log=lambda line: stderr.print(line, markup=False),
+        log=log_line,
     )
     if as_json:
         counts = {"drift": report.count("drift"), "notes": report.count("note")}

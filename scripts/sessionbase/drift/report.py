@@ -1,9 +1,10 @@
 """Compare a database with the files that were applied to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sessionbase.console import Log
 from sessionbase.database import connect
 from sessionbase.drift.applied import Applied, read_applied
 from sessionbase.drift.catalogue import Catalogue, Connection, read_catalogue, read_kinds
@@ -15,8 +16,6 @@ from sessionbase.migrate.database import check_server_version, refuse_old_databa
 from sessionbase.migrate.files import read_folder
 from sessionbase.migrate.ledger import ledger_exists
 from sessionbase.paths import command, resource_path
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from sessionbase.console import count_bar, print_json, stderr, stdout
+from sessionbase.console import count_bar, print_json, print_line, stderr, stdout
 from sessionbase.database import check_profile
 from sessionbase.errors import SessionbaseError
 from sessionbase.legacy import exporter, importer
@@ -139,22 +139,22 @@ def _import_progress() -> Iterator[importer.Progress]:
 
 def _print_report(report: ImportReport) -> None:
     if report.missing_file:
-        _print(f"{report.file} does not exist: nothing to import")
+        print_line(f"{report.file} does not exist: nothing to import")
         return
     if report.refused or report.dry_run:
-        _print(f"{report.new} records would be loaded; dry run: nothing was loaded")
+        print_line(f"{report.new} records would be loaded; dry run: nothing was loaded")
     else:
-        _print(f"{report.loaded} records loaded into profile {report.profile}")
+        print_line(f"{report.loaded} records loaded into profile {report.profile}")
     moved = f"; the status of {report.moved_on} has changed since" if report.moved_on else ""
-    _print(f"{report.already_there} already there{moved}")
-    _print(f"{report.conflicts} in conflict with a stored event, {report.rejected} rejected")
+    print_line(f"{report.already_there} already there{moved}")
+    print_line(f"{report.conflicts} in conflict with a stored event, {report.rejected} rejected")
     for reason, count in report.reasons.items():
-        _print(f"  {count} x {reason}")
+        print_line(f"  {count} x {reason}")
     if report.rejects_file:
-        _print(f"rejects and conflicts are in {report.rejects_file}")
+        print_line(f"rejects and conflicts are in {report.rejects_file}")
     if report.parity:
         _print_parity(report.parity)
-    _print(f"{report.records} records in {report.seconds:.1f} s")
+    print_line(f"{report.records} records in {report.seconds:.1f} s")
 
 
 def _print_parity(parity: Parity) -> None:
@@ -171,14 +171,10 @@ def _print_parity(parity: Parity) -> None:
             "yes" if line.agrees else "NO",
         )
     stdout.print(table)
-    _print(
+    print_line(
         f"order by start within each of {parity.sessions} sessions: "
         + ("the same" if not parity.out_of_order else f"{parity.out_of_order} events differ")
     )
-
-
-def _print(line: str) -> None:
-    stdout.print(line, markup=False)
 
 
 @export_app.callback()
@@ -240,4 +236,4 @@ def export_tool_events(  # noqa: PLR0917 - typer passes them by name
     if as_json:
         print_json({"file": str(output), "profile": profile, "records": records})
     else:
-        _print(f"{records} records of profile {profile} written to {output}")
+        print_line(f"{records} records of profile {profile} written to {output}")

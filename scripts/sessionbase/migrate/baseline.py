@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sessionbase.console import Log
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.database import has_ledger_rows, owners_of_schemas
 from sessionbase.migrate.execute import apply_session_settings
@@ -16,7 +17,7 @@ from sessionbase.migrate.ledger import (
     validate_plan,
 )
 from sessionbase.migrate.objects import NamedObject, compare, objects_of
-from sessionbase.migrate.runner import Log, ledger_session, prepare_ledger
+from sessionbase.migrate.runner import ledger_session, prepare_ledger
 from sessionbase.paths import command, resource_path
 
 _SHOWN = 5

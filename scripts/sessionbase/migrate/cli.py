@@ -1,14 +1,13 @@
 """The command `sessionbase migrate`."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sessionbase.console import print_json, stderr, stdout
+from sessionbase.console import Log, log_line, print_json, print_line
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.exit_codes import ComparingCommand, NotComparedError
 from sessionbase.migrate.baseline import BaselineReport, baseline
@@ -39,38 +38,32 @@ Reason = Annotated[
 ]
 
 
-def _log(line: str) -> None:
-    stderr.print(line, markup=False)
-
-
-def _print(line: str) -> None:
-    stdout.print(line, markup=False)
-
-
 def _print_report(report: MigrateReport) -> None:
     if report.dry_run:
         # It is applied in every run; what exists already stays.
-        _print(f"roles.sql: {'applied in every run' if report.roles == 'applied' else 'to skip'}")
+        print_line(
+            f"roles.sql: {'applied in every run' if report.roles == 'applied' else 'to skip'}"
+        )
         for migration in report.migrations:
             how = " (without a transaction)" if migration.no_transaction else ""
-            _print(f"to apply: migrations/{migration.version:04}_{migration.name}.sql{how}")
+            print_line(f"to apply: migrations/{migration.version:04}_{migration.name}.sql{how}")
         for file in report.repeatable_files:
-            _print(f"to apply: {file}")
+            print_line(f"to apply: {file}")
     if report.repeatable:
         for name in report.repeatable.recreated:
-            _print(f"dropped and created again, because it can't be replaced in place: {name}")
+            print_line(f"dropped and created again, because it can't be replaced in place: {name}")
         for name in report.repeatable.dropped:
-            _print(f"dropped, because no file defines it: {name}")
+            print_line(f"dropped, because no file defines it: {name}")
     for line in report.restored or []:
-        _print(f"changed: {line}")
+        print_line(f"changed: {line}")
     if report.restored == []:
-        _print("no function, view, grant or comment differed from the files")
+        print_line("no function, view, grant or comment differed from the files")
     if report.nothing_to_do:
-        _print("nothing to do: the database is up to date")
+        print_line("nothing to do: the database is up to date")
     elif report.dry_run:
-        _print("dry run: nothing was changed")
+        print_line("dry run: nothing was changed")
     else:
-        _print(
+        print_line(
             f"done: {len(report.migrations)} migrations, "
             f"{len(report.repeatable_files)} files of app/ and api/"
         )
@@ -180,7 +173,7 @@ def run(  # noqa: PLR0917 - typer passes them by name
         lock_try_ms=_parse_lock_try(lock_try),
         runner_timeout_ms=parse_lock_timeout(runner_timeout, "--runner-timeout"),
         skip_lints=skip_lint or (),
-        log=_log,
+        log=log_line,
     )
     if as_json:
         print_json(asdict(report))
@@ -218,9 +211,11 @@ def _exit_code(plan: Plan) -> int:
 
 def _print_diff(diff: str | None, name: str) -> None:
     if diff is None:
-        _print(f"{name}: the ledger has no text to compare with: an older version did not keep it")
+        print_line(
+            f"{name}: the ledger has no text to compare with: an older version did not keep it"
+        )
     elif diff:
-        _print(diff.rstrip("\n"))
+        print_line(diff.rstrip("\n"))
 
 
 @app.command("status", cls=ComparingCommand)
@@ -254,9 +249,11 @@ def show_status(
     for row in plan.applied:
         when = row.applied_at.isoformat(timespec="seconds")
         how = "" if row.kind == "applied" else " (baseline: its objects existed)"
-        _print(f"applied  {row.file_name}  {when} by {row.applied_by}, {row.duration_ms} ms{how}")
+        print_line(
+            f"applied  {row.file_name}  {when} by {row.applied_by}, {row.duration_ms} ms{how}"
+        )
     for migration in plan.pending:
-        _print(f"pending  {migration.file.path.name}")
+        print_line(f"pending  {migration.file.path.name}")
     for state, names in (
         ("changed", [edit.summary for edit in plan.edits if not edit.repeatable]),
         ("missing", plan.missing),
@@ -266,30 +263,30 @@ def show_status(
         ("pending", plan.repeatable_files),
     ):
         for name in names:
-            _print(f"{state:<8} {name}")
+            print_line(f"{state:<8} {name}")
     if plan.broken_at is not None:
-        _print(f"edited   row {plan.broken_at} of the ledger does not match the rows before it")
+        print_line(f"edited   row {plan.broken_at} of the ledger does not match the rows before it")
     if diff:
         for edit in plan.edits:
             _print_diff(edit.diff, edit.file)
     elif plan.edits:
-        _log("migrate status --diff shows the changes of the edited files")
+        log_line("migrate status --diff shows the changes of the edited files")
     raise typer.Exit(_exit_code(plan))
 
 
 def _print_baseline(report: BaselineReport) -> None:
     verb = "would be recorded" if report.dry_run else "recorded"
     for name in report.migrations:
-        _print(f"{verb} as applied: {name}")
-    _print(f"{report.checked} objects of these files exist, and belong to sessionbase_owner")
+        print_line(f"{verb} as applied: {name}")
+    print_line(f"{report.checked} objects of these files exist, and belong to sessionbase_owner")
     for name in report.unchecked:
-        _print(f"not checked: {name} creates no object that could be looked up")
+        print_line(f"not checked: {name} creates no object that could be looked up")
     for name in report.pending:
-        _print(f"pending: {name}")
+        print_line(f"pending: {name}")
     if report.dry_run:
-        _print("dry run: nothing was changed")
+        print_line("dry run: nothing was changed")
     else:
-        _print("next: migrate applies the rest; migrate drift compares every property")
+        print_line("next: migrate applies the rest; migrate drift compares every property")
 
 
 @app.command("baseline")
@@ -327,7 +324,7 @@ def write_baseline(  # noqa: PLR0917 - typer passes them by name
         reason=reason,
         version=version,
         dry_run=dry_run,
-        log=_log,
+        log=log_line,
     )
     if as_json:
         print_json(asdict(report))
@@ -335,7 +332,7 @@ def write_baseline(  # noqa: PLR0917 - typer passes them by name
         _print_baseline(report)
 
 
-def _print_repair(planned: Repair, log: Callable[[str], None]) -> None:
+def _print_repair(planned: Repair, log: Log) -> None:
     """Write each change with its diff, and the rows that are written."""
     for change in planned.changes:
         log(f"{change.action:<9} {change.description}")
@@ -387,7 +384,7 @@ def repair_ledger(  # noqa: PLR0917 - typer passes them by name
     planned = plan_repair(uri, sql_dir, versions=chosen, recompute_chain=recompute_chain)
     writes = bool(planned.changes) and not dry_run
     if writes and not yes:
-        _print_repair(planned, _log)
+        _print_repair(planned, log_line)
         _confirm("Write these changes into the ledger?")
     if writes:
         planned = repair(
@@ -397,20 +394,20 @@ def repair_ledger(  # noqa: PLR0917 - typer passes them by name
             reason=reason,
             versions=chosen,
             recompute_chain=recompute_chain,
-            log=_log,
+            log=log_line,
         )
     if as_json:
         changes = [asdict(change) for change in planned.changes]
         print_json({"dry_run": dry_run, "reason": reason, "changes": changes})
         return
     if yes or dry_run:
-        _print_repair(planned, _print)
+        _print_repair(planned, print_line)
     if not planned.changes:
-        _print("nothing to repair")
+        print_line("nothing to repair")
     elif dry_run:
-        _print("dry run: nothing was changed")
+        print_line("dry run: nothing was changed")
     else:
-        _print(f"done: {len(planned.changes)} changes, recorded in ops.ledger_changes")
+        print_line(f"done: {len(planned.changes)} changes, recorded in ops.ledger_changes")
 
 
 def _confirm(question: str) -> None:
@@ -446,7 +443,7 @@ def create_migration(
     if as_json:
         print_json({"path": str(path)})
     else:
-        _print(str(path))
+        print_line(str(path))
 
 
 @app.command("dump")

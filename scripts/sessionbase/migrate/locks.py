@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import psycopg
 
+from sessionbase.console import Log
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.blockers import Blocker, Seen, Watch
 from sessionbase.migrate.execute import StatementFailed
@@ -113,9 +114,7 @@ def _deadlock_timeout_ms(conn: Connection) -> int:
 class LockTries:
     """Runs each file in tries, and reports who blocks it. Use it as a context manager."""
 
-    def __init__(
-        self, conn: Connection, db_uri: str, limits: LockLimits, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, conn: Connection, db_uri: str, limits: LockLimits, log: Log) -> None:
         self.waits: list[LockWait] = []
         """The files that were tried more than once."""
         self._conn, self._limits, self._log = conn, limits, log
@@ -237,7 +236,7 @@ def _message(failure: StatementFailed | psycopg.Error) -> str:
 
 
 def take_runner_lock(
-    conn: Connection, log: Callable[[str], None], *, timeout_ms: int = 0, shared: bool = False
+    conn: Connection, log: Log, *, timeout_ms: int = 0, shared: bool = False
 ) -> None:
     """Take the lock that only one runner has in a database, at session level.
 
@@ -299,9 +298,7 @@ def release_runner_lock(conn: Connection, *, shared: bool = False) -> None:
 
 
 @contextmanager
-def runner_lock(
-    conn: Connection, log: Callable[[str], None], timeout_ms: int = 0
-) -> Iterator[None]:
+def runner_lock(conn: Connection, log: Log, timeout_ms: int = 0) -> Iterator[None]:
     """Hold the lock of the runner during the `with` block."""
     take_runner_lock(conn, log, timeout_ms=timeout_ms)
     try:

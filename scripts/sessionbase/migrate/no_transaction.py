@@ -19,6 +19,7 @@ from pglast import ast
 from pglast.parser import scan
 from psycopg import sql
 
+from sessionbase.console import Log
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.blockers import blockers_of
 from sessionbase.migrate.execute import (
@@ -43,8 +44,6 @@ PROGRESS_S = 5.0
 _TRIES = 5
 _PAUSE_S = 1.0
 _DEADLOCK = "40P01"
-
-Log = Callable[[str], None]
 
 _INDEX = """
 select i.indrelid = to_regclass(%(table)s) as on_table,

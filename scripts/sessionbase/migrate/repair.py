@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sessionbase.console import Log
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.edits import make_edit
 from sessionbase.migrate.execute import apply_session_settings
@@ -18,7 +19,7 @@ from sessionbase.migrate.ledger import (
     read_ledger,
     record_change,
 )
-from sessionbase.migrate.runner import Log, ledger_session, prepare_ledger
+from sessionbase.migrate.runner import ledger_session, prepare_ledger
 from sessionbase.paths import command, resource_path
 
 

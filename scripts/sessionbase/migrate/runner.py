@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 
+from sessionbase.console import Log
 from sessionbase.database import connect, refuse_standby
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
@@ -58,9 +59,6 @@ from sessionbase.paths import resource_path
 _ROLE_CONFLICTS = {"XX000", "23505", "42710"}
 
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000}
-
-Log = Callable[[str], None]
-"""A function that is called with one line of text about each step."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ docs/decisions/0012-checks-before-the-commit.md says what is checked when, and w
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 
 import psycopg
@@ -13,6 +13,7 @@ from pglast import ast
 from pglast.visitors import Visitor
 from psycopg.types.json import Jsonb
 
+from sessionbase.console import Log
 from sessionbase.doctor.lints import (
     Expectations,
     Finding,
@@ -50,7 +51,6 @@ select exists (select from pg_catalog.pg_proc p
                 where p.pronamespace = pg_catalog.to_regnamespace('api'))
 """
 
-Log = Callable[[str], None]
 FindingKey = tuple[str, str, str]
 """What makes two findings the same: the lint, the object and what is wrong."""
 

@@ -35,12 +35,11 @@ from sessionbase.backup.roles import (
     read_state,
 )
 from sessionbase.backup.toc import select_and_order
-from sessionbase.console import CountProgress
+from sessionbase.console import CountProgress, Log
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.ledger import ledger_exists
-from sessionbase.migrate.runner import Log
 from sessionbase.stack.scratch import scratch_cluster
 
 Connection = psycopg.Connection[Any]

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from sessionbase.console import CountProgress
+from sessionbase.console import CountProgress, Log
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.checks import RepeatableFiles, check_migration
@@ -19,7 +19,7 @@ from sessionbase.migrate.files import Migration, SqlFolder, Statement
 from sessionbase.migrate.functions import create_missing
 from sessionbase.migrate.ledger import OWNER, record_migration
 from sessionbase.migrate.repeatable import apply_repeatable
-from sessionbase.migrate.runner import Log, create_ledger
+from sessionbase.migrate.runner import create_ledger
 from sessionbase.planning.clone import Clone, clone
 from sessionbase.planning.locks import LOCKS, Lock, from_pg_locks
 from sessionbase.planning.plan import MigrationPlan, StatementPlan, Work, read_work

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sessionbase.console import count_bar, print_json, stderr, stdout
+from sessionbase.console import count_bar, print_json, print_line, stderr
 from sessionbase.database import check_profile
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.legacy.exporter import new_file
@@ -67,7 +67,7 @@ def list_(  # noqa: PLR0917 - typer passes them by name
         return
     for found in page.profiles:
         rows = "" if found.rows is None else f"  {_describe(found.rows)}"
-        _print(f"{json.dumps(found.profile, ensure_ascii=False)}{rows}")
+        print_line(f"{json.dumps(found.profile, ensure_ascii=False)}{rows}")
     if page.next_after is not None:
         stderr.print(f"there are more: --after {shlex.quote(page.next_after)}", markup=False)
 
@@ -105,7 +105,7 @@ def export(  # noqa: PLR0917 - typer passes them by name
     if as_json:
         print_json({"file": str(file), **asdict(report)})
     else:
-        _print(f"{sum(report.rows.values())} rows of profile {profile} written to {file}")
+        print_line(f"{sum(report.rows.values())} rows of profile {profile} written to {file}")
 
 
 @app.command("import")
@@ -134,7 +134,9 @@ def import_(
     if as_json:
         print_json({"file": str(file), **asdict(report)})
     else:
-        _print(f"{sum(report.rows.values())} rows of profile {report.profile} imported from {file}")
+        print_line(
+            f"{sum(report.rows.values())} rows of profile {report.profile} imported from {file}"
+        )
 
 
 @app.command("erase")
@@ -186,11 +188,11 @@ def erase(  # noqa: PLR0917 - typer passes them by name
     if as_json:
         print_json({"dry_run": dry_run, **asdict(report)})
         return
-    _print(_describe(report.rows))
+    print_line(_describe(report.rows))
     if dry_run:
-        _print("dry run: nothing was erased")
+        print_line("dry run: nothing was erased")
     else:
-        _print(
+        print_line(
             f"profile {profile} erased by {report.erased_by}: {sum(report.rows.values())} rows, "
             f"{report.chain_length} of them decisions"
         )
@@ -198,7 +200,3 @@ def erase(  # noqa: PLR0917 - typer passes them by name
 
 def _describe(rows: dict[str, int]) -> str:
     return ", ".join(f"{table}: {count}" for table, count in rows.items() if count)
-
-
-def _print(line: str) -> None:
-    stdout.print(line, markup=False)

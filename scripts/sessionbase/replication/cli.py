@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sessionbase.console import print_json, stdout
+from sessionbase.console import print_json, print_line
 from sessionbase.database import connect
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 from sessionbase.replication import tables
@@ -33,10 +33,6 @@ Tables = Annotated[
     list[str], typer.Argument(metavar="TABLE", help="Names, with or without `app.`.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for a program.")]
-
-
-def _print(line: str) -> None:
-    stdout.print(line, markup=False)
 
 
 @contextmanager
@@ -68,9 +64,11 @@ def enable(
         change = tables.enable(conn, names)
     _report(change, as_json)
     if not as_json:
-        _print(COST)
+        print_line(COST)
         if not change.status.role_can_log_in:
-            _print(f"{REPLICATOR} can't log in yet: alter role {REPLICATOR} login password '...'")
+            print_line(
+                f"{REPLICATOR} can't log in yet: alter role {REPLICATOR} login password '...'"
+            )
         _print_pg_hba(change.status)
     raise typer.Exit(1 if change.statement_for_dba else 0)
 
@@ -97,7 +95,7 @@ def disable(
     _report(change, as_json)
     if not as_json:
         for slot in change.status.slots:
-            _print(
+            print_line(
                 f"Replication slot {slot.name} still exists and keeps WAL. If it is not needed:"
                 f" select pg_drop_replication_slot('{slot.name}')"
             )
@@ -122,15 +120,17 @@ def show_status(
         print_json(asdict(status))
         return
     for table in status.tables:
-        _print(f"app.{table.name}: {_describe(table)}")
+        print_line(f"app.{table.name}: {_describe(table)}")
     can = "has" if status.role_has_replication else "does not have"
     login = "can" if status.role_can_log_in else "can't"
-    _print(f"{REPLICATOR} {can} REPLICATION and {login} log in; wal_level is {status.wal_level}.")
+    print_line(
+        f"{REPLICATOR} {can} REPLICATION and {login} log in; wal_level is {status.wal_level}."
+    )
     for slot in status.slots:
         state = "in use" if slot.active else "not in use"
-        _print(f"slot {slot.name} ({slot.plugin}): {state}, WAL {slot.wal_status or 'unknown'}")
+        print_line(f"slot {slot.name} ({slot.plugin}): {state}, WAL {slot.wal_status or 'unknown'}")
     for finding in status.findings:
-        _print(f"{finding.level}: {finding.object} {finding.what}; {finding.remediation}")
+        print_line(f"{finding.level}: {finding.object} {finding.what}; {finding.remediation}")
     if status.role_has_replication:
         _print_pg_hba(status)
 
@@ -141,14 +141,16 @@ def _report(change: Change, as_json: bool) -> None:
         return
     for table in change.status.tables:
         if table.name in change.changed:
-            _print(f"app.{table.name}: {_describe(table)}")
+            print_line(f"app.{table.name}: {_describe(table)}")
     if not change.changed:
-        _print("No table was changed.")
+        print_line("No table was changed.")
     if change.statement_for_dba:
-        _print(f"This login may not alter the role. A DBA must run: {change.statement_for_dba};")
+        print_line(
+            f"This login may not alter the role. A DBA must run: {change.statement_for_dba};"
+        )
     else:
         can = "has" if change.status.role_has_replication else "does not have"
-        _print(f"{REPLICATOR} {can} REPLICATION.")
+        print_line(f"{REPLICATOR} {can} REPLICATION.")
 
 
 def _describe(table: Table) -> str:
@@ -164,10 +166,10 @@ def _describe(table: Table) -> str:
 
 
 def _print_pg_hba(status: Status) -> None:
-    _print(
+    print_line(
         "Put these lines at the top of pg_hba.conf, then run: select pg_reload_conf(). Without them"
         f" {REPLICATOR} can copy the whole cluster with pg_basebackup. With them it can still read"
         " the changes of every table of this database, published or not."
     )
     for line in status.pg_hba_lines:
-        _print(line)
+        print_line(line)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sessionbase.console import print_json, stderr, stdout
+from sessionbase.console import log_line, print_json, print_line, stdout
 from sessionbase.errors import SessionbaseError
 from sessionbase.legacy.importer import import_tool_events
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir
@@ -123,7 +123,7 @@ def up(  # noqa: PLR0917 - typer passes them by name
         docs_port if docs else None,
         replica.ReplicaOptions(with_replica, replica_sync, replica_port, replica_admin_port),
     )
-    report = manage.up(data_dir, options, log=lambda line: stderr.print(line, markup=False))
+    report = manage.up(data_dir, options, log=log_line)
     if report.first_run:
         if sample and postgres is None and SAMPLE.exists():
             _import_sample(data_dir)
@@ -209,9 +209,7 @@ def promote(
     question = f"Stop the primary of {data_dir}, and make its replica the primary?"
     if not yes and not typer.confirm(question, err=True):
         raise SessionbaseError("nothing was changed")
-    done = failover.promote(
-        data_dir, force=force, log=lambda line: stderr.print(line, markup=False)
-    )
+    done = failover.promote(data_dir, force=force, log=log_line)
     if as_json:
         print_json(asdict(done))
         return
@@ -226,7 +224,7 @@ def promote(
         lines.append(f"The old cluster is in {done.fenced_dir}. Delete it when you don't need it.")
     lines.append(f"There is no replica now: {command()} up copies one.")
     for line in lines:
-        stdout.print(line, markup=False)
+        print_line(line)
 
 
 def token(
@@ -326,4 +324,4 @@ def _print_first_steps(rest_url: str, data_dir: Path) -> None:
         f"curl {bearer} {json_type} -d '{finish}' {rest_url}/rpc/transition_tool_event",
     ]
     for line in lines:
-        stdout.print(line, markup=False)
+        print_line(line)

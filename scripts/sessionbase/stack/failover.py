@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import psycopg
 
+from sessionbase.console import Log
 from sessionbase.errors import SessionbaseError
-from sessionbase.migrate.runner import Log
 from sessionbase.paths import command
 from sessionbase.stack import postgres, postgrest, processes, replica
 from sessionbase.stack.account import Account, service_account

@@ -10,8 +10,9 @@ from typing import Any
 import psycopg
 
 from sessionbase import __version__
+from sessionbase.console import Log
 from sessionbase.errors import SessionbaseError, UsageError
-from sessionbase.migrate.runner import Log, migrate, pending
+from sessionbase.migrate.runner import migrate, pending
 from sessionbase.paths import command
 from sessionbase.stack import docs, postgres, postgrest, processes, replica
 from sessionbase.stack.account import choose_home, choose_socket_dir, service_account

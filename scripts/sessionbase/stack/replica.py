@@ -22,9 +22,8 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from sessionbase.console import count_bar
+from sessionbase.console import Log, count_bar
 from sessionbase.errors import SessionbaseError, UsageError
-from sessionbase.migrate.runner import Log
 from sessionbase.paths import command
 from sessionbase.stack import postgres, postgrest, processes
 from sessionbase.stack.account import Account, postgres_bin

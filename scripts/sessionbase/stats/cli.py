@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sessionbase.console import count_bar, print_json, stdout
+from sessionbase.console import count_bar, print_json, print_line, stdout
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 from sessionbase.stats.report import Row, read
 
@@ -70,7 +70,7 @@ def _print_database(database: Row) -> None:
         f"Age of the oldest transaction id: {_number(age)}; autovacuum freezes from"
         f" {_number(limit)} on; {_number(database['transaction_ids_left'])} ids are left",
     ):
-        stdout.print(line, markup=False)
+        print_line(line)
 
 
 def _print_tables(tables: list[Row]) -> None:
@@ -190,7 +190,7 @@ def _print_replication(replication: Row, wal: Row) -> None:
             f" commit {_duration(standby['seconds_since_last_replayed_commit'])} ago"
         )
     for line in lines:
-        stdout.print(line, markup=False)
+        print_line(line)
 
 
 def _print_table(shown: Table) -> None:
