@@ -1,12 +1,14 @@
 """Options that several subcommands share, and the choice of the database."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sessionbase.database import PASSFILE_VARIABLE
+from sessionbase.errors import UsageError
 from sessionbase.paths import PROJECT_DIR
 from sessionbase.state import read_db_uri, read_secret
 
@@ -31,6 +33,8 @@ DbUri = Annotated[
     ),
 ]
 
+_UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000}
+
 
 def resolve_db_uri(db_uri: str | None, data_dir: Path) -> str:
     """Return `db_uri`, or if it is None the URI of the embedded stack's database.
@@ -46,3 +50,17 @@ def resolve_db_uri(db_uri: str | None, data_dir: Path) -> str:
         # libpq reads it, also in pg_dump. A password in the URI has precedence.
         os.environ["PGPASSWORD"] = read_secret(Path(password_file))
     return db_uri
+
+
+def parse_duration(text: str, option: str) -> int:
+    """Return the milliseconds of a duration like `500ms`, `5s` or `1min`.
+
+    Raises UsageError for any other text; its message names the `option`.
+    """
+    match = re.fullmatch(r"(\d+)\s*(ms|s|min)", text.strip())
+    if match is None:
+        raise UsageError(
+            f"{option} {text!r} is not a duration",
+            "write a number with ms, s or min, for example 5s",
+        )
+    return int(match[1]) * _UNITS_MS[match[2]]

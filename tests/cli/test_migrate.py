@@ -19,7 +19,8 @@ from psycopg.conninfo import make_conninfo
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.database import check_server_version
 from sessionbase.migrate.dump import dump_schema
-from sessionbase.migrate.runner import parse_lock_timeout, pending, status
+from sessionbase.migrate.runner import pending, status
+from sessionbase.options import parse_duration
 from support.command import run_main, sessionbase
 
 if TYPE_CHECKING:
@@ -253,13 +254,13 @@ def test_a_migration_that_does_not_get_a_lock_says_what_to_do(folder: Folder) ->
 
 
 @pytest.mark.parametrize(("text", "ms"), [("500ms", 500), ("5s", 5000), ("1min", 60_000)])
-def test_a_lock_timeout_is_parsed_with_its_unit(text: str, ms: int) -> None:
-    assert parse_lock_timeout(text) == ms
+def test_a_duration_is_parsed_with_its_unit(text: str, ms: int) -> None:
+    assert parse_duration(text, "--lock-timeout") == ms
 
 
-def test_a_lock_timeout_without_a_unit_is_refused() -> None:
-    with pytest.raises(SessionbaseError, match="is not a duration"):
-        parse_lock_timeout("5")
+def test_a_duration_without_a_unit_is_refused_with_the_name_of_the_option() -> None:
+    with pytest.raises(SessionbaseError, match="--lock-timeout '5' is not a duration"):
+        parse_duration("5", "--lock-timeout")
 
 
 @pytest.fixture

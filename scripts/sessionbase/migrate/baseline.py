@@ -17,7 +17,7 @@ from sessionbase.migrate.ledger import (
     validate_plan,
 )
 from sessionbase.migrate.objects import NamedObject, compare, objects_of
-from sessionbase.migrate.runner import ledger_session, prepare_ledger
+from sessionbase.migrate.session import ledger_session, prepare_ledger
 from sessionbase.paths import command, resource_path
 
 _SHOWN = 5

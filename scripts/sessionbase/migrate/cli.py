@@ -15,8 +15,8 @@ from sessionbase.migrate.dump import dump_schema
 from sessionbase.migrate.ledger import Plan
 from sessionbase.migrate.new import new_migration
 from sessionbase.migrate.repair import Repair, plan_repair, repair
-from sessionbase.migrate.runner import MigrateReport, migrate, parse_lock_timeout, status
-from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
+from sessionbase.migrate.runner import MigrateReport, migrate, status
+from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, parse_duration, resolve_db_uri
 
 app = typer.Typer()
 
@@ -70,7 +70,7 @@ def _print_report(report: MigrateReport) -> None:
 
 
 def _parse_lock_try(text: str) -> int:
-    try_ms = parse_lock_timeout(text, "--lock-try")
+    try_ms = parse_duration(text, "--lock-try")
     if not try_ms:
         raise UsageError(
             f"--lock-try {text!r} is a try without end, which blocks all clients of the table",
@@ -169,9 +169,9 @@ def run(  # noqa: PLR0917 - typer passes them by name
         sql_dir,
         dry_run=dry_run,
         repair_api=repair_api,
-        lock_timeout_ms=parse_lock_timeout(lock_timeout),
+        lock_timeout_ms=parse_duration(lock_timeout, "--lock-timeout"),
         lock_try_ms=_parse_lock_try(lock_try),
-        runner_timeout_ms=parse_lock_timeout(runner_timeout, "--runner-timeout"),
+        runner_timeout_ms=parse_duration(runner_timeout, "--runner-timeout"),
         skip_lints=skip_lint or (),
         log=log_line,
     )

@@ -17,6 +17,9 @@ _VERIFY_NAME = re.compile(r"(\d{4})\.sql")
 NO_TRANSACTION = "-- sessionbase: no-transaction"
 """The directive of a migration that runs without a transaction: a comment line at its head."""
 
+REPEATABLE = "the files of app/ and api/"
+"""How messages name the repeatable files, which run in one transaction."""
+
 _DIRECTIVE = re.compile(r"(--|/\*)\s*sessionbase\s*:", re.IGNORECASE)
 
 

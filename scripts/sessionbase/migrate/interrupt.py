@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from sessionbase.errors import InterruptError
-from sessionbase.migrate.files import Migration
+from sessionbase.migrate.files import REPEATABLE, Migration
 from sessionbase.migrate.ledger import Connection, tables_in_ops
 from sessionbase.signals import Stopped, received
 
@@ -103,7 +103,7 @@ def _describe(conn: Connection, stop: Stop, file: str | None) -> str:
     parts = []
     if file is not None and file not in labels + open_labels:
         repeatable = file.startswith(("app/", "api/"))
-        parts.append(f"rolled back: {'the files of app/ and api/' if repeatable else file}")
+        parts.append(f"rolled back: {REPEATABLE if repeatable else file}")
     if open_labels:
         parts.append(f"not finished, and continued by the next run: {', '.join(open_labels)}")
     parts.append(f"applied by this run, and stays: {', '.join(labels) or 'no migration'}")

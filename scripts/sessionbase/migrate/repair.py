@@ -19,7 +19,7 @@ from sessionbase.migrate.ledger import (
     read_ledger,
     record_change,
 )
-from sessionbase.migrate.runner import ledger_session, prepare_ledger
+from sessionbase.migrate.session import ledger_session, prepare_ledger
 from sessionbase.paths import command, resource_path
 
 

@@ -1,41 +1,29 @@
 """The migration runner: roles.sql, then each new migration, then the repeatable files."""
 
-import re
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import psycopg
-
 from sessionbase.console import Log
-from sessionbase.database import connect, refuse_standby
-from sessionbase.errors import SessionbaseError, UsageError
+from sessionbase.database import refuse_standby
+from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
 from sessionbase.migrate.database import (
     check_database,
-    check_encoding,
-    check_server_version,
-    refuse_foreign_schemas,
     refuse_objects_of_others,
-    refuse_old_database,
 )
 from sessionbase.migrate.execute import apply_session_settings, run_statements
-from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
+from sessionbase.migrate.files import REPEATABLE, Migration, SqlFolder, Statement, read_folder
 from sessionbase.migrate.functions import create_missing
-from sessionbase.migrate.interrupt import end_with_client, explain_stop, with_timeouts
+from sessionbase.migrate.interrupt import explain_stop, with_timeouts
 from sessionbase.migrate.ledger import (
-    CREATE_LEDGER,
     OWNER,
-    UPGRADE_LEDGER,
     Connection,
     Plan,
     forget_repeatable_files,
     keep_texts,
-    ledger_exists,
-    ledger_is_current,
     make_plan,
     record_migration,
     validate_plan,
@@ -43,22 +31,20 @@ from sessionbase.migrate.ledger import (
 from sessionbase.migrate.locks import LockLimits, LockTries, LockWait, runner_lock
 from sessionbase.migrate.no_transaction import refuse_edited, run_without_transaction
 from sessionbase.migrate.privileges import (
-    may_become_owner,
     may_create_roles,
     missing_client_grants,
     require_rights,
 )
 from sessionbase.migrate.repeatable import RepeatableReport, apply_repeatable
 from sessionbase.migrate.restored import read_definitions, restored
+from sessionbase.migrate.session import (
+    apply_roles,
+    create_ledger_in_tries,
+    open_session,
+    reading,
+)
 from sessionbase.migrate.verify import Verification, check_verify_files
 from sessionbase.paths import resource_path
-
-# Roles belong to the whole cluster, but the lock of the runner only to one database: runners in two
-# databases can write the row of one role at the same time. PostgreSQL then refuses the second with
-# XX000 "tuple concurrently updated", 23505 or 42710. It tries again.
-_ROLE_CONFLICTS = {"XX000", "23505", "42710"}
-
-_UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000}
 
 
 @dataclass(frozen=True)
@@ -98,74 +84,6 @@ class MigrateReport:
         return not self.migrations and not self.repeatable_files
 
 
-def parse_lock_timeout(text: str, option: str = "--lock-timeout") -> int:
-    """Return the milliseconds of a duration like `500ms`, `5s` or `1min`.
-
-    Raises UsageError for any other text; its message names the `option`.
-    """
-    match = re.fullmatch(r"(\d+)\s*(ms|s|min)", text.strip())
-    if match is None:
-        raise UsageError(
-            f"{option} {text!r} is not a duration",
-            "write a number with ms, s or min, for example 5s",
-        )
-    return int(match[1]) * _UNITS_MS[match[2]]
-
-
-def _apply_roles(conn: Connection, roles: SqlFile | None, tries: LockTries, log: Log) -> str:
-    """Apply roles.sql if the login may; return `applied` or `skipped`.
-
-    Raises SessionbaseError, with the statements to run, if the login lacks a right that the
-    migrations need; no role was changed then.
-    """
-    if roles is None or not may_create_roles(conn):
-        require_rights(conn, with_roles_file=False)
-        log("roles.sql skipped: this login may not create roles, and all of them exist")
-        return "skipped"
-    require_rights(conn, with_roles_file=True)
-    statements = check_migration(roles)
-
-    def attempt(lock_timeout_ms: int) -> None:
-        with conn.transaction():
-            apply_session_settings(conn, lock_timeout_ms)
-            run_statements(conn, roles, statements)
-            require_rights(conn, with_roles_file=False)
-
-    tries.run(roles.label, attempt, also=_ROLE_CONFLICTS)
-    return "applied"
-
-
-@contextmanager
-def _open(db_uri: str) -> Iterator[Connection]:
-    """Connect in autocommit mode: every transaction is opened explicitly."""
-    with connect(with_timeouts(db_uri)) as conn:
-        conn.autocommit = True
-        end_with_client(conn)
-        yield conn
-
-
-def create_ledger(conn: Connection, lock_timeout_ms: int) -> None:
-    """Create the ledger, or add what it lacks if an earlier version created it. One try."""
-    with conn.transaction():
-        apply_session_settings(conn, lock_timeout_ms)
-        if not ledger_exists(conn):
-            conn.execute(CREATE_LEDGER.encode())
-        if not ledger_is_current(conn):
-            conn.execute(UPGRADE_LEDGER.encode())
-
-
-def _create_ledger(conn: Connection, tries: LockTries) -> None:
-    if ledger_is_current(conn):
-        return
-    try:
-        tries.run("the migration ledger", partial(create_ledger, conn))
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise SessionbaseError(
-            f"{OWNER} may not create the ledger: {error.diag.message_primary}",
-            f"a DBA runs in this database: grant create on database {conn.info.dbname} to {OWNER}",
-        ) from error
-
-
 def _keep_texts(conn: Connection, folder: SqlFolder, log: Log) -> None:
     """Store the texts of applied files that an older version did not keep."""
     completed = keep_texts(conn, folder)
@@ -174,15 +92,17 @@ def _keep_texts(conn: Connection, folder: SqlFolder, log: Log) -> None:
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """The files that a run applies, checked and split into statements."""
 
+    folder: SqlFolder
+    plan: Plan
     migrations: list[tuple[Migration, list[Statement]]]
-    repeatable: RepeatableFiles | None
-    """None if the repeatable files are up to date."""
+    repeatable: RepeatableFiles
+    """Without files if `plan.repeatable_files` is empty."""
 
 
-def _check(plan: Plan, folder: SqlFolder) -> _Work:
+def check_work(folder: SqlFolder, plan: Plan) -> Work:
     """Return the work of a plan; raise SessionbaseError if it must not start."""
     validate_plan(plan)
     check_verify_files(folder)
@@ -193,41 +113,33 @@ def _check(plan: Plan, folder: SqlFolder) -> _Work:
                 f"{migration.file.label} has no statement",
                 "write it, or delete the file; an applied file can't be edited",
             )
-    needed = bool(plan.pending or plan.repeatable_files)
-    return _Work(migrations, check_repeatable(folder) if needed else None)
-
-
-@contextmanager
-def _reading(conn: Connection) -> Iterator[None]:
-    """Open a read-only transaction, with the role of the owner if the login may."""
-    with conn.transaction():
-        conn.execute("set transaction read only")
-        if may_become_owner(conn):
-            conn.execute(f"set local role {OWNER}".encode())
-        yield
+    none = RepeatableFiles([], [], [])
+    return Work(
+        folder, plan, migrations, check_repeatable(folder) if plan.repeatable_files else none
+    )
 
 
 def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
     """Check the database and compare it with the folder. Reads only."""
-    with _reading(conn):
+    with reading(conn):
         check_database(conn)
         return make_plan(conn, folder)
 
 
-def _prepare(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> tuple[Plan, _Work]:
+def _read_work(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> Work:
     """Return what a run has to do. Raises SessionbaseError if it must not start. Reads only."""
     plan = _read_plan(conn, folder)
     if repair_api and not plan.repeatable_files:
         plan = replace(plan, repeatable_files=[file.label for file in folder.repeatable])
-    work = _check(plan, folder)
+    work = check_work(folder, plan)
     if plan.repeatable_files:
         refuse_objects_of_others(conn)
-    return plan, work
+    return work
 
 
 def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> MigrateReport:
-    plan, _ = _prepare(conn, folder, repair_api=repair_api)
-    with _reading(conn):
+    plan = _read_work(conn, folder, repair_api=repair_api).plan
+    with reading(conn):
         refuse_edited(conn, plan.pending)
     applies_roles = folder.roles is not None and may_create_roles(conn)
     require_rights(conn, with_roles_file=applies_roles)
@@ -241,92 +153,79 @@ def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> Migrat
     )
 
 
-def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
-    conn: Connection,
-    migration: Migration,
-    statements: list[Statement],
-    files: RepeatableFiles,
-    created: frozenset[int],
-    verification: Verification,
-    lock_timeout_ms: int,
-) -> tuple[int, frozenset[int]]:
-    """Apply a migration in one transaction: one try, which waits so long for each lock.
+@dataclass
+class _Run:
+    """The files of one run. The role of the connection is the owner."""
 
-    `created` has the oids of the functions that earlier migrations of this run created. Returns
-    the duration in milliseconds, and the oids of the functions that this try created.
-    """
-    start = time.monotonic()
-    with conn.transaction():
-        apply_session_settings(conn, lock_timeout_ms)
-        # Before the migration, because its triggers, defaults and policies can name them.
-        found = create_missing(conn, files.app, created)
-        run_statements(conn, migration.file, statements)
-        verification.check(conn, migration)
-        duration_ms = round((time.monotonic() - start) * 1000)
-        record_migration(conn, migration, duration_ms)
-        forget_repeatable_files(conn)
-    return duration_ms, found
-
-
-def _create_missing(
-    conn: Connection, files: RepeatableFiles, created: frozenset[int], lock_timeout_ms: int
-) -> frozenset[int]:
-    """Create the missing functions of app/ in a transaction of their own; return their oids."""
-    with conn.transaction():
-        apply_session_settings(conn, lock_timeout_ms)
-        return create_missing(conn, files.app, created)
-
-
-def _run(
-    conn: Connection,
-    folder: SqlFolder,
-    work: _Work,
-    report: MigrateReport,
-    verification: Verification,
-    *,
-    tries: LockTries,
-    log: Log,
-) -> None:
-    """Apply the migrations, each in its own transaction, and then the repeatable files."""
-    files = work.repeatable or RepeatableFiles([], [], [])
+    conn: Connection
+    work: Work
+    tries: LockTries
+    verification: Verification
+    report: MigrateReport
+    log: Log
     created: frozenset[int] = frozenset()
-    for migration, statements in work.migrations:
-        label = migration.file.label
-        if migration.file.no_transaction:
-            create = partial(_create_missing, conn, files, created)
-            created |= tries.run(label, create)
-            duration_ms = run_without_transaction(
-                conn,
-                migration,
-                statements[0],
-                log,
-                partial(verification.check, conn, migration, rolled_back=False),
+    """The oids of the functions that this run created for its migrations."""
+
+    def apply(self) -> None:
+        """Apply the migrations, each in its own transaction, and then the repeatable files."""
+        for migration, statements in self.work.migrations:
+            if migration.file.no_transaction:
+                duration_ms = self._without_transaction(migration, statements[0])
+            else:
+                attempt = partial(self._in_transaction, migration, statements)
+                duration_ms, found = self.tries.run(migration.file.label, attempt)
+                self.created |= found
+            self.report.migrations.append(
+                AppliedMigration(
+                    migration.version, migration.name, duration_ms, migration.file.no_transaction
+                )
             )
-        else:
-            attempt = partial(
-                _apply_migration, conn, migration, statements, files, created, verification
-            )
-            duration_ms, found = tries.run(label, attempt)
-            created |= found
-        report.migrations.append(
-            AppliedMigration(
-                migration.version, migration.name, duration_ms, migration.file.no_transaction
-            )
+            self.log(f"applied {migration.file.label} in {duration_ms} ms")
+        if self.work.plan.repeatable_files:
+            count = len(self.work.folder.repeatable)
+            self.report.repeatable = self.tries.run(REPEATABLE, self._repeatable)
+            self.log(f"applied the {count} files of app/ and api/")
+
+    def _in_transaction(
+        self, migration: Migration, statements: list[Statement], lock_timeout_ms: int
+    ) -> tuple[int, frozenset[int]]:
+        """Apply a migration in one transaction: one try, which waits so long for each lock.
+
+        Returns the duration in milliseconds, and the oids of the functions that it created.
+        """
+        start = time.monotonic()
+        with self.conn.transaction():
+            apply_session_settings(self.conn, lock_timeout_ms)
+            # Before the migration, because its triggers, defaults and policies can name them.
+            found = create_missing(self.conn, self.work.repeatable.app, self.created)
+            run_statements(self.conn, migration.file, statements)
+            self.verification.check(self.conn, migration)
+            duration_ms = round((time.monotonic() - start) * 1000)
+            record_migration(self.conn, migration, duration_ms)
+            forget_repeatable_files(self.conn)
+        return duration_ms, found
+
+    def _without_transaction(self, migration: Migration, statement: Statement) -> int:
+        """Apply a migration without a transaction; return the duration in milliseconds."""
+        self.created |= self.tries.run(migration.file.label, self._create_missing)
+        verify = partial(self.verification.check, self.conn, migration, rolled_back=False)
+        return run_without_transaction(self.conn, migration, statement, self.log, verify)
+
+    def _create_missing(self, lock_timeout_ms: int) -> frozenset[int]:
+        """Create the missing functions of app/ in a transaction of their own; return their oids."""
+        with self.conn.transaction():
+            apply_session_settings(self.conn, lock_timeout_ms)
+            return create_missing(self.conn, self.work.repeatable.app, self.created)
+
+    def _repeatable(self, lock_timeout_ms: int) -> RepeatableReport:
+        return apply_repeatable(
+            self.conn,
+            self.work.repeatable,
+            self.work.folder,
+            lock_timeout_ms,
+            self.created,
+            verify=lambda: self.verification.check(self.conn, None),
         )
-        log(f"applied {label} in {duration_ms} ms")
-    if report.repeatable_files:
-        report.repeatable = tries.run(
-            "the files of app/ and api/",
-            lambda lock_timeout_ms: apply_repeatable(
-                conn,
-                files,
-                folder,
-                lock_timeout_ms,
-                created,
-                verify=lambda: verification.check(conn, None),
-            ),
-        )
-        log(f"applied the {len(folder.repeatable)} files of app/ and api/")
 
 
 def migrate(
@@ -353,7 +252,7 @@ def migrate(
     is rolled back.
     """
     folder = read_folder(sql_dir or resource_path("sql"))
-    with _open(db_uri) as conn:
+    with open_session(db_uri) as conn:
         if dry_run:
             return _dry_run(conn, folder, repair_api=repair_api)
         refuse_standby(conn)
@@ -363,15 +262,16 @@ def migrate(
             runner_lock(conn, log, runner_timeout_ms),
             LockTries(conn, with_timeouts(db_uri), limits, log) as tries,
         ):
-            plan, work = _prepare(conn, folder, repair_api=repair_api)
+            work = _read_work(conn, folder, repair_api=repair_api)
+            plan = work.plan
             stop.pending = plan.pending
             verification = Verification(conn, folder, plan, skip_lints, log)
-            roles = _apply_roles(conn, folder.roles, tries, log)
+            roles = apply_roles(conn, folder.roles, tries, log)
             statement = missing_client_grants(conn)
             if statement:
                 log(f"warning: PostgREST needs a right that is missing; a DBA runs: {statement}")
             conn.execute(f"set role {OWNER}".encode())
-            _create_ledger(conn, tries)
+            create_ledger_in_tries(conn, tries)
             _keep_texts(conn, folder, log)
             refuse_edited(conn, plan.pending)
             report = MigrateReport(
@@ -382,49 +282,10 @@ def migrate(
             )
             before = read_definitions(conn) if repair_api else None
             verification.start_probes(conn)
-            _run(conn, folder, work, report, verification, tries=tries, log=log)
+            _Run(conn, work, tries, verification, report, log).apply()
             if before is not None:
                 report.restored = restored(before, read_definitions(conn))
             return report
-
-
-def prepare_ledger(conn: Connection, db_uri: str, folder: SqlFolder, log: Log) -> None:
-    """Apply roles.sql as the login, as a run of migrations does, and create or upgrade the ledger.
-
-    `conn` comes from `ledger_session`. Raises SessionbaseError if a right is missing.
-    """
-    conn.execute("reset role")
-    with LockTries(conn, db_uri, LockLimits(), log) as tries:
-        _apply_roles(conn, folder.roles, tries, log)
-        conn.execute(f"set role {OWNER}".encode())
-        _create_ledger(conn, tries)
-
-
-@contextmanager
-def ledger_session(db_uri: str, *, write: bool, log: Log = lambda _: None) -> Iterator[Connection]:
-    """Connect to change the ledger without running a migration; yield the connection.
-
-    With `write` it holds the lock of the runner; without, all of it is one read-only transaction.
-    The role is sessionbase_owner. Raises SessionbaseError for a database that is not ours, or a
-    login that may not become the owner.
-    """
-    with _open(db_uri) as conn:
-        check_server_version(conn.info.server_version)
-        check_encoding(conn)
-        refuse_old_database(conn)
-        refuse_foreign_schemas(conn)
-        if not may_become_owner(conn):
-            require_rights(conn, with_roles_file=False)
-        if write:
-            refuse_standby(conn)
-            with runner_lock(conn, log):
-                conn.execute(f"set role {OWNER}".encode())
-                yield conn
-        else:
-            with conn.transaction():
-                conn.execute("set transaction read only")
-                conn.execute(f"set local role {OWNER}".encode())
-                yield conn
 
 
 def status(db_uri: str, sql_dir: Path | None = None) -> Plan:
@@ -434,7 +295,7 @@ def status(db_uri: str, sql_dir: Path | None = None) -> Plan:
     database.
     """
     folder = read_folder(sql_dir or resource_path("sql"))
-    with _open(db_uri) as conn:
+    with open_session(db_uri) as conn:
         return _read_plan(conn, folder)
 
 

@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 import psycopg
 from pglast import ast
 from pglast.visitors import Visitor
-from psycopg.types.json import Jsonb
 
 from sessionbase.console import Log
 from sessionbase.doctor.lints import (
@@ -24,8 +23,15 @@ from sessionbase.doctor.lints import (
 )
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.migrate.execute import StatementFailed
-from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
-from sessionbase.migrate.ledger import OWNER, Connection, Plan
+from sessionbase.migrate.files import (
+    REPEATABLE,
+    Migration,
+    SqlFile,
+    SqlFolder,
+    Statement,
+    read_folder,
+)
+from sessionbase.migrate.ledger import OWNER, Connection, Plan, record_change
 from sessionbase.migrate.probes import (
     PROBES,
     TIMEOUT_MS,
@@ -264,7 +270,8 @@ class Verification:
             self._expectations = expectations(
                 conn, folder, authority if authority.exists() else None
             )
-            found = self._run_lints(conn, self._expectations, self._lints)
+            self._expectations.use(conn)
+            found = run_lints(conn, self._lints)
             row = conn.execute(_HAS_API).fetchone()
         # In a new database everything that the files create is missing before the first of them.
         is_new = row != (True,)
@@ -314,7 +321,7 @@ class Verification:
             self._notice = ""
         # Deferred triggers run now: they could change something after the checks.
         conn.execute(f"set constraints all immediate; set local role {OWNER}".encode())
-        label = migration.file.label if migration else "the files of app/ and api/"
+        label = migration.file.label if migration else REPEATABLE
         at_the_end = migration is None or (
             self._ends_with_migration and migration.version == self._last
         )
@@ -344,7 +351,8 @@ class Verification:
         if self._expectations is None:
             return []
         lints = self._lints if at_the_end else [it for it in self._lints if _runs_always(it)]
-        found = self._run_lints(conn, self._expectations, lints)
+        self._expectations.use(conn)
+        found = run_lints(conn, lints)
         if self._probes:
             found += self._probes.findings(conn, at_the_end=at_the_end)
         return found
@@ -365,21 +373,11 @@ class Verification:
             and not _is_in_api(finding)
         )
 
-    def _run_lints(
-        self, conn: Connection, expected: Expectations, lints: list[Lint]
-    ) -> list[Finding]:
-        expected.use(conn)
-        return run_lints(conn, lints)
-
     def _record_skipped(self, conn: Connection, label: str, findings: list[Finding]) -> None:
         for finding in findings:
             self._log(f"{label}: left out with --skip-lint: {_described(finding)}")
         names = " ".join(f"--skip-lint {name}" for name in sorted({it.lint for it in findings}))
-        conn.execute(
-            "insert into ops.ledger_changes (action, reason, before, after)"
-            " values ('skip', %s, '[]', %s)",
-            (f"{label}: {names}", Jsonb([asdict(finding) for finding in findings])),
-        )
+        record_change(conn, "skip", f"{label}: {names}", [], [asdict(it) for it in findings])
 
     def _print_others(self, found: list[Finding], new: list[Finding]) -> None:
         for finding in found:

@@ -19,10 +19,11 @@ from sessionbase.migrate.files import Migration, SqlFolder, Statement
 from sessionbase.migrate.functions import create_missing
 from sessionbase.migrate.ledger import OWNER, record_migration
 from sessionbase.migrate.repeatable import apply_repeatable
-from sessionbase.migrate.runner import create_ledger
+from sessionbase.migrate.runner import Work
+from sessionbase.migrate.session import create_ledger
 from sessionbase.planning.clone import Clone, clone
 from sessionbase.planning.locks import LOCKS, Lock, from_pg_locks
-from sessionbase.planning.plan import MigrationPlan, StatementPlan, Work, read_work
+from sessionbase.planning.plan import MigrationPlan, StatementPlan, read_work
 from sessionbase.planning.security import Change, changes, read_facts
 
 Connection = psycopg.Connection[Any]
@@ -170,7 +171,7 @@ class _Rehearsal:
         before = read_facts(conn)
         try:
             self._prepare(work.folder)
-            files = work.repeatable or RepeatableFiles([], [], [])
+            files = work.repeatable
             created: frozenset[int] = frozenset()
             for done, (migration, statements) in enumerate(work.migrations):
                 if self.progress:
@@ -180,7 +181,7 @@ class _Rehearsal:
                     self._run_alone(migration, statements, planned)
                 else:
                     created = self._run_migration(migration, statements, planned, files, created)
-            if work.repeatable is not None:
+            if work.plan.repeatable_files:
                 self._run_repeatable(files, created)
         except StatementFailed as failure:
             self.report.failure = str(failure)
