@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sessionbase.doctor.lints import read_lints, set_expectations
-from sessionbase.drift.applied import Applied
+from sessionbase.drift.applied import AppliedFiles
 from sessionbase.drift.catalogue import Catalogue, read_catalogue
 from sessionbase.drift.report import DriftReport, compare_catalogues
 from sessionbase.migrate.privileges import ROLES
@@ -64,7 +64,7 @@ def connection(server: Server) -> Iterator[Connection]:
 def report_of(conn: Connection, server: Server) -> DriftReport:
     with conn.transaction():
         actual = read_catalogue(conn)
-    return compare_catalogues(conn, Applied({}), server.expected, actual)
+    return compare_catalogues(conn, AppliedFiles({}), server.expected, actual)
 
 
 def major_of(server: Server) -> int:

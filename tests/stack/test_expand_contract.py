@@ -11,21 +11,19 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
-from psycopg.rows import class_row
 
 from conftest import Stack, bring_up
-from sessionbase.doctor.authority import expand, read_authority
-from sessionbase.doctor.functions import expected_functions, read_functions
-from sessionbase.doctor.lints import Finding, Row, read_lints
+from sessionbase.doctor.lints import Finding, expectations, read_lints, run_lints
 from sessionbase.errors import SessionbaseError
-from sessionbase.migrate.runner import MigrateReport, migrate
+from sessionbase.migrate.files import read_folder
+from sessionbase.migrate.runner import migrate
 from sessionbase.paths import PROJECT_DIR, resource_path
 from sessionbase.postgres_programs import embedded_bin
 from sessionbase.stack.token import make_claims, sign
@@ -116,23 +114,8 @@ def write_step(folder: Path, heading: str) -> list[Path]:
 def doctor_errors(uri: str, folder: Path) -> list[Finding]:
     """Compare the database with the folder by the doctor's lints; return the errors."""
     with psycopg.connect(uri) as conn:
-        conn.execute("set local search_path = ''")
-        functions = expected_functions(conn, read_functions(folder))
-        signatures: dict[str, list[str]] = {}
-        for function in functions:
-            signatures.setdefault(function["name"], []).append(function["signature"])
-        authority = expand(read_authority(folder / "authority.json"), signatures)
-        for name, value in {"authority": authority, "functions": functions}.items():
-            conn.execute(
-                "select pg_catalog.set_config(%s, %s, true)",
-                (f"sessionbase.{name}", json.dumps(value)),
-            )
-        found = []
-        for lint in read_lints():
-            with conn.cursor(row_factory=class_row(Row)) as cursor:
-                rows = cursor.execute(lint.sql.encode()).fetchall()
-            found += [Finding(**vars(row), lint=lint.name) for row in rows]
-        return [finding for finding in found if finding.level == "error"]
+        expectations(conn, read_folder(folder), folder / "authority.json").use(conn)
+        return [one for one in run_lints(conn, read_lints()) if one.level == "error"]
 
 
 @dataclass
@@ -142,7 +125,6 @@ class Change:
     stack: Stack
     folder: Path
     traffic: Traffic
-    reports: list[MigrateReport] = field(default_factory=list)
 
     def fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.stack.db_uri) as conn:
@@ -162,7 +144,7 @@ class Change:
             for path in backfills:
                 self._psql(path)
         else:
-            self.reports.append(migrate(self.stack.db_uri, self.folder))
+            migrate(self.stack.db_uri, self.folder)
         self.require_no_failure(heading)
         self.traffic.wait_for_rounds(ROUNDS)
         self.require_no_failure(f"after {heading}")

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -12,11 +11,18 @@ from sessionbase.drift.catalogue import Connection
 from sessionbase.drift.compare import Difference
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.files import SqlFolder
-from sessionbase.migrate.ledger import OWNER, ledger_is_current, make_plan
+from sessionbase.migrate.ledger import (
+    OWNER,
+    Applied,
+    RepeatableRow,
+    ledger_is_current,
+    make_plan,
+    read_ledger,
+)
 
 
 @dataclass
-class Applied:
+class AppliedFiles:
     """The files from which the expected objects are made, and what is to say about them."""
 
     files: dict[str, str]
@@ -35,12 +41,12 @@ class Applied:
             (folder / label).write_bytes(text.encode())
 
 
-def read_applied(conn: Connection, folder: SqlFolder) -> Applied:
+def read_applied(conn: Connection, folder: SqlFolder) -> AppliedFiles:
     """Return the files that were applied to the database of `conn`. Reads only.
 
     Raises SessionbaseError if the text of one of them can't be found.
     """
-    applied = Applied({})
+    applied = AppliedFiles({})
     if folder.roles:
         applied.files["roles.sql"] = folder.roles.text
     with _ledger_reader(conn) as may_read:
@@ -54,8 +60,7 @@ def read_applied(conn: Connection, folder: SqlFolder) -> Applied:
             return applied
         plan = make_plan(conn, folder)
         applied.ledger_is_current = ledger_is_current(conn)
-        migrations = _rows(conn, "select to_jsonb(one) from ops.migrations as one order by version")
-        files = _rows(conn, "select to_jsonb(one) from ops.repeatable_files as one order by file")
+        migrations, files, _ = read_ledger(conn)
     if not applied.ledger_is_current:
         applied.remarks.append(
             "the ledger is of an earlier version: the next run of migrate adds to it, and its "
@@ -99,20 +104,14 @@ def _ledger_reader(conn: Connection) -> Iterator[bool]:
     conn.execute("set local role none")
 
 
-def _rows(conn: Connection, query: str) -> list[dict[str, Any]]:
-    """Return rows as JSON: the ledger of an earlier version has fewer columns."""
-    return [row[0] for row in conn.execute(query.encode()).fetchall()]
-
-
-def _add_migrations(applied: Applied, folder: SqlFolder, rows: list[dict[str, Any]]) -> None:
+def _add_migrations(applied: AppliedFiles, folder: SqlFolder, rows: list[Applied]) -> None:
     now = {one.version: one.file for one in folder.migrations}
     last = max(now, default=0)
     for row in rows:
-        version = int(row["version"])
-        label = f"migrations/{version:04}_{row['name']}.sql"
-        file, content = now.get(version), row.get("content")
-        is_same = file is not None and file.sha256 == row["sha256"]
-        text = file.text if file and is_same else content
+        label = f"migrations/{row.file_name}"
+        file = now.get(row.version)
+        is_same = file is not None and file.sha256 == row.sha256
+        text = file.text if file and is_same else row.kept_text
         if text is None:
             raise SessionbaseError(
                 f"the text of {label}, as it was applied, is neither in the ledger nor in the "
@@ -120,7 +119,7 @@ def _add_migrations(applied: Applied, folder: SqlFolder, rows: list[dict[str, An
                 "use the version of sessionbase that applied it (--sql-dir names its folder sql)",
             )
         applied.files[label] = text
-        if file is None and version <= last:
+        if file is None and row.version <= last:
             problem, advice = "was applied, and is not in the folder", "restore the file"
         elif file is not None and not is_same:
             problem = "was edited after it was applied; the database is compared with the old text"
@@ -130,15 +129,15 @@ def _add_migrations(applied: Applied, folder: SqlFolder, rows: list[dict[str, An
         applied.differences.append(_ledger_difference(label, problem, advice))
 
 
-def _add_repeatable(applied: Applied, folder: SqlFolder, rows: list[dict[str, Any]]) -> None:
+def _add_repeatable(applied: AppliedFiles, folder: SqlFolder, rows: list[RepeatableRow]) -> None:
     now = {file.label: file for file in folder.repeatable}
-    texts = {
-        row["file"]: now[row["file"]].text
-        if row["file"] in now and now[row["file"]].sha256 == row["sha256"]
-        else row.get("content")
-        for row in rows
-    }
-    if None in texts.values():
+    texts = {}
+    for row in rows:
+        file = now.get(row.file)
+        text = file.text if file and file.sha256 == row.sha256 else row.content
+        if text is not None:
+            texts[row.file] = text
+    if len(texts) < len(rows):
         applied.remarks.append(
             "the ledger does not have the text of all files of app/ and api/, because an earlier "
             "version applied them: the files of the folder are used"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sessionbase.console import Log
 from sessionbase.database import connect
-from sessionbase.drift.applied import Applied, read_applied
+from sessionbase.drift.applied import AppliedFiles, read_applied
 from sessionbase.drift.catalogue import Catalogue, Connection, read_catalogue, read_kinds
 from sessionbase.drift.compare import Difference, compare
 from sessionbase.drift.normalise import print_alike
@@ -40,7 +40,7 @@ class DriftReport:
         return sum(one.level == level for one in self.differences)
 
 
-def _read_target(db_uri: str, sql_dir: Path | None) -> tuple[Applied, Catalogue]:
+def _read_target(db_uri: str, sql_dir: Path | None) -> tuple[AppliedFiles, Catalogue]:
     folder = read_folder(sql_dir or resource_path("sql"))
     with connect(db_uri) as conn:
         conn.execute("set default_transaction_read_only = on")
@@ -93,7 +93,7 @@ def find_drift(
 
 def compare_catalogues(
     conn: Connection,
-    applied: Applied,
+    applied: AppliedFiles,
     expected: Catalogue,
     actual: Catalogue,
     accept: Sequence[str] = (),

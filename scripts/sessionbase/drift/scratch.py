@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from sessionbase.backup.roles import existing_roles
 from sessionbase.database import connect
-from sessionbase.drift.applied import Applied
+from sessionbase.drift.applied import AppliedFiles
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.privileges import ROLES
 from sessionbase.migrate.runner import migrate
@@ -19,7 +19,7 @@ from sessionbase.stack.scratch import scratch_cluster
 
 
 @contextmanager
-def scratch_database(applied: Applied, scratch_uri: str | None) -> Iterator[str]:
+def scratch_database(applied: AppliedFiles, scratch_uri: str | None) -> Iterator[str]:
     """Make a database from the files, and yield its URI; it is deleted at the end.
 
     It is in a throwaway cluster, or on the server of `scratch_uri` if given. Raises

@@ -19,7 +19,7 @@ ROLES = (
 """The roles that roles.sql creates."""
 
 CLIENT_ROLES = ("anon", "authenticated", "auditor")
-"""The roles that authenticator becomes for a request."""
+"""The roles that authenticator becomes for a request. The role probes need them too."""
 
 # Before 16 every member may become the role, and pg_has_role has no 'set'.
 _SET = "case when current_setting('server_version_num')::int < 160000 then 'member' else 'set' end"
@@ -48,6 +48,16 @@ def may_become_owner(conn: Connection) -> bool:
     """Return whether the login may run `set role sessionbase_owner`."""
     query = f"select pg_has_role(session_user, oid, {_SET}) from pg_roles where rolname = %s"
     return bool(_value(conn, query, OWNER))
+
+
+def missing_memberships(conn: Connection) -> list[str]:
+    """Return those of CLIENT_ROLES that exist and that this login can't become."""
+    rows = conn.execute(
+        f"select rolname::text from pg_roles where rolname = any(%s)"
+        f" and not pg_has_role(session_user, oid, {_SET}) order by rolname".encode(),
+        (list(CLIENT_ROLES),),
+    ).fetchall()
+    return [str(row[0]) for row in rows]
 
 
 def _may_grant_owner(conn: Connection) -> bool:

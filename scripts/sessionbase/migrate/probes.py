@@ -117,18 +117,6 @@ def _relations(conn: Connection) -> list[Relation]:
     ]
 
 
-def missing_memberships(conn: Connection) -> list[str]:
-    """Return the client roles that exist and that this login can't become."""
-    rows = conn.execute(
-        "select rolname::text from pg_roles where rolname = any(%s)"
-        " and not pg_has_role(session_user, oid,"
-        " case when current_setting('server_version_num')::int < 160000 then 'member'"
-        " else 'set' end) order by rolname",
-        ([_CLIENT, _GUEST, _AUDITOR],),
-    ).fetchall()
-    return [str(row[0]) for row in rows]
-
-
 def is_stopped(error: psycopg.Error, start: float) -> bool:
     """Return whether another session or a signal cancelled a statement before its timeout.
 

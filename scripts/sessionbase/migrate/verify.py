@@ -32,12 +32,12 @@ from sessionbase.migrate.files import (
     read_folder,
 )
 from sessionbase.migrate.ledger import OWNER, Connection, Plan, record_change
+from sessionbase.migrate.privileges import missing_memberships
 from sessionbase.migrate.probes import (
     PROBES,
     TIMEOUT_MS,
     RoleProbes,
     is_stopped,
-    missing_memberships,
     read_only,
 )
 from sessionbase.paths import resource_path

@@ -332,14 +332,18 @@ class _Rehearsal:
                     blocker.execute(sql.SQL(f"lock table {{}} in {mode} mode").format(table))
                 blockers.append(blocker)
             thread.start()
-            while thread.is_alive():
-                waiting = watcher.execute(_WAITING, (pid,)).fetchone()
-                rows = watcher.execute(_LOCKS, (pid,)).fetchall()
-                observed |= {(row[0], from_pg_locks(row[1])) for row in rows}
-                if waiting is not None and blockers:
-                    blockers.pop(0).rollback()
-                time.sleep(_POLL_SECONDS)
-            thread.join()
+            try:
+                while thread.is_alive():
+                    waiting = watcher.execute(_WAITING, (pid,)).fetchone()
+                    rows = watcher.execute(_LOCKS, (pid,)).fetchall()
+                    observed |= {(row[0], from_pg_locks(row[1])) for row in rows}
+                    if waiting is not None and blockers:
+                        blockers.pop(0).rollback()
+                    time.sleep(_POLL_SECONDS)
+            finally:
+                for blocker in blockers:
+                    blocker.rollback()
+                thread.join()
         if failures:
             raise failures[0]
         return observed
