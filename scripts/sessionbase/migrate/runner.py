@@ -92,17 +92,15 @@ def _keep_texts(conn: Connection, folder: SqlFolder, log: Log) -> None:
 
 
 @dataclass(frozen=True)
-class Work:
+class _Work:
     """The files that a run applies, checked and split into statements."""
 
-    folder: SqlFolder
-    plan: Plan
     migrations: list[tuple[Migration, list[Statement]]]
-    repeatable: RepeatableFiles
-    """Without files if `plan.repeatable_files` is empty."""
+    repeatable: RepeatableFiles | None
+    """None if the repeatable files are up to date."""
 
 
-def check_work(folder: SqlFolder, plan: Plan) -> Work:
+def _check(plan: Plan, folder: SqlFolder) -> _Work:
     """Return the work of a plan; raise SessionbaseError if it must not start."""
     validate_plan(plan)
     check_verify_files(folder)
@@ -113,10 +111,8 @@ def check_work(folder: SqlFolder, plan: Plan) -> Work:
                 f"{migration.file.label} has no statement",
                 "write it, or delete the file; an applied file can't be edited",
             )
-    none = RepeatableFiles([], [], [])
-    return Work(
-        folder, plan, migrations, check_repeatable(folder) if plan.repeatable_files else none
-    )
+    needed = bool(plan.pending or plan.repeatable_files)
+    return _Work(migrations, check_repeatable(folder) if needed else None)
 
 
 def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
@@ -126,19 +122,19 @@ def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
         return make_plan(conn, folder)
 
 
-def _read_work(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> Work:
+def _prepare(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> tuple[Plan, _Work]:
     """Return what a run has to do. Raises SessionbaseError if it must not start. Reads only."""
     plan = _read_plan(conn, folder)
     if repair_api and not plan.repeatable_files:
         plan = replace(plan, repeatable_files=[file.label for file in folder.repeatable])
-    work = check_work(folder, plan)
+    work = _check(plan, folder)
     if plan.repeatable_files:
         refuse_objects_of_others(conn)
-    return work
+    return plan, work
 
 
 def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> MigrateReport:
-    plan = _read_work(conn, folder, repair_api=repair_api).plan
+    plan, _ = _prepare(conn, folder, repair_api=repair_api)
     with reading(conn):
         refuse_edited(conn, plan.pending)
     applies_roles = folder.roles is not None and may_create_roles(conn)
@@ -153,79 +149,92 @@ def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> Migrat
     )
 
 
-@dataclass
-class _Run:
-    """The files of one run. The role of the connection is the owner."""
+def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
+    conn: Connection,
+    migration: Migration,
+    statements: list[Statement],
+    files: RepeatableFiles,
+    created: frozenset[int],
+    verification: Verification,
+    lock_timeout_ms: int,
+) -> tuple[int, frozenset[int]]:
+    """Apply a migration in one transaction: one try, which waits so long for each lock.
 
-    conn: Connection
-    work: Work
-    tries: LockTries
-    verification: Verification
-    report: MigrateReport
-    log: Log
+    `created` has the oids of the functions that earlier migrations of this run created. Returns
+    the duration in milliseconds, and the oids of the functions that this try created.
+    """
+    start = time.monotonic()
+    with conn.transaction():
+        apply_session_settings(conn, lock_timeout_ms)
+        # Before the migration, because its triggers, defaults and policies can name them.
+        found = create_missing(conn, files.app, created)
+        run_statements(conn, migration.file, statements)
+        verification.check(conn, migration)
+        duration_ms = round((time.monotonic() - start) * 1000)
+        record_migration(conn, migration, duration_ms)
+        forget_repeatable_files(conn)
+    return duration_ms, found
+
+
+def _create_missing(
+    conn: Connection, files: RepeatableFiles, created: frozenset[int], lock_timeout_ms: int
+) -> frozenset[int]:
+    """Create the missing functions of app/ in a transaction of their own; return their oids."""
+    with conn.transaction():
+        apply_session_settings(conn, lock_timeout_ms)
+        return create_missing(conn, files.app, created)
+
+
+def _run(
+    conn: Connection,
+    folder: SqlFolder,
+    work: _Work,
+    report: MigrateReport,
+    verification: Verification,
+    *,
+    tries: LockTries,
+    log: Log,
+) -> None:
+    """Apply the migrations, each in its own transaction, and then the repeatable files."""
+    files = work.repeatable or RepeatableFiles([], [], [])
     created: frozenset[int] = frozenset()
-    """The oids of the functions that this run created for its migrations."""
-
-    def apply(self) -> None:
-        """Apply the migrations, each in its own transaction, and then the repeatable files."""
-        for migration, statements in self.work.migrations:
-            if migration.file.no_transaction:
-                duration_ms = self._without_transaction(migration, statements[0])
-            else:
-                attempt = partial(self._in_transaction, migration, statements)
-                duration_ms, found = self.tries.run(migration.file.label, attempt)
-                self.created |= found
-            self.report.migrations.append(
-                AppliedMigration(
-                    migration.version, migration.name, duration_ms, migration.file.no_transaction
-                )
+    for migration, statements in work.migrations:
+        label = migration.file.label
+        if migration.file.no_transaction:
+            create = partial(_create_missing, conn, files, created)
+            created |= tries.run(label, create)
+            duration_ms = run_without_transaction(
+                conn,
+                migration,
+                statements[0],
+                log,
+                partial(verification.check, conn, migration, rolled_back=False),
             )
-            self.log(f"applied {migration.file.label} in {duration_ms} ms")
-        if self.work.plan.repeatable_files:
-            count = len(self.work.folder.repeatable)
-            self.report.repeatable = self.tries.run(REPEATABLE, self._repeatable)
-            self.log(f"applied the {count} files of app/ and api/")
-
-    def _in_transaction(
-        self, migration: Migration, statements: list[Statement], lock_timeout_ms: int
-    ) -> tuple[int, frozenset[int]]:
-        """Apply a migration in one transaction: one try, which waits so long for each lock.
-
-        Returns the duration in milliseconds, and the oids of the functions that it created.
-        """
-        start = time.monotonic()
-        with self.conn.transaction():
-            apply_session_settings(self.conn, lock_timeout_ms)
-            # Before the migration, because its triggers, defaults and policies can name them.
-            found = create_missing(self.conn, self.work.repeatable.app, self.created)
-            run_statements(self.conn, migration.file, statements)
-            self.verification.check(self.conn, migration)
-            duration_ms = round((time.monotonic() - start) * 1000)
-            record_migration(self.conn, migration, duration_ms)
-            forget_repeatable_files(self.conn)
-        return duration_ms, found
-
-    def _without_transaction(self, migration: Migration, statement: Statement) -> int:
-        """Apply a migration without a transaction; return the duration in milliseconds."""
-        self.created |= self.tries.run(migration.file.label, self._create_missing)
-        verify = partial(self.verification.check, self.conn, migration, rolled_back=False)
-        return run_without_transaction(self.conn, migration, statement, self.log, verify)
-
-    def _create_missing(self, lock_timeout_ms: int) -> frozenset[int]:
-        """Create the missing functions of app/ in a transaction of their own; return their oids."""
-        with self.conn.transaction():
-            apply_session_settings(self.conn, lock_timeout_ms)
-            return create_missing(self.conn, self.work.repeatable.app, self.created)
-
-    def _repeatable(self, lock_timeout_ms: int) -> RepeatableReport:
-        return apply_repeatable(
-            self.conn,
-            self.work.repeatable,
-            self.work.folder,
-            lock_timeout_ms,
-            self.created,
-            verify=lambda: self.verification.check(self.conn, None),
+        else:
+            attempt = partial(
+                _apply_migration, conn, migration, statements, files, created, verification
+            )
+            duration_ms, found = tries.run(label, attempt)
+            created |= found
+        report.migrations.append(
+            AppliedMigration(
+                migration.version, migration.name, duration_ms, migration.file.no_transaction
+            )
         )
+        log(f"applied {label} in {duration_ms} ms")
+    if report.repeatable_files:
+        report.repeatable = tries.run(
+            REPEATABLE,
+            lambda lock_timeout_ms: apply_repeatable(
+                conn,
+                files,
+                folder,
+                lock_timeout_ms,
+                created,
+                verify=lambda: verification.check(conn, None),
+            ),
+        )
+        log(f"applied the {len(folder.repeatable)} files of app/ and api/")
 
 
 def migrate(
@@ -262,8 +271,7 @@ def migrate(
             runner_lock(conn, log, runner_timeout_ms),
             LockTries(conn, with_timeouts(db_uri), limits, log) as tries,
         ):
-            work = _read_work(conn, folder, repair_api=repair_api)
-            plan = work.plan
+            plan, work = _prepare(conn, folder, repair_api=repair_api)
             stop.pending = plan.pending
             verification = Verification(conn, folder, plan, skip_lints, log)
             roles = apply_roles(conn, folder.roles, tries, log)
@@ -282,7 +290,7 @@ def migrate(
             )
             before = read_definitions(conn) if repair_api else None
             verification.start_probes(conn)
-            _Run(conn, work, tries, verification, report, log).apply()
+            _run(conn, folder, work, report, verification, tries=tries, log=log)
             if before is not None:
                 report.restored = restored(before, read_definitions(conn))
             return report

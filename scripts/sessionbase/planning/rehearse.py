@@ -19,11 +19,10 @@ from sessionbase.migrate.files import Migration, SqlFolder, Statement
 from sessionbase.migrate.functions import create_missing
 from sessionbase.migrate.ledger import OWNER, record_migration
 from sessionbase.migrate.repeatable import apply_repeatable
-from sessionbase.migrate.runner import Work
 from sessionbase.migrate.session import create_ledger
 from sessionbase.planning.clone import Clone, clone
 from sessionbase.planning.locks import LOCKS, Lock, from_pg_locks
-from sessionbase.planning.plan import MigrationPlan, StatementPlan, read_work
+from sessionbase.planning.plan import MigrationPlan, StatementPlan, Work, read_work
 from sessionbase.planning.security import Change, changes, read_facts
 
 Connection = psycopg.Connection[Any]
@@ -171,7 +170,7 @@ class _Rehearsal:
         before = read_facts(conn)
         try:
             self._prepare(work.folder)
-            files = work.repeatable
+            files = work.repeatable or RepeatableFiles([], [], [])
             created: frozenset[int] = frozenset()
             for done, (migration, statements) in enumerate(work.migrations):
                 if self.progress:
@@ -181,7 +180,7 @@ class _Rehearsal:
                     self._run_alone(migration, statements, planned)
                 else:
                     created = self._run_migration(migration, statements, planned, files, created)
-            if work.plan.repeatable_files:
+            if work.repeatable is not None:
                 self._run_repeatable(files, created)
         except StatementFailed as failure:
             self.report.failure = str(failure)
@@ -332,18 +331,14 @@ class _Rehearsal:
                     blocker.execute(sql.SQL(f"lock table {{}} in {mode} mode").format(table))
                 blockers.append(blocker)
             thread.start()
-            try:
-                while thread.is_alive():
-                    waiting = watcher.execute(_WAITING, (pid,)).fetchone()
-                    rows = watcher.execute(_LOCKS, (pid,)).fetchall()
-                    observed |= {(row[0], from_pg_locks(row[1])) for row in rows}
-                    if waiting is not None and blockers:
-                        blockers.pop(0).rollback()
-                    time.sleep(_POLL_SECONDS)
-            finally:
-                for blocker in blockers:
-                    blocker.rollback()
-                thread.join()
+            while thread.is_alive():
+                waiting = watcher.execute(_WAITING, (pid,)).fetchone()
+                rows = watcher.execute(_LOCKS, (pid,)).fetchall()
+                observed |= {(row[0], from_pg_locks(row[1])) for row in rows}
+                if waiting is not None and blockers:
+                    blockers.pop(0).rollback()
+                time.sleep(_POLL_SECONDS)
+            thread.join()
         if failures:
             raise failures[0]
         return observed
