@@ -31,7 +31,7 @@ from sessionbase.migrate.ledger import (
     UPGRADE_LEDGER,
     Connection,
     Plan,
-    forget_repeatable_files,
+    delete_repeatable_rows,
     keep_texts,
     ledger_exists,
     ledger_is_current,
@@ -266,7 +266,7 @@ def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
         verification.check(conn, migration)
         duration_ms = round((time.monotonic() - start) * 1000)
         record_migration(conn, migration, duration_ms)
-        forget_repeatable_files(conn)
+        delete_repeatable_rows(conn)
     return duration_ms, found
 
 
