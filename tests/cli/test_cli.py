@@ -20,8 +20,8 @@ from sessionbase.paths import PROJECT_DIR
 from sessionbase.state import Secrets
 from support.command import run_main, sessionbase
 
-COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status", "migrate drift"]
-COMMANDS += ["migrate baseline", "migrate repair", "migrate new", "migrate dump"]
+COMMANDS = ["up", "down", "status", "token", "migrate", "migrate status", "migrate plan"]
+COMMANDS += ["migrate drift", "migrate baseline", "migrate repair", "migrate new", "migrate dump"]
 COMMANDS += ["import", "import tool-events", "export", "export tool-events", "doctor"]
 COMMANDS += ["promote", "rotate-jwt-secret", "backup", "restore", "stats", "replication"]
 COMMANDS += ["audit", "audit verify", "profile", "profile list", "secrets", "secrets generate"]

@@ -290,7 +290,7 @@ def test_the_handlers_of_the_caller_are_restored_after_a_command() -> None:
 
 @contextmanager
 def killed_runner() -> Iterator[Any]:
-    """Start support/killed.py; yield the function that lets it run and kill one child."""
+    """Start support/killed.py; yield the function that runs and kills one child."""
     folders = [PROJECT_DIR / "scripts", PROJECT_DIR / "tests"]
     with subprocess.Popen(
         [sys.executable, "-m", "support.killed"],

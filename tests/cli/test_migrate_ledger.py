@@ -165,7 +165,7 @@ def edit_a_view(folder: Folder) -> None:
         (begin_without_transaction, 2, "unfinished", ["0004_more.sql"]),
     ],
 )
-def test_the_exit_code_of_status_tells_what_ci_must_do(
+def test_status_exits_with_1_for_pending_files_and_with_2_for_what_needs_a_decision(
     notes: Folder, change: Any, code: int, key: str, value: object
 ) -> None:
     if change:

@@ -490,7 +490,7 @@ def test_a_change_of_a_role_that_is_not_committed_blocks_roles_sql_only_in_short
 
 
 def start_slow_autovacuum(folder: Folder) -> int:
-    """Let autovacuum work on app.a for many seconds; return the pid of the worker."""
+    """Make autovacuum work on app.a for many seconds; return the pid of the worker."""
     folder.execute(
         "alter table app.a set (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit ="
         " 1, autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0)",

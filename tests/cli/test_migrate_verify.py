@@ -601,12 +601,12 @@ def test_the_example_of_the_page_is_refused_and_corrected(shipped: Shipped) -> N
     assert names_of(failure) == {"verify"}
 
 
-def test_the_commands_of_the_page_let_a_finding_through_and_show_it(shipped: Shipped) -> None:
+def test_the_commands_of_the_page_skip_a_check_and_show_its_findings(shipped: Shipped) -> None:
     label = shipped.add("create table app.notes (id int primary key);\n")
     environment = os.environ | {"DBA": shipped.uri, "SQL": str(shipped.path)}
     environment["PATH"] = f"{embedded_bin()}:{os.environ['PATH']}"
     printed = ""
-    for block in commands("migration-checks.md", "Let a finding through"):
+    for block in commands("migration-checks.md", "Skip a check"):
         printed += run_script("migration-checks.md", block, PROJECT_DIR, environment, None)
     assert f"{label}: --skip-lint row_level_security" in printed
 

@@ -134,19 +134,27 @@ def test_without_squawk_the_error_says_how_to_install_it(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     done = planner.run(file)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "squawk" in done.stderr and "pip install 'sessionbase[plan]'" in done.stderr
 
 
 def test_a_file_that_is_applied_already_is_refused(planner: Planner) -> None:
     done = planner.run(PROJECT_DIR / "sql/migrations/0005_todos.sql")
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert "is applied already" in done.stderr
+
+
+def test_a_plan_that_cannot_be_made_exits_with_3_and_not_like_a_hazard(planner: Planner) -> None:
+    nobody = ["migrate", "plan", "--db-uri", "postgresql://127.0.0.1:1/none"]
+    for arguments in (nobody, ["migrate", "plan", "--nonsense"], ["migrate", "--json", "plan"]):
+        done = run_main(*arguments)
+        assert (done.returncode, done.stdout) == (3, ""), arguments
+        assert done.stderr.startswith("Error: "), done.stderr
 
 
 def test_a_syntax_error_names_file_and_line(planner: Planner) -> None:
     done = planner.run(planner.write("select 1;\nalter tabel app.todos;\n"))
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "change.sql, line 2" in done.stderr
 
 
@@ -287,7 +295,7 @@ def test_a_sample_satisfies_the_foreign_keys_and_leaves_nothing_behind(
 
 def test_sample_needs_rehearse(planner: Planner) -> None:
     done = planner.run("--sample", "5")
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert "--sample needs --rehearse" in done.stderr
 
 

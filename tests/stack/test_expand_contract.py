@@ -245,7 +245,7 @@ def start_when_known(change: Change, path: str, steps: Callable[[Client], None])
 
 
 def require_todos(change: Change, column: str, clients: list[Client]) -> None:
-    """Fail unless exactly the todos that these ended clients know are stored."""
+    """Fail unless exactly the todos that these ended clients have written are stored."""
     for client in clients:
         query = f"select id::text, {column} from app.todos where profile_id = %s"
         assert dict(change.fetch(query, client.profile)) == client.rows

@@ -149,8 +149,8 @@ class Blocker:
             return "wait for the end of autovacuum"
         if self.is_autovacuum:
             return (
-                "grant set on parameter deadlock_timeout to this login: the next run then lets "
-                "PostgreSQL cancel the autovacuum"
+                "grant set on parameter deadlock_timeout to this login, and run migrate again: "
+                "PostgreSQL then cancels the autovacuum"
             )
         if self.pid == 0:
             return f"rollback prepared '{(self.prepared or '').replace(chr(39), chr(39) * 2)}'"

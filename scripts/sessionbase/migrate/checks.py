@@ -158,8 +158,8 @@ def _never_in_a_migration(tree: ast.Node) -> str | None:
 def needs_no_transaction(tree: ast.Node) -> bool:
     """Return whether PostgreSQL refuses a statement in a transaction.
 
-    These are the statements that a migration without a transaction can have. Each is one that can
-    be continued after a crash, and that lets clients read and write the table while it runs.
+    These are the statements that a migration without a transaction can have. Each can be
+    continued after a crash, and clients can read and write the table while it runs.
     """
     if isinstance(tree, ast.IndexStmt | ast.DropStmt):
         return bool(tree.concurrent)

@@ -125,7 +125,8 @@ def run(  # noqa: PLR0917 - typer passes them by name
         typer.Option(
             "--skip-lint",
             metavar="NAME",
-            help="Let the findings of a check through, print and record them. Repeatable.",
+            help="Do not refuse the findings of this check; print them, and record them in "
+            "ops.ledger_changes. Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -160,7 +161,7 @@ def run(  # noqa: PLR0917 - typer passes them by name
         sources = [context.get_parameter_source(name) for name in context.params]
         if any(source and source.name == "COMMANDLINE" for source in sources):
             message = f"options go after {context.invoked_subcommand}"
-            if context.invoked_subcommand == "status":
+            if context.invoked_subcommand in {"status", "plan", "drift"}:
                 raise NotComparedError(message)
             raise typer.BadParameter(message)
         return

@@ -420,7 +420,7 @@ def keep_texts(conn: Connection, folder: SqlFolder) -> int:
     return count
 
 
-def forget_repeatable_files(conn: Connection) -> None:
+def delete_repeatable_rows(conn: Connection) -> None:
     """Write into the running transaction that the repeatable files must be applied again.
 
     A migration can change what they define. The end of the run applies and records them; if the run
@@ -431,7 +431,7 @@ def forget_repeatable_files(conn: Connection) -> None:
 
 def record_repeatable_files(conn: Connection, folder: SqlFolder) -> None:
     """Write into the running transaction which repeatable files were applied."""
-    forget_repeatable_files(conn)
+    delete_repeatable_rows(conn)
     for file in folder.repeatable:
         conn.execute(
             "insert into ops.repeatable_files (file, sha256, content) values (%s, %s, %s)",

@@ -87,7 +87,7 @@ def pauses(longest_s: float) -> Iterator[float]:
 
 
 def lower_deadlock_timeout(conn: Connection, limits: LockLimits) -> bool:
-    """Let PostgreSQL look for a deadlock of this session early in a try, if the login may set it.
+    """Make PostgreSQL check this session for a deadlock early in a try, if the login may set it.
 
     Returns whether it may.
 

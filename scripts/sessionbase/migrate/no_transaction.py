@@ -31,7 +31,7 @@ from sessionbase.migrate.execute import (
 from sessionbase.migrate.files import Migration, Statement
 from sessionbase.migrate.ledger import (
     Connection,
-    forget_repeatable_files,
+    delete_repeatable_rows,
     record_migration,
     tables_in_ops,
 )
@@ -384,7 +384,7 @@ def _start(conn: Connection, migration: Migration) -> None:
         )
 
 
-def _forget(conn: Connection, migration: Migration) -> None:
+def _delete_unfinished(conn: Connection, migration: Migration) -> None:
     conn.execute("delete from ops.unfinished_migrations where version = %s", (migration.version,))
 
 
@@ -403,7 +403,7 @@ def _run_to_completion(
             clean = operation.clean(conn, log)
             if not again:
                 if clean:
-                    _forget(conn, migration)
+                    _delete_unfinished(conn, migration)
                 raise
         time.sleep(_PAUSE_S)
 
@@ -448,6 +448,6 @@ def run_without_transaction(
         apply_session_settings(conn, 0)
         verify()
         record_migration(conn, migration, duration_ms)
-        forget_repeatable_files(conn)
-        _forget(conn, migration)
+        delete_repeatable_rows(conn)
+        _delete_unfinished(conn, migration)
     return duration_ms

@@ -153,7 +153,7 @@ def require_rights(conn: Connection, *, with_roles_file: bool) -> None:
 
 
 def missing_client_grants(conn: Connection) -> str | None:
-    """Return the statement that lets PostgREST become the client roles; None if it may already.
+    """Return the grant with which PostgREST can become the client roles; None if it has it.
 
     The migrations do not need it, but each request does.
     """

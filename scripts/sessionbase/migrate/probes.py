@@ -297,7 +297,7 @@ class RoleProbes:
     """The probes of a run: sampled once before it, and repeated in the transaction of each file."""
 
     def __init__(self, listed: dict[str, set[str]]) -> None:
-        """`listed` has for each role the relations that sql/authority.json lets it read."""
+        """`listed` has for each role the relations that it may read by sql/authority.json."""
         self._listed = listed
         self._sample = Sample()
         self._readable: dict[str, set[str]] = {}
@@ -370,13 +370,13 @@ class RoleProbes:
                 )
 
     def _rights(self, relations: list[Relation], at_the_end: bool) -> Iterator[Finding]:
-        """Yield rights to read that were lost, and those that nobody listed."""
+        """Yield rights to read that were lost, and those that sql/authority.json does not list."""
         names = {relation.name for relation in relations}
         for role in (_CLIENT, _AUDITOR) if at_the_end else ():
             for name in sorted(self._listed.get(role, set()) - names):
                 yield _finding(
                     name,
-                    f"does not exist, and sql/authority.json lets {role} read it",
+                    f"does not exist, and sql/authority.json lists {role} as a reader",
                     "create it in a file, or remove it from sql/authority.json",
                 )
         for relation in relations:
@@ -386,7 +386,7 @@ class RoleProbes:
                 if due and role not in relation.readers:
                     yield _finding(
                         relation.name,
-                        f"permission denied for {role}, which sql/authority.json lets read it",
+                        f"permission denied for {role}, which sql/authority.json lists as a reader",
                         f"grant select on {relation.name} to {role}",
                     )
             for role in (_GUEST, _AUDITOR):

@@ -117,7 +117,7 @@ def _require_chain(rows: list[Applied], *, recompute: bool) -> list[Change]:
         absent = min(set(range(1, max(numbers) + 1)) - set(numbers))
         raise SessionbaseError(
             f"the row of migration {absent:04} was removed from the ledger by hand",
-            "restore the row from a backup: repair can't know what ran",
+            "restore the row from a backup: nothing shows which text was applied",
         )
     if not recompute:
         raise SessionbaseError(

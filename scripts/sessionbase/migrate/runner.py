@@ -22,7 +22,7 @@ from sessionbase.migrate.ledger import (
     OWNER,
     Connection,
     Plan,
-    forget_repeatable_files,
+    delete_repeatable_rows,
     keep_texts,
     make_plan,
     record_migration,
@@ -172,7 +172,7 @@ def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
         verification.check(conn, migration)
         duration_ms = round((time.monotonic() - start) * 1000)
         record_migration(conn, migration, duration_ms)
-        forget_repeatable_files(conn)
+        delete_repeatable_rows(conn)
     return duration_ms, found
 
 

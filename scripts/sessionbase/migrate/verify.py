@@ -91,7 +91,7 @@ class CheckFailed(SessionbaseError):
         )
         super().__init__(
             f"{label}: {count} in the checks before the commit; {end}:{''.join(lines)}",
-            "correct the file. If you know that a finding is harmless: "
+            "correct the file, and run migrate again. If you know that a finding is harmless: "
             + " ".join(f"--skip-lint {name}" for name in names),
         )
 
@@ -187,7 +187,7 @@ def run_verify_file(conn: Connection, file: SqlFile) -> list[Finding]:
             if isinstance(error, psycopg.errors.QueryCanceled) and not is_stopped(error, start):
                 failure.hint = (
                     f"it may take {TIMEOUT_MS} ms, because clients wait for the locks of the "
-                    "migration: let it read fewer rows, by an index and with LIMIT"
+                    "migration: read fewer rows, by an index and with LIMIT"
                 )
             raise failure from error
         shown = [

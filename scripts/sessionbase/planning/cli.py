@@ -9,6 +9,8 @@ import typer
 
 from sessionbase.console import count_bar, print_json, stderr, stdout
 from sessionbase.errors import UsageError
+from sessionbase.exit_codes import ComparingCommand
+from sessionbase.migrate.cli import AsJson, SqlDir
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 from sessionbase.planning.plan import (
     FilePlan,
@@ -42,14 +44,7 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
     ] = None,
     db_uri: DbUri = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    sql_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--sql-dir",
-            help="The folder with roles.sql, migrations/, app/ and api/. Default: the shipped one.",
-            show_default=False,
-        ),
-    ] = None,
+    sql_dir: SqlDir = None,
     run_rehearsal: Annotated[
         bool,
         typer.Option(
@@ -73,9 +68,7 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
             help="Exit with 1 if there is a hazard; or also if a statement has an unknown effect.",
         ),
     ] = FailOn.HAZARD,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the plan as JSON, for a program.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what the pending migrations will lock, rewrite and scan, and which hazards they have.
 
@@ -88,7 +81,8 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
     rewrites, the time, differences to the plan, and what changes in grants, policies and functions'
     security. With --sample the copy has real rows; it is deleted at the end.
 
-    Exit code 0: no hazard. 1: a hazard (see --fail-on), or a statement failed in the rehearsal.
+    Exit code 0: no hazard. 1: a hazard (see --fail-on), or a statement failed in the rehearsal. 3:
+    no plan could be made (no connection, squawk is missing, a syntax error, wrong usage).
 
     Example: sessionbase migrate plan --rehearse
     """
@@ -128,7 +122,7 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
 
 def register(migrate_app: typer.Typer) -> None:
     """Add `plan` to the command `migrate`."""
-    migrate_app.command("plan")(plan_command)
+    migrate_app.command("plan", cls=ComparingCommand)(plan_command)
 
 
 def _log(line: str) -> None:

@@ -211,7 +211,7 @@ def _restore(  # noqa: PLR0917
         "pg_restore",
     )
     if target.info.server_version < 170000:
-        # pg_restore 17 and newer write this setting, and older servers do not know it.
+        # pg_restore 17 and newer write this setting, and older servers do not have it.
         script = script.replace("SET transaction_timeout = 0;\n", "", 1)
     database, environment = connection_arguments(uri)
     options = ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"]
