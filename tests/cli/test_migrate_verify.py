@@ -251,6 +251,29 @@ def test_a_right_that_a_later_migration_takes_away_stops_nothing(shipped: Shippe
     assert len(shipped.migrate().migrations) == 2
 
 
+DEFINER = (
+    "create function app.helper() returns int language sql security definer\n"
+    "set search_path = '' return 1;\n"
+    "comment on function app.helper() is 'h';\n"
+    "revoke execute on function app.helper() from public;\n"
+)
+
+
+def test_a_function_with_the_rights_of_its_owner_stops_the_last_migration(
+    refusing: Shipped,
+) -> None:
+    refusing.add(DEFINER)
+    assert names_of(refusing.refused()) == {"security_definer"}
+
+
+def test_a_function_with_the_rights_of_its_owner_that_a_later_migration_drops_stops_nothing(
+    shipped: Shipped,
+) -> None:
+    shipped.add(DEFINER)
+    shipped.add("drop function app.helper();\n", 2)
+    assert len(shipped.migrate().migrations) == 2
+
+
 def test_a_finding_from_before_the_run_is_printed_and_stops_nothing(shipped: Shipped) -> None:
     shipped.execute(
         "create table app.by_hand (id int primary key)",
