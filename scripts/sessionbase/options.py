@@ -31,6 +31,16 @@ DbUri = Annotated[
     ),
 ]
 
+SkipLint = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--skip-lint",
+        metavar="NAME",
+        help="Let the findings of a check through, print and record them. Repeatable.",
+        show_default=False,
+    ),
+]
+
 
 def resolve_db_uri(db_uri: str | None, data_dir: Path) -> str:
     """Return `db_uri`, or if it is None the URI of the embedded stack's database.

@@ -17,7 +17,7 @@ from sessionbase.migrate.ledger import Plan
 from sessionbase.migrate.new import new_migration
 from sessionbase.migrate.repair import Repair, plan_repair, repair
 from sessionbase.migrate.runner import MigrateReport, migrate, parse_lock_timeout, status
-from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
+from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, SkipLint, resolve_db_uri
 
 app = typer.Typer()
 
@@ -127,15 +127,7 @@ def run(  # noqa: PLR0917 - typer passes them by name
             help="How long to wait for another runner in this database (0s: without end).",
         ),
     ] = "0s",
-    skip_lint: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--skip-lint",
-            metavar="NAME",
-            help="Let the findings of a check through, print and record them. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    skip_lint: SkipLint = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply the SQL files to a database.

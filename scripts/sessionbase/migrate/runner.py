@@ -176,7 +176,7 @@ def _keep_texts(conn: Connection, folder: SqlFolder, log: Log) -> None:
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """The files that a run applies, checked and split into statements."""
 
     migrations: list[tuple[Migration, list[Statement]]]
@@ -184,7 +184,7 @@ class _Work:
     """None if the repeatable files are up to date."""
 
 
-def _check(plan: Plan, folder: SqlFolder) -> _Work:
+def check_work(plan: Plan, folder: SqlFolder) -> Work:
     """Return the work of a plan; raise SessionbaseError if it must not start."""
     validate_plan(plan)
     check_verify_files(folder)
@@ -196,7 +196,7 @@ def _check(plan: Plan, folder: SqlFolder) -> _Work:
                 "write it, or delete the file; an applied file can't be edited",
             )
     needed = bool(plan.pending or plan.repeatable_files)
-    return _Work(migrations, check_repeatable(folder) if needed else None)
+    return Work(migrations, check_repeatable(folder) if needed else None)
 
 
 @contextmanager
@@ -216,12 +216,12 @@ def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
         return make_plan(conn, folder)
 
 
-def _prepare(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> tuple[Plan, _Work]:
+def _prepare(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> tuple[Plan, Work]:
     """Return what a run has to do. Raises SessionbaseError if it must not start. Reads only."""
     plan = _read_plan(conn, folder)
     if repair_api and not plan.repeatable_files:
         plan = replace(plan, repeatable_files=[file.label for file in folder.repeatable])
-    work = _check(plan, folder)
+    work = check_work(plan, folder)
     if plan.repeatable_files:
         refuse_objects_of_others(conn)
     return plan, work
@@ -243,7 +243,7 @@ def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> Migrat
     )
 
 
-def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
+def apply_migration(  # noqa: PLR0917 - functools.partial binds them
     conn: Connection,
     migration: Migration,
     statements: list[Statement],
@@ -251,18 +251,20 @@ def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
     created: frozenset[int],
     verification: Verification,
     lock_timeout_ms: int,
+    run: Callable[[Connection, SqlFile, list[Statement]], None] = run_statements,
 ) -> tuple[int, frozenset[int]]:
     """Apply a migration in one transaction: one try, which waits so long for each lock.
 
-    `created` has the oids of the functions that earlier migrations of this run created. Returns
-    the duration in milliseconds, and the oids of the functions that this try created.
+    `created` has the oids of the functions that earlier migrations of this run created. `run` runs
+    the statements in the open transaction. Returns the duration in milliseconds, and the oids of
+    the functions that this try created.
     """
     start = time.monotonic()
     with conn.transaction():
         apply_session_settings(conn, lock_timeout_ms)
         # Before the migration, because its triggers, defaults and policies can name them.
         found = create_missing(conn, files.app, created)
-        run_statements(conn, migration.file, statements)
+        run(conn, migration.file, statements)
         verification.check(conn, migration)
         duration_ms = round((time.monotonic() - start) * 1000)
         record_migration(conn, migration, duration_ms)
@@ -270,7 +272,7 @@ def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
     return duration_ms, found
 
 
-def _create_missing(
+def create_functions(
     conn: Connection, files: RepeatableFiles, created: frozenset[int], lock_timeout_ms: int
 ) -> frozenset[int]:
     """Create the missing functions of app/ in a transaction of their own; return their oids."""
@@ -282,7 +284,7 @@ def _create_missing(
 def _run(
     conn: Connection,
     folder: SqlFolder,
-    work: _Work,
+    work: Work,
     report: MigrateReport,
     verification: Verification,
     *,
@@ -295,7 +297,7 @@ def _run(
     for migration, statements in work.migrations:
         label = migration.file.label
         if migration.file.no_transaction:
-            create = partial(_create_missing, conn, files, created)
+            create = partial(create_functions, conn, files, created)
             created |= tries.run(label, create)
             duration_ms = run_without_transaction(
                 conn,
@@ -306,7 +308,7 @@ def _run(
             )
         else:
             attempt = partial(
-                _apply_migration, conn, migration, statements, files, created, verification
+                apply_migration, conn, migration, statements, files, created, verification
             )
             duration_ms, found = tries.run(label, attempt)
             created |= found

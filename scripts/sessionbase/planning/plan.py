@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
@@ -11,10 +11,10 @@ from pglast import ast
 
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError, UsageError
-from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
+from sessionbase.migrate.checks import RepeatableFiles
 from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
-from sessionbase.migrate.ledger import OWNER, Plan, validate_plan
-from sessionbase.migrate.runner import status
+from sessionbase.migrate.ledger import OWNER, Plan
+from sessionbase.migrate.runner import check_work, status
 from sessionbase.paths import resource_path
 from sessionbase.planning.advice import form_of_effect, safe_form
 from sessionbase.planning.catalog import Catalog, Connection
@@ -145,6 +145,7 @@ class Work:
 
     folder: SqlFolder
     ledger: Plan
+    """What is pending, with the files that are not in the folder yet."""
     migrations: list[tuple[Migration, list[Statement]]]
     repeatable: RepeatableFiles | None
     """None if the repeatable files are up to date."""
@@ -158,7 +159,6 @@ def read_work(db_uri: str, sql_dir: Path | None, extra: Iterable[Path] = ()) -> 
     """
     folder = read_folder(sql_dir or resource_path("sql"))
     ledger = status(db_uri, sql_dir)
-    validate_plan(ledger)
     pending = list(ledger.pending)
     known = {migration.file.path.resolve() for migration in pending}
     applied = {migration.file.path.resolve() for migration in folder.migrations} - known
@@ -169,9 +169,12 @@ def read_work(db_uri: str, sql_dir: Path | None, extra: Iterable[Path] = ()) -> 
         if path.resolve() not in known:
             number += 1
             pending.append(_read_extra(path, number))
-    migrations = [(migration, check_migration(migration.file)) for migration in pending]
-    needed = bool(pending or ledger.repeatable_files)
-    return Work(folder, ledger, migrations, check_repeatable(folder) if needed else None)
+    if len(pending) > len(ledger.pending):
+        labels = [file.label for file in folder.repeatable]
+        files = list(dict.fromkeys([*ledger.repeatable_files, *labels]))
+        ledger = replace(ledger, pending=pending, repeatable_files=files)
+    work = check_work(ledger, folder)
+    return Work(folder, ledger, work.migrations, work.repeatable)
 
 
 def _read_extra(path: Path, number: int) -> Migration:
@@ -367,6 +370,6 @@ def _plan_repeatable(rules: Rules, work: Work) -> RepeatablePlan | None:
                 triggers.append(f"{tree.trigname} on {relation.schemaname}.{relation.relname}")
             else:
                 unknown += rules.effects(tree).unknown
-    pending = [*work.folder.repeatable] if work.migrations else []
-    names = [one.label for one in pending] or work.ledger.repeatable_files
-    return RepeatablePlan(names, functions, views, new_views, triggers, unknown)
+    return RepeatablePlan(
+        work.ledger.repeatable_files, functions, views, new_views, triggers, unknown
+    )
