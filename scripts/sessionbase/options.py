@@ -33,6 +33,17 @@ DbUri = Annotated[
     ),
 ]
 
+SkipLint = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--skip-lint",
+        metavar="NAME",
+        help="Do not refuse the findings of this check; print them, and record them in "
+        "ops.ledger_changes. Repeatable.",
+        show_default=False,
+    ),
+]
+
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000}
 
 

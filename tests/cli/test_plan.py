@@ -5,6 +5,7 @@ tests/cli/test_plan_rules.py compares its rules with what PostgreSQL does.
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from sessionbase.paths import PROJECT_DIR
+from sessionbase.migrate.files import read_folder
+from sessionbase.migrate.runner import migrate
+from sessionbase.migrate.verify import CheckFailed
+from sessionbase.paths import PROJECT_DIR, resource_path
 from support.command import run_main
 from support.databases import content, fill
 from support.pages import code_block
@@ -228,7 +232,7 @@ def test_the_rehearsal_shows_what_a_do_block_does_and_what_changes_in_security(
         "--rehearse",
     )
     rehearsal = report["rehearsal"]
-    assert rehearsal["failure"] is None
+    assert "row_level_security: table app.todos" in rehearsal["failure"]
     (done, *_) = rehearsal["files"][0]["statements"]
     assert [(one["relation"], one["lock"]) for one in done["locks"]] == [
         ("app.todos", "ACCESS EXCLUSIVE")
@@ -255,6 +259,7 @@ def test_a_new_function_with_the_rights_of_its_owner_is_in_the_difference(
         " return current_user;\n",
         "--rehearse",
     )
+    assert "search_path: function ops.leak()" in report["rehearsal"]["failure"]
     changed = report["rehearsal"]["changes"]
     facts = {one["fact"] for one in changed if one["object"] == "function ops.leak()"}
     assert {
@@ -293,10 +298,121 @@ def test_a_sample_satisfies_the_foreign_keys_and_leaves_nothing_behind(
     assert list(temporary.iterdir()) == [], "the copy must be deleted"
 
 
-def test_sample_needs_rehearse(planner: Planner) -> None:
-    done = planner.run("--sample", "5")
+@pytest.mark.parametrize("option", [("--sample", "5"), ("--skip-lint", "grants")])
+def test_an_option_of_the_rehearsal_needs_rehearse(
+    planner: Planner, option: tuple[str, str]
+) -> None:
+    done = planner.run(*option)
     assert done.returncode == 3
-    assert "--sample needs --rehearse" in done.stderr
+    assert f"{option[0]} needs --rehearse" in done.stderr
+
+
+class SqlCopy:
+    """A copy of the shipped SQL folder with one more migration."""
+
+    def __init__(self, path: Path, text: str, verify: str = "") -> None:
+        self.path = path
+        shutil.copytree(resource_path("sql"), path)
+        self.number = read_folder(path).migrations[-1].version + 1
+        (path / f"migrations/{self.number:04}_try.sql").write_text(text)
+        if verify:
+            (path / "verify").mkdir(exist_ok=True)
+            (path / f"verify/{self.number:04}.sql").write_text(verify)
+
+    def rehearse(self, planner: Planner, *arguments: object) -> dict[str, Any]:
+        """Rehearse; return the report, after a check of the exit code."""
+        done = planner.run(
+            "--sql-dir", self.path, "--rehearse", "--json", "--fail-on", "never", *arguments
+        )
+        assert done.stdout, done.stderr
+        rehearsal = dict(json.loads(done.stdout)["rehearsal"])
+        assert done.returncode == (1 if rehearsal["failure"] else 0)
+        return rehearsal
+
+
+TODO_BY_TEXT = (
+    "-- sessionbase: no-transaction\ncreate index concurrently todos_by_text on app.todos (text);\n"
+)
+
+# A migration, its file of verify/, and the check that refuses it.
+REFUSED = {
+    "row_level_security": ("alter table app.todos disable row level security;\n", ""),
+    "grants": ("grant select on app.todos to anon;\n", ""),
+    "verify": ("comment on table app.todos is 'T';\n", "select 'wrong' as text;\n"),
+    "verify of a file without a transaction": (TODO_BY_TEXT, "select 'wrong' as text;\n"),
+    "role_probes": ("drop policy select_own on app.todos;\n", ""),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_the_rehearsal_is_refused_by_the_checks_that_refuse_the_migration(
+    planner: Planner, tmp_path: Path, case: str
+) -> None:
+    fill(planner.uri, "p1", "p2")
+    copy = SqlCopy(tmp_path / "sql", *REFUSED[case])
+    name = case.split(" ", maxsplit=1)[0]
+    rehearsal = copy.rehearse(planner, "--sample", "20")
+    assert len(rehearsal["files"][0]["statements"]) == 1
+    assert rehearsal["repeatable"] is None, "the files after the refused one must not run"
+    with pytest.raises(CheckFailed) as refusal:
+        migrate(planner.uri, copy.path)
+    assert rehearsal["failure"] == str(refusal.value)
+    assert name in {finding.lint for finding in refusal.value.findings}
+
+
+def test_a_probe_needs_the_rows_of_a_sample(planner: Planner, tmp_path: Path) -> None:
+    fill(planner.uri, "p1", "p2")
+    copy = SqlCopy(tmp_path / "sql", *REFUSED["role_probes"])
+    assert copy.rehearse(planner)["failure"] is None
+    refused = copy.rehearse(planner, "--sample", "20")
+    assert "role_probes: app.todos" in refused["failure"]
+    skipped = copy.rehearse(planner, "--sample", "20", "--skip-lint", "role_probes")
+    assert skipped["failure"] is None
+    assert skipped["repeatable"] is not None
+
+
+def test_an_unknown_name_of_a_check_is_refused(planner: Planner) -> None:
+    done = planner.run("--rehearse", "--skip-lint", "nothing", planner.write("select 1;\n"))
+    assert done.returncode == 3
+    assert "--skip-lint 'nothing' is not the name of a check" in done.stderr
+
+
+def test_a_violated_deferred_constraint_is_a_failure_with_a_report(planner: Planner) -> None:
+    file = planner.write(
+        "create table app.a (id int primary key);\n"
+        "create table app.b (id int references app.a deferrable initially deferred);\n"
+        "insert into app.b values (1);\n"
+    )
+    done = planner.run("--rehearse", "--fail-on", "never", file)
+    assert done.returncode == 1
+    assert "FAILED: " in done.stdout and "violates foreign key" in done.stdout, done.stderr
+
+
+def test_an_interrupted_migration_without_a_transaction_is_rehearsed(
+    planner: Planner, tmp_path: Path
+) -> None:
+    copy = SqlCopy(
+        tmp_path / "sql",
+        "-- sessionbase: no-transaction\nreindex index concurrently app.todos_pkey;\n",
+    )
+    migration = read_folder(copy.path).migrations[-1]
+    planner.execute(
+        "insert into ops.unfinished_migrations (version, sha256)"
+        f" values ({migration.version}, '{migration.file.sha256}')"
+    )
+    assert copy.rehearse(planner)["failure"] is None
+    planner.execute(f"update ops.unfinished_migrations set sha256 = '{'0' * 64}'")
+    refused = copy.rehearse(planner)["failure"]
+    assert "was edited after a run of it was interrupted" in refused
+
+
+def test_a_mistake_in_a_file_of_verify_is_found_by_the_plan(
+    planner: Planner, tmp_path: Path
+) -> None:
+    copy = SqlCopy(tmp_path / "sql", "select 1;\n", "delete from app.todos;\n")
+    done = planner.run("--sql-dir", copy.path)
+    assert done.returncode == 3
+    assert f"verify/{copy.number:04}.sql, line 1: not only a SELECT" in done.stderr
 
 
 def test_a_new_database_can_be_planned_and_rehearsed(empty_database: str) -> None:

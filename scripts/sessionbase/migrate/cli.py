@@ -16,7 +16,14 @@ from sessionbase.migrate.ledger import Plan
 from sessionbase.migrate.new import new_migration
 from sessionbase.migrate.repair import Repair, plan_repair, repair
 from sessionbase.migrate.runner import MigrateReport, migrate, status
-from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, parse_duration, resolve_db_uri
+from sessionbase.options import (
+    DEFAULT_DATA_DIR,
+    DataDir,
+    DbUri,
+    SkipLint,
+    parse_duration,
+    resolve_db_uri,
+)
 
 app = typer.Typer()
 
@@ -120,16 +127,7 @@ def run(  # noqa: PLR0917 - typer passes them by name
             help="How long to wait for another runner in this database (0s: without end).",
         ),
     ] = "0s",
-    skip_lint: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--skip-lint",
-            metavar="NAME",
-            help="Do not refuse the findings of this check; print them, and record them in "
-            "ops.ledger_changes. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    skip_lint: SkipLint = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply the SQL files to a database.

@@ -1,7 +1,7 @@
 """The migration runner: roles.sql, then each new migration, then the repeatable files."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,14 @@ from sessionbase.migrate.database import (
     refuse_objects_of_others,
 )
 from sessionbase.migrate.execute import apply_session_settings, run_statements
-from sessionbase.migrate.files import REPEATABLE, Migration, SqlFolder, Statement, read_folder
+from sessionbase.migrate.files import (
+    REPEATABLE,
+    Migration,
+    SqlFile,
+    SqlFolder,
+    Statement,
+    read_folder,
+)
 from sessionbase.migrate.functions import create_missing
 from sessionbase.migrate.interrupt import explain_stop, with_timeouts
 from sessionbase.migrate.ledger import (
@@ -92,15 +99,17 @@ def _keep_texts(conn: Connection, folder: SqlFolder, log: Log) -> None:
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """The files that a run applies, checked and split into statements."""
 
+    folder: SqlFolder
+    plan: Plan
     migrations: list[tuple[Migration, list[Statement]]]
-    repeatable: RepeatableFiles | None
-    """None if the repeatable files are up to date."""
+    repeatable: RepeatableFiles
+    """Without files if they are up to date."""
 
 
-def _check(plan: Plan, folder: SqlFolder) -> _Work:
+def check_work(plan: Plan, folder: SqlFolder) -> Work:
     """Return the work of a plan; raise SessionbaseError if it must not start."""
     validate_plan(plan)
     check_verify_files(folder)
@@ -112,7 +121,8 @@ def _check(plan: Plan, folder: SqlFolder) -> _Work:
                 "write it, or delete the file; an applied file can't be edited",
             )
     needed = bool(plan.pending or plan.repeatable_files)
-    return _Work(migrations, check_repeatable(folder) if needed else None)
+    repeatable = check_repeatable(folder) if needed else RepeatableFiles([], [], [])
+    return Work(folder, plan, migrations, repeatable)
 
 
 def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
@@ -122,19 +132,19 @@ def _read_plan(conn: Connection, folder: SqlFolder) -> Plan:
         return make_plan(conn, folder)
 
 
-def _prepare(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> tuple[Plan, _Work]:
+def _prepare(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> Work:
     """Return what a run has to do. Raises SessionbaseError if it must not start. Reads only."""
     plan = _read_plan(conn, folder)
     if repair_api and not plan.repeatable_files:
         plan = replace(plan, repeatable_files=[file.label for file in folder.repeatable])
-    work = _check(plan, folder)
+    work = check_work(plan, folder)
     if plan.repeatable_files:
         refuse_objects_of_others(conn)
-    return plan, work
+    return work
 
 
 def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> MigrateReport:
-    plan, _ = _prepare(conn, folder, repair_api=repair_api)
+    plan = _prepare(conn, folder, repair_api=repair_api).plan
     with reading(conn):
         refuse_edited(conn, plan.pending)
     applies_roles = folder.roles is not None and may_create_roles(conn)
@@ -149,7 +159,7 @@ def _dry_run(conn: Connection, folder: SqlFolder, *, repair_api: bool) -> Migrat
     )
 
 
-def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
+def apply_migration(  # noqa: PLR0917 - functools.partial binds them
     conn: Connection,
     migration: Migration,
     statements: list[Statement],
@@ -157,18 +167,20 @@ def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
     created: frozenset[int],
     verification: Verification,
     lock_timeout_ms: int,
+    run: Callable[[Connection, SqlFile, list[Statement]], None] = run_statements,
 ) -> tuple[int, frozenset[int]]:
     """Apply a migration in one transaction: one try, which waits so long for each lock.
 
-    `created` has the oids of the functions that earlier migrations of this run created. Returns
-    the duration in milliseconds, and the oids of the functions that this try created.
+    `created` has the oids of the functions that earlier migrations of this run created. `run` runs
+    the statements in the open transaction. Returns the duration in milliseconds, and the oids of
+    the functions that this try created.
     """
     start = time.monotonic()
     with conn.transaction():
         apply_session_settings(conn, lock_timeout_ms)
         # Before the migration, because its triggers, defaults and policies can name them.
         found = create_missing(conn, files.app, created)
-        run_statements(conn, migration.file, statements)
+        run(conn, migration.file, statements)
         verification.check(conn, migration)
         duration_ms = round((time.monotonic() - start) * 1000)
         record_migration(conn, migration, duration_ms)
@@ -176,7 +188,7 @@ def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
     return duration_ms, found
 
 
-def _create_missing(
+def create_functions(
     conn: Connection, files: RepeatableFiles, created: frozenset[int], lock_timeout_ms: int
 ) -> frozenset[int]:
     """Create the missing functions of app/ in a transaction of their own; return their oids."""
@@ -187,8 +199,7 @@ def _create_missing(
 
 def _run(
     conn: Connection,
-    folder: SqlFolder,
-    work: _Work,
+    work: Work,
     report: MigrateReport,
     verification: Verification,
     *,
@@ -196,12 +207,12 @@ def _run(
     log: Log,
 ) -> None:
     """Apply the migrations, each in its own transaction, and then the repeatable files."""
-    files = work.repeatable or RepeatableFiles([], [], [])
+    files = work.repeatable
     created: frozenset[int] = frozenset()
     for migration, statements in work.migrations:
         label = migration.file.label
         if migration.file.no_transaction:
-            create = partial(_create_missing, conn, files, created)
+            create = partial(create_functions, conn, files, created)
             created |= tries.run(label, create)
             duration_ms = run_without_transaction(
                 conn,
@@ -212,7 +223,7 @@ def _run(
             )
         else:
             attempt = partial(
-                _apply_migration, conn, migration, statements, files, created, verification
+                apply_migration, conn, migration, statements, files, created, verification
             )
             duration_ms, found = tries.run(label, attempt)
             created |= found
@@ -228,13 +239,13 @@ def _run(
             lambda lock_timeout_ms: apply_repeatable(
                 conn,
                 files,
-                folder,
+                work.folder,
                 lock_timeout_ms,
                 created,
                 verify=lambda: verification.check(conn, None),
             ),
         )
-        log(f"applied the {len(folder.repeatable)} files of app/ and api/")
+        log(f"applied the {len(work.folder.repeatable)} files of app/ and api/")
 
 
 def migrate(
@@ -271,7 +282,8 @@ def migrate(
             runner_lock(conn, log, runner_timeout_ms),
             LockTries(conn, with_timeouts(db_uri), limits, log) as tries,
         ):
-            plan, work = _prepare(conn, folder, repair_api=repair_api)
+            work = _prepare(conn, folder, repair_api=repair_api)
+            plan = work.plan
             stop.pending = plan.pending
             verification = Verification(conn, folder, plan, skip_lints, log)
             roles = apply_roles(conn, folder.roles, tries, log)
@@ -290,7 +302,7 @@ def migrate(
             )
             before = read_definitions(conn) if repair_api else None
             verification.start_probes(conn)
-            _run(conn, folder, work, report, verification, tries=tries, log=log)
+            _run(conn, work, report, verification, tries=tries, log=log)
             if before is not None:
                 report.restored = restored(before, read_definitions(conn))
             return report

@@ -11,7 +11,7 @@ from sessionbase.console import count_bar, print_json, stderr, stdout
 from sessionbase.errors import UsageError
 from sessionbase.exit_codes import ComparingCommand
 from sessionbase.migrate.cli import AsJson, SqlDir
-from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
+from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, SkipLint, resolve_db_uri
 from sessionbase.planning.plan import (
     FilePlan,
     MigrationPlan,
@@ -61,6 +61,7 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
             help="With --rehearse: also copy up to ROWS rows of each table of app.",
         ),
     ] = 0,
+    skip_lint: SkipLint = None,
     fail_on: Annotated[
         FailOn,
         typer.Option(
@@ -79,15 +80,18 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
     With --rehearse the pending files also run, on a throwaway PostgreSQL on this machine with a
     copy of the roles, definitions and migration history. Printed are the locks really held, the
     rewrites, the time, differences to the plan, and what changes in grants, policies and functions'
-    security. With --sample the copy has real rows; it is deleted at the end.
+    security. The checks before each commit run too; with --sample the copy has real rows, which the
+    role probes need, and is deleted at the end.
 
-    Exit code 0: no hazard. 1: a hazard (see --fail-on), or a statement failed in the rehearsal. 3:
-    no plan could be made (no connection, squawk is missing, a syntax error, wrong usage).
+    Exit code 0: no hazard. 1: a hazard (see --fail-on), or a file failed in the rehearsal. 3: no
+    plan could be made (no connection, squawk is missing, a syntax error, wrong usage).
 
     Example: sessionbase migrate plan --rehearse
     """
     if sample and not run_rehearsal:
         raise UsageError("--sample needs --rehearse", "add --rehearse")
+    if skip_lint and not run_rehearsal:
+        raise UsageError("--skip-lint needs --rehearse", "add --rehearse")
     uri, extra = resolve_db_uri(db_uri, data_dir), list(files or [])
     plan = make_plan(uri, read_work(uri, sql_dir, extra))
     rehearsal = None
@@ -99,7 +103,14 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
             )
         with count_bar("steps") as progress:
             rehearsal = rehearse(
-                uri, sql_dir, extra, plan, sample=sample, progress=progress, log=_log
+                uri,
+                sql_dir,
+                extra,
+                plan,
+                sample=sample,
+                skip_lints=skip_lint or (),
+                progress=progress,
+                log=_log,
             )
     if as_json:
         print_json(

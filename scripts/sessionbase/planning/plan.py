@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
@@ -11,10 +11,9 @@ from pglast import ast
 
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError, UsageError
-from sessionbase.migrate.checks import RepeatableFiles, check_migration, check_repeatable
-from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
-from sessionbase.migrate.ledger import OWNER, Plan, validate_plan
-from sessionbase.migrate.runner import status
+from sessionbase.migrate.files import Migration, SqlFile, Statement, read_folder
+from sessionbase.migrate.ledger import OWNER
+from sessionbase.migrate.runner import Work, check_work, status
 from sessionbase.paths import resource_path
 from sessionbase.planning.advice import form_of_effect, safe_form
 from sessionbase.planning.catalog import Catalog, Connection
@@ -139,17 +138,6 @@ class MigrationPlan:
         return found + len(self.repeatable.unknown if self.repeatable else ())
 
 
-@dataclass(frozen=True)
-class Work:
-    """The files to plan, checked and split into statements."""
-
-    folder: SqlFolder
-    ledger: Plan
-    migrations: list[tuple[Migration, list[Statement]]]
-    repeatable: RepeatableFiles | None
-    """None if the repeatable files are up to date."""
-
-
 def read_work(db_uri: str, sql_dir: Path | None, extra: Iterable[Path] = ()) -> Work:
     """Return the pending files of the folder and, after them, the files `extra`.
 
@@ -157,9 +145,8 @@ def read_work(db_uri: str, sql_dir: Path | None, extra: Iterable[Path] = ()) -> 
     applied already.
     """
     folder = read_folder(sql_dir or resource_path("sql"))
-    ledger = status(db_uri, sql_dir)
-    validate_plan(ledger)
-    pending = list(ledger.pending)
+    plan = status(db_uri, sql_dir)
+    pending = list(plan.pending)
     known = {migration.file.path.resolve() for migration in pending}
     applied = {migration.file.path.resolve() for migration in folder.migrations} - known
     number = max((migration.version for migration in folder.migrations), default=0)
@@ -169,9 +156,11 @@ def read_work(db_uri: str, sql_dir: Path | None, extra: Iterable[Path] = ()) -> 
         if path.resolve() not in known:
             number += 1
             pending.append(_read_extra(path, number))
-    migrations = [(migration, check_migration(migration.file)) for migration in pending]
-    needed = bool(pending or ledger.repeatable_files)
-    return Work(folder, ledger, migrations, check_repeatable(folder) if needed else None)
+    if len(pending) > len(plan.pending):
+        labels = [file.label for file in folder.repeatable]
+        files = list(dict.fromkeys([*plan.repeatable_files, *labels]))
+        plan = replace(plan, pending=pending, repeatable_files=files)
+    return check_work(plan, folder)
 
 
 def _read_extra(path: Path, number: int) -> Migration:
@@ -210,7 +199,7 @@ def make_plan(db_uri: str, work: Work) -> MigrationPlan:
 def _make_plan(conn: Connection, work: Work) -> MigrationPlan:
     catalog = Catalog(conn)
     rules = Rules(catalog)
-    for _, statements in work.repeatable.app if work.repeatable else []:
+    for _, statements in work.repeatable.app:
         for statement in statements:
             rules.learn_function(statement.tree)
     return MigrationPlan(
@@ -346,7 +335,7 @@ _SCHEMA_CHANGES = (
 
 
 def _plan_repeatable(rules: Rules, work: Work) -> RepeatablePlan | None:
-    if work.repeatable is None:
+    if not work.plan.repeatable_files:
         return None
     functions = 0
     views: list[str] = []
@@ -367,6 +356,5 @@ def _plan_repeatable(rules: Rules, work: Work) -> RepeatablePlan | None:
                 triggers.append(f"{tree.trigname} on {relation.schemaname}.{relation.relname}")
             else:
                 unknown += rules.effects(tree).unknown
-    pending = [*work.folder.repeatable] if work.migrations else []
-    names = [one.label for one in pending] or work.ledger.repeatable_files
-    return RepeatablePlan(names, functions, views, new_views, triggers, unknown)
+    files = work.plan.repeatable_files
+    return RepeatablePlan(files, functions, views, new_views, triggers, unknown)

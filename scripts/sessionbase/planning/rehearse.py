@@ -2,8 +2,10 @@
 
 import threading
 import time
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,19 @@ from sessionbase.console import CountProgress, Log
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.checks import RepeatableFiles, check_migration
-from sessionbase.migrate.execute import StatementFailed, apply_session_settings, run_statements
-from sessionbase.migrate.files import Migration, SqlFolder, Statement
-from sessionbase.migrate.functions import create_missing
-from sessionbase.migrate.ledger import OWNER, record_migration
+from sessionbase.migrate.database import refuse_objects_of_others
+from sessionbase.migrate.execute import apply_session_settings, run_statements
+from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement
+from sessionbase.migrate.ledger import OWNER
+from sessionbase.migrate.no_transaction import refuse_edited, run_without_transaction
 from sessionbase.migrate.repeatable import apply_repeatable
+from sessionbase.migrate.runner import Work, apply_migration, create_functions
 from sessionbase.migrate.session import create_ledger
+from sessionbase.migrate.verify import CheckFailed, Verification, require_check_names
 from sessionbase.planning.clone import Clone, clone
 from sessionbase.planning.locks import LOCKS, Lock, from_pg_locks
-from sessionbase.planning.plan import MigrationPlan, StatementPlan, Work, read_work
-from sessionbase.planning.security import Change, changes, read_facts
+from sessionbase.planning.plan import MigrationPlan, StatementPlan, read_work
+from sessionbase.planning.security import Change, Facts, changes, read_facts
 
 Connection = psycopg.Connection[Any]
 
@@ -51,6 +56,7 @@ _WAITING = "select from pg_catalog.pg_locks where pid = %s and not granted"
 _SCANS = "select relid, seq_scan from pg_catalog.pg_stat_xact_user_tables where seq_scan > 0"
 
 _POLL_SECONDS = 0.002
+_LONGEST_BLOCK_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class Rehearsal:
     repeatable: RehearsedStatement | None = None
     changes: list[Change] = field(default_factory=list)
     failure: str | None = None
-    """The message of the statement that failed: the migration would fail too."""
+    """Why a file failed, a statement or the checks before its commit: the migration would too."""
 
     @property
     def differences(self) -> int:
@@ -126,14 +132,18 @@ def rehearse(
     plan: MigrationPlan,
     *,
     sample: int = 0,
+    skip_lints: Collection[str] = (),
     progress: CountProgress | None = None,
     log: Log = lambda _: None,
 ) -> Rehearsal:
     """Run the pending files on a copy of the target and compare with `plan`.
 
-    `sample` is the number of rows of each table of app that are copied. A statement that fails ends
-    the rehearsal: its message is in the result. Raises SessionbaseError if the copy can't be made.
+    `sample` is the number of rows of each table of app that are copied. `skip_lints` has the names
+    of checks whose findings do not end the rehearsal. A statement that fails, or a finding of the
+    checks before the commit, ends it: the message is in the result. Raises SessionbaseError if the
+    copy can't be made, UsageError for an unknown name of a check.
     """
+    require_check_names(skip_lints)
     with clone(db_uri, sample=sample, progress=progress, log=log) as made:
         work = read_work(made.uri, sql_dir, extra)
         if [one.file.label for one, _ in work.migrations] != [one.file for one in plan.files]:
@@ -141,55 +151,91 @@ def rehearse(
         log("running the pending files on the copy ...")
         with connect(made.uri) as conn:
             conn.autocommit = True
-            return _Rehearsal(conn, made, work, plan, progress).run()
+            return _Rehearsal(conn, made, work, plan, skip_lints, progress, log).run()
+
+
+class _Checks(Verification):
+    """The checks before the commit. A refusal keeps what the file did to the security."""
+
+    facts: Facts | None = None
+    """The sentences that are true in the transaction that a check refused."""
+
+    def check(
+        self, conn: Connection, migration: Migration | None, *, rolled_back: bool = True
+    ) -> None:
+        try:
+            super().check(conn, migration, rolled_back=rolled_back)
+        except CheckFailed:
+            self.facts = read_facts(conn)
+            raise
 
 
 class _Rehearsal:
     """The run on the copy."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         conn: Connection,
         made: Clone,
         work: Work,
         plan: MigrationPlan,
+        skip_lints: Collection[str],
         progress: CountProgress | None,
+        log: Log,
     ) -> None:
         self.conn = conn
         self.made = made
         self.work = work
         self.plan = plan
+        self.skip_lints = skip_lints
         self.progress = progress
+        self.log = log
         self.known = self._relations()
         """The relations that existed before the pending files."""
         self.report = Rehearsal(made.source_version, made.version, made.sampled, made.not_included)
 
     def run(self) -> Rehearsal:
         """Run everything; return the report."""
-        conn, work = self.conn, self.work
+        conn = self.conn
         before = read_facts(conn)
+        work = self.work
+        checks = _Checks(conn, work.folder, work.plan, self.skip_lints, self.log)
         try:
-            self._prepare(work.folder)
-            files = work.repeatable or RepeatableFiles([], [], [])
-            created: frozenset[int] = frozenset()
-            for done, (migration, statements) in enumerate(work.migrations):
-                if self.progress:
-                    self.progress(done, len(work.migrations) + 1)
-                planned = self.plan.files[done].statements
-                if migration.file.no_transaction:
-                    self._run_alone(migration, statements, planned)
-                else:
-                    created = self._run_migration(migration, statements, planned, files, created)
-            if work.repeatable is not None:
-                self._run_repeatable(files, created)
-        except StatementFailed as failure:
-            self.report.failure = str(failure)
+            self._run_files(checks)
+        except (SessionbaseError, psycopg.Error) as failure:
+            if conn.closed:
+                raise
+            self.report.failure = str(failure).strip()
         conn.execute("reset role")
-        self.report.changes = changes(before, read_facts(conn))
+        self.report.changes = changes(before, checks.facts or read_facts(conn))
         return self.report
 
+    def _run_files(self, checks: _Checks) -> None:
+        """Do what `migrate` does, in the same order."""
+        conn, work = self.conn, self.work
+        if work.plan.repeatable_files:
+            refuse_objects_of_others(conn)
+        self._prepare(work.folder)
+        refuse_edited(conn, work.plan.pending)
+        checks.start_probes(conn)
+        files = work.repeatable
+        created: frozenset[int] = frozenset()
+        for done, (migration, statements) in enumerate(work.migrations):
+            if self.progress:
+                self.progress(done, len(work.migrations) + 1)
+            planned = self.plan.files[done].statements
+            if migration.file.no_transaction:
+                created |= create_functions(conn, files, created, 0)
+                self._run_alone(migration, statements[0], planned[0], checks)
+            else:
+                created |= self._run_migration(
+                    migration, statements, planned, files, created, checks
+                )
+        if work.plan.repeatable_files:
+            self._run_repeatable(files, created, checks)
+
     def _prepare(self, folder: SqlFolder) -> None:
-        """Do what the runner does before the first migration."""
+        """Apply roles.sql and create the ledger, as the runner does before the first migration."""
         conn = self.conn
         if folder.roles:
             with conn.transaction():
@@ -198,32 +244,32 @@ class _Rehearsal:
         conn.execute(f"set role {OWNER}".encode())
         create_ledger(conn, 0)
 
-    def _run_migration(
+    def _run_migration(  # noqa: PLR0917
         self,
         migration: Migration,
         statements: list[Statement],
         planned: list[StatementPlan],
         files: RepeatableFiles,
         created: frozenset[int],
+        checks: _Checks,
     ) -> frozenset[int]:
-        """Run a migration as the runner does: in one transaction."""
+        """Run a migration in one transaction; return the oids of the functions that it created."""
         conn = self.conn
         results: list[RehearsedStatement] = []
+
+        def run(_: Connection, __: SqlFile, ___: list[Statement]) -> None:
+            seen = self._held(conn.info.backend_pid)
+            for statement, expected in zip(statements, planned, strict=True):
+                result, seen = self._observe(migration, statement, expected, seen)
+                results.append(result)
+
         started = time.monotonic()
         try:
-            with conn.transaction():
-                apply_session_settings(conn, 0)
-                created |= create_missing(conn, files.app, created)
-                seen = self._held(conn.info.backend_pid)
-                for statement, expected in zip(statements, planned, strict=True):
-                    result, seen = self._observe(migration, statement, expected, seen)
-                    results.append(result)
-                duration = time.monotonic() - started
-                record_migration(conn, migration, round(duration * 1000))
+            _, found = apply_migration(conn, migration, statements, files, created, checks, 0, run)
         finally:
             duration_ms = round((time.monotonic() - started) * 1000, 1)
             self.report.files.append(RehearsedFile(migration.file.label, results, duration_ms))
-        return created
+        return found
 
     def _observe(
         self,
@@ -264,25 +310,33 @@ class _Rehearsal:
         return result, held
 
     def _run_alone(
-        self, migration: Migration, statements: list[Statement], planned: list[StatementPlan]
+        self,
+        migration: Migration,
+        statement: Statement,
+        expected: StatementPlan,
+        checks: _Checks,
     ) -> None:
-        """Run a file without a transaction. Its locks are read by a second session meanwhile.
-
-        So that the statement does not end before its locks are read, other sessions hold locks on
-        the tables of the plan: SHARE UPDATE EXCLUSIVE, with which VACUUM and the like conflict, and
-        ROW EXCLUSIVE, whose transaction CREATE INDEX CONCURRENTLY waits for. Each ends when the
-        statement waits.
-        """
+        """Run a file without a transaction. Its locks are read by a second session meanwhile."""
+        conn = self.conn
+        before, position, started = self._relations(), self._wal(), time.monotonic()
         results: list[RehearsedStatement] = []
-        for statement, expected in zip(statements, planned, strict=True):
-            before, position, started = self._relations(), self._wal(), time.monotonic()
-            observed = self._watch(migration, statement, expected, before)
+        observed: set[tuple[int, Lock]] = set()
+
+        def check() -> None:
+            """Note what the statement did, when it has ended; then check as the runner does."""
             duration_ms = round((time.monotonic() - started) * 1000, 1)
-            after = self._relations()
-            locks = self._strongest(observed, before, after)
+            wal, after = self._wal() - position, self._relations()
+            planned = {one.relation for one in expected.tables}
+            seen = {
+                one
+                for one in observed
+                if (relation := before.get(one[0]) or after.get(one[0]))
+                and (relation.name in planned or not relation.name.startswith("ops."))
+            }
+            locks = self._strongest(seen, before, after)
             rewritten = _rewritten(before, after)
             differences = self._differences(
-                expected, locks, observed, before, rewritten, [], in_transaction=False
+                expected, locks, seen, before, rewritten, [], in_transaction=False
             )
             results.append(
                 RehearsedStatement(
@@ -292,35 +346,45 @@ class _Rehearsal:
                     rewritten,
                     [],
                     duration_ms,
-                    self._wal() - position,
+                    wal,
                     differences,
                 )
             )
-        total = round(sum(one.duration_ms for one in results))
-        with self.conn.transaction():
-            record_migration(self.conn, migration, total)
-        self.report.files.append(RehearsedFile(migration.file.label, results, total))
+            checks.check(conn, migration, rolled_back=False)
+
+        run = partial(run_without_transaction, conn, migration, statement, self.log, check)
+        try:
+            self._watch(run, expected, before, observed)
+        finally:
+            duration_ms = round((time.monotonic() - started) * 1000, 1)
+            self.report.files.append(RehearsedFile(migration.file.label, results, duration_ms))
 
     def _watch(
         self,
-        migration: Migration,
-        statement: Statement,
+        run: Callable[[], object],
         expected: StatementPlan,
         before: dict[int, _Relation],
-    ) -> set[tuple[int, Lock]]:
+        observed: set[tuple[int, Lock]],
+    ) -> None:
+        """Call `run` in a thread, and add to `observed` the locks that the session holds meanwhile.
+
+        So that the statement does not end before its locks are read, other sessions hold locks on
+        the tables of the plan: SHARE UPDATE EXCLUSIVE, with which VACUUM and the like conflict, and
+        ROW EXCLUSIVE, whose transaction CREATE INDEX CONCURRENTLY waits for. Each ends when the
+        statement waits, and all end after _LONGEST_BLOCK_S: the runner can wait without a lock.
+        """
         pid = self.conn.info.backend_pid
         failures: list[BaseException] = []
 
-        def run() -> None:
+        def call() -> None:
             try:
-                run_statements(self.conn, migration.file, [statement])
+                run()
             except BaseException as failure:
                 failures.append(failure)
 
         tables = {one.name for one in before.values() if one.kind in {"r", "p"}}
         names = [one.relation for one in expected.tables if one.relation in tables]
-        observed: set[tuple[int, Lock]] = set()
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=call)
         with ExitStack() as opened:
             watcher = opened.enter_context(psycopg.connect(self.made.uri, autocommit=True))
             blockers = []
@@ -330,24 +394,32 @@ class _Rehearsal:
                     table = sql.Identifier(*name.split(".", 1))
                     blocker.execute(sql.SQL(f"lock table {{}} in {mode} mode").format(table))
                 blockers.append(blocker)
+            end = time.monotonic() + _LONGEST_BLOCK_S
             thread.start()
-            while thread.is_alive():
-                waiting = watcher.execute(_WAITING, (pid,)).fetchone()
-                rows = watcher.execute(_LOCKS, (pid,)).fetchall()
-                observed |= {(row[0], from_pg_locks(row[1])) for row in rows}
-                if waiting is not None and blockers:
-                    blockers.pop(0).rollback()
-                time.sleep(_POLL_SECONDS)
-            thread.join()
+            try:
+                while thread.is_alive():
+                    waiting = watcher.execute(_WAITING, (pid,)).fetchone()
+                    rows = watcher.execute(_LOCKS, (pid,)).fetchall()
+                    observed |= {(row[0], from_pg_locks(row[1])) for row in rows}
+                    if blockers and (waiting is not None or time.monotonic() > end):
+                        blockers.pop(0).rollback()
+                    time.sleep(_POLL_SECONDS)
+            except BaseException:
+                self.conn.cancel_safe()
+                raise
+            finally:
+                thread.join()
         if failures:
             raise failures[0]
-        return observed
 
-    def _run_repeatable(self, files: RepeatableFiles, created: frozenset[int]) -> None:
+    def _run_repeatable(
+        self, files: RepeatableFiles, created: frozenset[int], checks: _Checks
+    ) -> None:
         conn, folder = self.conn, self.work.folder
         before, position, started = self._relations(), self._wal(), time.monotonic()
+        verify = partial(checks.check, conn, None)
         with conn.transaction():
-            report = apply_repeatable(conn, files, folder, 0, created)
+            report = apply_repeatable(conn, files, folder, 0, created, verify=verify)
             duration_ms = round((time.monotonic() - started) * 1000, 1)
             wal = self._wal() - position
             after = self._relations()
