@@ -93,6 +93,11 @@ class SqlFile:
 
         Raises SessionbaseError that names the file and the line of a syntax error.
         """
+        return list(self._statements)
+
+    @cached_property
+    def _statements(self) -> list[Statement]:
+        """What `statements` returns: several checks of a run need the parse trees."""
         try:
             parsed = parse_sql(self.text)
         except ParseError as error:
