@@ -15,7 +15,6 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from conftest import bring_up, new_data_dir
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.locks import (
     LOCK_KEY,
@@ -24,8 +23,7 @@ from sessionbase.migrate.locks import (
     take_runner_lock,
 )
 from sessionbase.migrate.runner import MigrateReport
-from sessionbase.stack import manage
-from sessionbase.state import dba_uri, require
+from sessionbase.stack.scratch import scratch_cluster
 from support.command import run_main
 from support.concurrency import rolled_back_after, wait_until_blocked_by
 from support.delays import require_delay_below
@@ -440,14 +438,7 @@ def test_the_waiting_runner_names_the_other_one_and_ends_at_its_limit(tables: Fo
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Yield the superuser's URI of a server with prepared transactions and an eager autovacuum."""
-    with new_data_dir() as data_dir:
-        bring_up(data_dir)
-        uri = dba_uri(*require(data_dir))
-        with psycopg.connect(uri, autocommit=True) as conn:
-            conn.execute("alter system set max_prepared_transactions = 5")
-            conn.execute("alter system set autovacuum_naptime = '1s'")
-        manage.down(data_dir)
-        manage.up(data_dir)
+    with scratch_cluster({"max_prepared_transactions": "5", "autovacuum_naptime": "1s"}) as uri:
         yield uri
 
 

@@ -36,12 +36,12 @@ pytest_plugins = ["support.sql_folder"]
 PAGE = "migrations.md"
 LONG = os.environ.get("SESSIONBASE_LONG_TESTS") == "1"
 PROFILES = 40
-ROWS = 100_000 if LONG else 20_000
+ROWS = 100_000 if LONG else 10_000
 """The rows that are older than the change, over all profiles."""
 OF_PROFILE = ROWS // PROFILES
 CLIENTS = 8 if LONG else 4
 ROUNDS = 20 if LONG else 1
-"""How often each client does all its steps before and after each step of a change."""
+"""How often each client does all its steps before the first step of a change, and after each."""
 LONGEST_S = 20.0
 """The limit for one request; tests/cli/test_migrate_locks.py has the strict one."""
 
@@ -133,12 +133,17 @@ class Change:
     def value(self, query: str) -> Any:
         return self.fetch(query)[0][0]
 
+    def start(self, steps: Callable[[Client], None], profiles: list[str]) -> Group:
+        """Start a client for each profile; return when each has done its first rounds."""
+        group = self.traffic.start(steps, profiles)
+        self.traffic.wait_for_rounds(ROUNDS)
+        return group
+
     def step(self, heading: str) -> None:
         """Apply the step with this heading of the page while the clients run.
 
         After that doctor must find no error, and no request may have failed.
         """
-        self.traffic.wait_for_rounds(ROUNDS)
         backfills = write_step(self.folder, heading)
         if backfills:
             for path in backfills:
@@ -241,7 +246,7 @@ def start_when_known(change: Change, path: str, steps: Callable[[Client], None])
         token = sign(make_claims("probe"), change.stack.jwt_secret)
         headers = {"Authorization": f"Bearer {token}"}
         wait_for(lambda: http.get(path, headers=headers).is_success, f"{path} is not available")
-    return change.traffic.start(steps, new_profiles())
+    return change.start(steps, new_profiles())
 
 
 def require_todos(change: Change, column: str, clients: list[Client]) -> None:
@@ -255,7 +260,7 @@ def test_a_column_is_renamed_under_load(
     change: Change, record_property: Callable[[str, object], None]
 ) -> None:
     fill(change, OLD_TODOS)
-    old = change.traffic.start(use_todos("text"), old_profiles())
+    old = change.start(use_todos("text"), old_profiles())
     change.step("Rename, step 1: add the column")
     assert change.value("select count(*) from app.todos where title is null") > ROWS // 2
     change.step("Rename, step 2: fill the older rows")
@@ -264,7 +269,6 @@ def test_a_column_is_renamed_under_load(
 
     change.step("Rename, step 3: the API has both names")
     start_when_known(change, "/todos?select=title&limit=1", use_todos("title"))
-    change.traffic.wait_for_rounds(ROUNDS)
     assert change.value(both_columns) == 0
     old.stop()
     for column in ("text", "title"):
@@ -332,7 +336,7 @@ def test_a_not_null_column_is_added_under_load(
     fill(change, OLD_MISALIGNMENTS)
     idle = "select id, profile_id, updated_at from app.misalignments where profile_id like 'idle-%'"
     before = sorted(change.fetch(idle))
-    change.traffic.start(use_misalignments(new=False), old_profiles())
+    change.start(use_misalignments(new=False), old_profiles())
     change.step("NOT NULL, step 1: add the column")
     change.step("NOT NULL, step 2: fill the older rows")
     assert (
@@ -342,7 +346,6 @@ def test_a_not_null_column_is_added_under_load(
     start_when_known(
         change, "/misalignments?select=status_changed_at&limit=1", use_misalignments(new=True)
     )
-    change.traffic.wait_for_rounds(ROUNDS)
     change.traffic.stop()
 
     assert sorted(change.fetch(idle)) == before, "the backfill changed updated_at"
@@ -425,13 +428,13 @@ def test_a_table_is_split_under_load(
     change: Change, record_property: Callable[[str, object], None]
 ) -> None:
     fill(change, OLD_TOOL_EVENTS)
-    change.traffic.start(use_tool_events, old_profiles())
+    change.start(use_tool_events, old_profiles())
     change.step("Split, step 1: add the table")
     change.step("Split, step 2: copy the older results")
     assert change.value(DIFFERENT_RESULTS) == 0
     change.step("Split, step 3: read from the new table")
     assert change.value(DIFFERENT_RESULTS) == 0
-    change.traffic.start(use_tool_events, new_profiles())
+    change.start(use_tool_events, new_profiles())
     change.step("Split, step 4: write to the new table")
     change.step("Split, step 5: drop the old columns")
     change.traffic.stop()

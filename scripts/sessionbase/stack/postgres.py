@@ -42,9 +42,16 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 OLDEST_VERSION = 15
 
 
-def start(stack_config: StackConfig, secrets: Secrets, account: Account, log: Path) -> bool:
+def start(
+    stack_config: StackConfig,
+    secrets: Secrets,
+    account: Account,
+    log: Path,
+    settings: dict[str, str] | None = None,
+) -> bool:
     """Create the missing cluster and database, start the server; return whether it was stopped.
 
+    `settings` are given on the command line, as by `run`.
     Raises SessionbaseError, before anything starts, if the programs can't be used: older than
     PostgreSQL 15, or of another major version than the cluster; or if the cluster is a standby, or
     is missing while another node has data.
@@ -62,7 +69,7 @@ def start(stack_config: StackConfig, secrets: Secrets, account: Account, log: Pa
     if not stack_config.cluster.exists():
         _refuse_second_primary(stack_config)
         _initdb(programs, major, stack_config, secrets, account)
-    run(stack_config, secrets, account, log, node=stack_config.node)
+    run(stack_config, secrets, account, log, node=stack_config.node, settings=settings)
     _ensure_database(stack_config, secrets)
     return True
 

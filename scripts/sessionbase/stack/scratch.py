@@ -12,9 +12,10 @@ from sessionbase.state import Secrets, StackConfig, dba_uri
 
 
 @contextmanager
-def scratch_cluster() -> Iterator[str]:
+def scratch_cluster(settings: dict[str, str] | None = None) -> Iterator[str]:
     """Create and start an empty cluster; yield its superuser's URI, and delete the cluster.
 
+    `settings` are those of the server that differ from the defaults.
     The URI names an empty database `sessionbase`. The programs are those that
     SESSIONBASE_POSTGRES_BIN names, else the embedded ones. The server has only a Unix socket.
     Raises SessionbaseError if it can't be created or started.
@@ -26,7 +27,7 @@ def scratch_cluster() -> Iterator[str]:
         stack_config = StackConfig(home, choose_socket_dir(home))
         secrets = Secrets.generate(None)
         try:
-            postgres.start(stack_config, secrets, account, folder / "postgresql.log")
+            postgres.start(stack_config, secrets, account, folder / "postgresql.log", settings)
             yield dba_uri(stack_config, secrets)
         finally:
             postgres.stop(stack_config)
