@@ -1,7 +1,7 @@
 """docs/pooling.md: PostgREST behind PgBouncer in transaction mode, with the files of that page."""
 
-import os
 import json
+import os
 import re
 import shutil
 import signal
