@@ -260,7 +260,7 @@ def test_a_new_function_is_served_after_sigusr1_and_not_before(
     shutil.copytree(resource_path("sql"), sql)
     (sql / "api/99_probe.sql").write_text(PROBE)
     authority = json.loads((sql / "authority.json").read_text())
-    authority["domains"]["foundation"]["functions"]["probe"] = {"execute": ["authenticated"]}
+    authority["domains"]["todos"]["functions"]["probe"] = {"execute": ["authenticated"]}
     (sql / "authority.json").write_text(json.dumps(authority))
     done = run_main("migrate", "--db-uri", pooled.stack.db_uri, "--sql-dir", sql)
     assert done.returncode == 0, done.stderr
