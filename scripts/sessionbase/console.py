@@ -35,6 +35,11 @@ def count_bar(description: str) -> Iterator[CountProgress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return the number with the noun, in the plural unless it is 1: `1 file`, `2 files`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def print_json(value: Any) -> None:
     """Print `value` to stdout as indented JSON, for a program to read."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")

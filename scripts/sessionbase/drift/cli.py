@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sessionbase.console import print_json, stderr, stdout
+from sessionbase.console import counted, print_json, stderr, stdout
 from sessionbase.drift.compare import Difference
 from sessionbase.drift.report import DriftReport, find_drift
 from sessionbase.migrate.cli import AsJson, SqlDir
@@ -13,10 +13,6 @@ from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 from sessionbase.paths import command
 
 _STYLES = {"drift": "red", "note": "yellow"}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_difference(one: Difference) -> None:
@@ -48,12 +44,12 @@ def _print_report(report: DriftReport) -> None:
         stdout.print(f"Note: {remark}.", markup=False)
     if report.pending:
         stdout.print(
-            f"{_count(len(report.pending), 'file')} pending: {', '.join(report.pending)}",
+            f"{counted(len(report.pending), 'file')} pending: {', '.join(report.pending)}",
             markup=False,
         )
     stdout.print(
-        f"{_count(report.objects, 'object')} compared: "
-        f"{_count(report.count('drift'), 'difference')}, {_count(report.count('note'), 'note')}."
+        f"{counted(report.objects, 'object')} compared: "
+        f"{counted(report.count('drift'), 'difference')}, {counted(report.count('note'), 'note')}."
     )
 
 
