@@ -4074,7 +4074,7 @@ ALTER TABLE ops.ledger_changes OWNER TO sessionbase_owner;
 
 -- Name: TABLE ledger_changes; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 
-COMMENT ON TABLE ops.ledger_changes IS 'The deliberate changes of ops.migrations, by migrate baseline and migrate repair, and the findings that migrate --skip-lint let through.';
+COMMENT ON TABLE ops.ledger_changes IS 'The deliberate changes of ops.migrations, by migrate baseline and migrate repair, and the findings that migrate --skip-lint accepted.';
 
 -- Name: COLUMN ledger_changes.id; Type: COMMENT; Schema: ops; Owner: sessionbase_owner
 

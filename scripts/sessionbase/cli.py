@@ -49,8 +49,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stack_cli.register(app)
-migrate_app.command(cls=ComparingCommand)(drift)
+migrate_app.command("drift", cls=ComparingCommand)(drift)
 planning_cli.register(migrate_app)
+# In the order of use.
+_MIGRATE = ["new", "plan", "status", "drift", "repair", "baseline", "dump"]
+migrate_app.registered_commands.sort(key=lambda one: _MIGRATE.index(one.name or ""))
 app.add_typer(migrate_app, name="migrate")
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
@@ -93,7 +96,7 @@ def main() -> None:
     """Run the command. An error is printed as one line to stderr and sets the exit code."""
     debug = "--debug" in sys.argv[1:]
     program = typer.main.get_command(app)
-    _write_examples(program)
+    _write_help(program)
     with stop_signals():
         try:
             program(prog_name=command())
@@ -105,13 +108,15 @@ def main() -> None:
             sys.exit(_exit_code(error))
 
 
-def _write_examples(shown: Any) -> None:
-    """Write the command in the help texts as the user can type it here."""
+def _write_help(shown: Any) -> None:
+    """Write the command in the help texts as the user can type it here; join wrapped lines."""
     pattern = r"(Example: |`|\$\()sessionbase "
-    shown.help = re.sub(pattern, lambda found: f"{found[1]}{command()} ", shown.help or "")
+    text = re.sub(pattern, lambda found: f"{found[1]}{command()} ", shown.help or "")
+    # Each paragraph is wrapped again, to the width of the terminal.
+    shown.help = re.sub(r"(?<=\S)\n(?=[^\s-]|--)", " ", text)
     if isinstance(shown, TyperGroup):
         for subcommand in shown.commands.values():
-            _write_examples(subcommand)
+            _write_help(subcommand)
 
 
 def _exit_code(error: Exception) -> int:

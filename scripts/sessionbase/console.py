@@ -48,8 +48,8 @@ def log_line(line: str) -> None:
     stderr.print(line, markup=False)
 
 
-def count_of(number: int, noun: str) -> str:
-    """Return the number and the noun, as `1 file` or `2 files`."""
+def counted(number: int, noun: str) -> str:
+    """Return the number with the noun, in the plural unless it is 1: `1 file`, `2 files`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

@@ -13,8 +13,9 @@ select
     'identity', case attribute.attidentity when 'a' then 'always' when 'd' then 'by default' end,
     'not null', attribute.attnotnull,
     -- From 18 on, NOT NULL is a constraint and can be NOT VALID.
-    'not null is validated', not exists (
-      select from pg_catalog.pg_constraint as held
+    'validity of not null', (
+      select 'not valid'
+      from pg_catalog.pg_constraint as held
       where held.conrelid = class.oid
         and held.contype = 'n'
         and held.conkey = array[attribute.attnum]

@@ -1,5 +1,6 @@
 """Output, errors and exit codes of the command `sessionbase`."""
 
+import itertools
 import json
 import os
 import re
@@ -32,6 +33,27 @@ def test_the_help_of_each_command_has_an_example(command: str) -> None:
     done = run_main(*command.split(), "--help")
     assert done.returncode == 0
     assert "Example: " in done.stdout
+
+
+def test_the_paragraphs_of_a_help_fill_the_lines_of_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = sessionbase("migrate", "--help").stdout.split("Options")[0]
+    for paragraph in re.split(r"\n\s*\n", text):
+        lines = [line.strip() for line in paragraph.strip().splitlines()]
+        short = [
+            line
+            for line, following in itertools.pairwise(lines)
+            if len(line) + 1 + len(following.split()[0]) <= 78
+        ]
+        assert not short, f"_write_help in sessionbase/cli.py must join these lines: {short}"
+
+
+def test_the_subcommands_of_migrate_are_listed_in_the_order_of_their_use() -> None:
+    listed = sessionbase("migrate", "--help").stdout.split("Commands")[1]
+    names = re.findall(r"^│ (\w+) ", listed, re.MULTILINE)
+    assert names == ["new", "plan", "status", "drift", "repair", "baseline", "dump"]
 
 
 def test_version_prints_the_version_of_the_package() -> None:

@@ -195,7 +195,7 @@ def test_the_command_prints_differences_and_statements_that_undo_them(target: st
     done = run_main("migrate", "drift", "--db-uri", target)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert "drift  table app.todos: row-level security is off, the files say on" in lines
+    assert "drift  table app.todos: row-level security is off, expected: on" in lines
     assert "drift  function api.delete_todo(uuid) is missing" in lines
     assert lines[-1].endswith("objects compared: 3 differences, 0 notes.")
     start = next(n for n, line in enumerate(lines) if line.startswith("Statements that undo it"))

@@ -136,10 +136,17 @@ def edit_the_ledger(folder: Folder) -> None:
 
 
 def begin_without_transaction(folder: Folder) -> None:
-    folder.write("migrations/0004_more.sql", "create table app.more (id int);\n")
+    text = "create table app.more (id int);\n"
+    folder.write("migrations/0004_more.sql", text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     folder.execute(
-        "insert into ops.unfinished_migrations (version, sha256) values (4, repeat('0', 64))"
+        f"insert into ops.unfinished_migrations (version, sha256) values (4, '{digest}')"
     )
+
+
+def edit_an_unfinished_one(folder: Folder) -> None:
+    begin_without_transaction(folder)
+    folder.write("migrations/0004_more.sql", "create table app.other (id int);\n")
 
 
 def add_a_migration(folder: Folder) -> None:
@@ -162,7 +169,8 @@ def edit_a_view(folder: Folder) -> None:
         (delete_newest, 2, "newer", ["0003_index.sql"]),
         (skip_a_number, 2, "gaps", [4]),
         (edit_the_ledger, 2, "broken_at", 2),
-        (begin_without_transaction, 2, "unfinished", ["0004_more.sql"]),
+        (begin_without_transaction, 1, "unfinished", ["0004_more.sql"]),
+        (edit_an_unfinished_one, 2, "cannot_continue", ["0004_more.sql"]),
     ],
 )
 def test_status_exits_with_1_for_pending_files_and_with_2_for_what_needs_a_decision(

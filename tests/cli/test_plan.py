@@ -444,7 +444,7 @@ def _without_figures(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines()]
 
 
-def test_the_commands_of_the_page_print_what_it_says(planner: Planner) -> None:
+def test_the_commands_of_the_page_print_what_it_shows(planner: Planner) -> None:
     environment = {
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",

@@ -309,7 +309,7 @@ def result(request: pytest.FixtureRequest, results: dict[str, Result]) -> Result
     ("case", "result"), [(case, case) for case in CASES], ids=lambda case: case.name,
     indirect=["result"],
 )  # fmt: skip
-def test_the_plan_says_what_postgresql_really_does(case: Case, result: Result) -> None:
+def test_the_plan_matches_what_postgresql_does(case: Case, result: Result) -> None:
     planned, done = result.planned, result.rehearsed
     wanted = {name.replace("NAME", case.name): lock for name, lock in case.locks.items()}
     held = {one.relation: one.lock for one in done.locks if not one.new}

@@ -141,7 +141,7 @@ def test_one_of_20_runners_migrates_and_the_others_have_nothing_to_do(
     before = content(empty_database)
     results = migrate_at_once([empty_database] * RUNNERS)
     assert [code for code, _ in results] == [0] * RUNNERS, results
-    done = [text for _, text in results if f"done: {NEWEST - version} migrations" in text]
+    done = [text for _, text in results if f"done: {NEWEST - version} migration" in text]
     idle = [text for _, text in results if "nothing to do: the database is up to date" in text]
     assert (len(done), len(idle)) == (1, RUNNERS - 1)
     assert_rows_intact(before, content(empty_database))
@@ -158,7 +158,7 @@ def test_runners_in_two_databases_of_a_cluster_without_the_roles_all_succeed(
         uris = [uri, make_conninfo(uri, dbname="other")]
         results = migrate_at_once(uris * 3)
         assert [code for code, _ in results] == [0] * 6, results
-        done = [text for _, text in results if f"done: {NEWEST} migrations" in text]
+        done = [text for _, text in results if f"done: {NEWEST} migration" in text]
         assert len(done) == 2
         for one in uris:
             assert_upgraded(one, newest)

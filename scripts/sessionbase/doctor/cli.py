@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sessionbase.console import count_of, print_json, stdout
+from sessionbase.console import counted, print_json, stdout
 from sessionbase.doctor.lints import Report, examine
 from sessionbase.options import DEFAULT_DATA_DIR, DataDir, DbUri, resolve_db_uri
 
@@ -27,8 +27,8 @@ def _print_report(report: Report) -> None:
             stdout.print(f"{number}. {finding.remediation}", markup=False)
     errors, warnings = report.count("error"), report.count("warning")
     stdout.print(
-        f"{count_of(report.lints, 'lint')} run: "
-        f"{count_of(errors, 'error')}, {count_of(warnings, 'warning')}."
+        f"{counted(report.lints, 'lint')} run: "
+        f"{counted(errors, 'error')}, {counted(warnings, 'warning')}."
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sessionbase.console import count_of, log_line, print_json, print_line, stdout
+from sessionbase.console import counted, log_line, print_json, print_line, stdout
 from sessionbase.drift.compare import Difference
 from sessionbase.drift.report import DriftReport, find_drift
 from sessionbase.migrate.cli import AsJson, SqlDir
@@ -42,11 +42,11 @@ def _print_report(report: DriftReport) -> None:
     for remark in report.remarks:
         print_line(f"Note: {remark}.")
     if report.pending:
-        print_line(f"{count_of(len(report.pending), 'file')} pending: {', '.join(report.pending)}")
+        print_line(f"{counted(len(report.pending), 'file')} pending: {', '.join(report.pending)}")
     found, notes = report.count("drift"), report.count("note")
     print_line(
-        f"{count_of(report.objects, 'object')} compared: {count_of(found, 'difference')}, "
-        f"{count_of(notes, 'note')}."
+        f"{counted(report.objects, 'object')} compared: {counted(found, 'difference')}, "
+        f"{counted(notes, 'note')}."
     )
 
 

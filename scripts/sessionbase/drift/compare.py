@@ -158,7 +158,7 @@ class _Comparison:
             old.kind,
             new.object,
             "renamed",
-            f"{new.object} has another name: the files say {old.object}",
+            f"{new.object} has another name, expected: {old.object}",
             statements=[f"{new.parts['rename']}{name}"],
         )
         return _Found(difference, (0, new.place), new)
@@ -341,7 +341,7 @@ def _describe(name: str, attribute: str, now: Any, wanted: Any) -> str:
         now, wanted = now[-1], wanted[-1]
     left, right = _word(wanted), _word(now)
     if "\n" not in left + right and len(left) + len(right) <= _LONG:
-        return f"{name}: {attribute} is {right}, the files say {left}"
+        return f"{name}: {attribute} is {right}, expected: {left}"
     lines = list(difflib.unified_diff(_lines(left), _lines(right), "files", "database", "", "", 1))
     return "\n".join([f"{name}: {attribute} differs", *lines])
 

@@ -1,4 +1,4 @@
-"""The statements that change an object back to what the files say.
+"""The statements that change an object back to what the files define.
 
 A statement is given only where it is safe: it deletes no row and no value of a column, and it fails
 rather than change a value.

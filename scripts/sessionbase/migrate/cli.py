@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sessionbase.console import Log, log_line, print_json, print_line
+from sessionbase.console import Log, counted, log_line, print_json, print_line
 from sessionbase.errors import SessionbaseError, UsageError
 from sessionbase.exit_codes import ComparingCommand, NotComparedError
 from sessionbase.migrate.baseline import BaselineReport, baseline
@@ -71,8 +71,8 @@ def _print_report(report: MigrateReport) -> None:
         print_line("dry run: nothing was changed")
     else:
         print_line(
-            f"done: {len(report.migrations)} migrations, "
-            f"{len(report.repeatable_files)} files of app/ and api/"
+            f"done: {counted(len(report.migrations), 'migration')}, "
+            f"{counted(len(report.repeatable_files), 'file')} of app/ and api/"
         )
 
 
@@ -194,6 +194,7 @@ def _plan_as_json(plan: Plan) -> dict[str, Any]:
         "gaps": plan.gaps,
         "broken_at": plan.broken_at,
         "unfinished": plan.unfinished,
+        "cannot_continue": plan.cannot_continue,
         "repeatable_files": plan.repeatable_files,
         "edits": [asdict(edit) for edit in plan.edits],
     }
@@ -206,6 +207,12 @@ def _exit_code(plan: Plan) -> int:
     if plan.needs_decision:
         return 2
     return 1 if plan.pending or plan.repeatable_files else 0
+
+
+def _unfinished(plan: Plan, name: str) -> str:
+    if name in plan.cannot_continue:
+        return "its file was edited or deleted since it began: see migrate repair"
+    return "it began and did not end: migrate completes it"
 
 
 def _print_diff(diff: str | None, name: str) -> None:
@@ -235,9 +242,9 @@ def show_status(
     a number without a file. Unfinished: a migration without a transaction that began and did not
     end. Pending lists files of app/ and api/ too. Reads only.
 
-    Exit code 0: up to date. 1: files are pending, and migrate would apply them. 2: changed,
-    missing, newer, gap, unfinished, or the ledger was edited: a person must decide. 3: could not
-    compare (no connection, a database that is refused, wrong usage).
+    Exit code 0: up to date. 1: files are pending or unfinished, and migrate would apply them. 2:
+    changed, missing, newer, gap, edited while unfinished, or the ledger was edited: a person must
+    decide. 3: could not compare (no connection, a database that is refused, wrong usage).
 
     Example: sessionbase migrate status --diff
     """
@@ -258,7 +265,7 @@ def show_status(
         ("missing", plan.missing),
         ("newer", plan.newer),
         ("gap", [f"{number:04}" for number in plan.gaps]),
-        ("unfinished", plan.unfinished),
+        ("unfinished", [f"{name} ({_unfinished(plan, name)})" for name in plan.unfinished]),
         ("pending", plan.repeatable_files),
     ):
         for name in names:
@@ -406,7 +413,9 @@ def repair_ledger(  # noqa: PLR0917 - typer passes them by name
     elif dry_run:
         print_line("dry run: nothing was changed")
     else:
-        print_line(f"done: {len(planned.changes)} changes, recorded in ops.ledger_changes")
+        print_line(
+            f"done: {counted(len(planned.changes), 'change')}, recorded in ops.ledger_changes"
+        )
 
 
 def _confirm(question: str) -> None:

@@ -193,8 +193,8 @@ def _read_verify(folder: Path, migrations: list[Migration]) -> dict[int, SqlFile
         if match is None or int(match[1]) not in versions:
             raise SessionbaseError(
                 f"verify/{path.name} does not have the number of a migration",
-                "name it NNNN.sql, as the migration whose result it checks: verify/0003.sql for "
-                "migrations/0003_name.sql",
+                "restore the migration, or name the file like the one that it checks: "
+                "verify/0003.sql for migrations/0003_name.sql",
             )
         found[int(match[1])] = _read(folder, path)
     return found

@@ -96,7 +96,7 @@ create table ops.ledger_changes (
 );
 comment on table ops.ledger_changes is
   'The deliberate changes of ops.migrations, by migrate baseline and migrate repair, and the '
-  'findings that migrate --skip-lint let through.';
+  'findings that migrate --skip-lint accepted.';
 comment on column ops.ledger_changes.id is 'In the order of the changes.';
 comment on column ops.ledger_changes.changed_at is 'When its transaction began.';
 comment on column ops.ledger_changes.changed_by is 'The login that made the change.';
@@ -192,7 +192,9 @@ class Plan:
     broken_at: int | None = field(default=None)
     """The first version whose chain does not match the rows before it."""
     unfinished: list[str] = field(default_factory=list)
-    """Migrations without a transaction that began and did not end."""
+    """Migrations without a transaction that began and did not end: the next run completes them."""
+    cannot_continue: list[str] = field(default_factory=list)
+    """Those of `unfinished` that a run refuses: the file was edited or deleted since it began."""
     edits: list[Edit] = field(default_factory=list)
     """Each file of `changed`, and each repeatable file that was edited since it was applied."""
 
@@ -201,7 +203,7 @@ class Plan:
         """Return what `migrate` can't or must not apply without a person's decision."""
         gaps = [f"{number:04}" for number in self.gaps]
         broken = [] if self.broken_at is None else [f"row {self.broken_at} of the ledger"]
-        return [*self.changed, *self.missing, *self.newer, *gaps, *broken, *self.unfinished]
+        return [*self.changed, *self.missing, *self.newer, *gaps, *broken, *self.cannot_continue]
 
 
 def next_chain(previous: str, sha256: str) -> str:
@@ -227,15 +229,16 @@ def ledger_is_current(conn: Connection) -> bool:
     return "ledger_changes" in tables_in_ops(conn)
 
 
-def read_ledger(conn: Connection) -> tuple[list[Applied], list[RepeatableRow], list[int]]:
+def read_ledger(conn: Connection) -> tuple[list[Applied], list[RepeatableRow], dict[int, str]]:
     """Return the migrations, the repeatable files and the unfinished migrations of the ledger.
 
-    The lists are empty if there is no ledger. Works with the ledger of every released version.
+    The last are versions with the SHA-256 of the text that began. All are empty if there is no
+    ledger. Works with the ledger of every released version.
     Raises SessionbaseError if the login may not read it.
     """
     tables = tables_in_ops(conn)
     if not tables >= LEDGER_TABLES:
-        return [], [], []
+        return [], [], {}
     try:
         rows = conn.execute(
             "select version, name, sha256, chain, applied_by, applied_at, duration_ms,"
@@ -250,7 +253,7 @@ def read_ledger(conn: Connection) -> tuple[list[Applied], list[RepeatableRow], l
         unfinished = []
         if "unfinished_migrations" in tables:
             unfinished = conn.execute(
-                "select version from ops.unfinished_migrations order by version"
+                "select version, sha256 from ops.unfinished_migrations order by version"
             ).fetchall()
     except psycopg.errors.InsufficientPrivilege as error:
         raise SessionbaseError(
@@ -260,7 +263,7 @@ def read_ledger(conn: Connection) -> tuple[list[Applied], list[RepeatableRow], l
     return (
         [Applied(*row) for row in rows],
         [RepeatableRow(*row) for row in files],
-        [int(row[0]) for row in unfinished],
+        {int(version): str(sha256) for version, sha256 in unfinished},
     )
 
 
@@ -324,6 +327,11 @@ def make_plan(conn: Connection, folder: SqlFolder) -> Plan:
         unfinished=[
             files[version].file.path.name if version in files else f"{version:04}"
             for version in unfinished
+        ],
+        cannot_continue=[
+            files[version].file.path.name if version in files else f"{version:04}"
+            for version, sha256 in unfinished.items()
+            if version not in files or version in done or files[version].file.sha256 != sha256
         ],
         edits=_edits(folder, applied, repeatable),
     )

@@ -245,7 +245,7 @@ class Verification:
         skip: Collection[str] = (),
         log: Log = lambda _: None,
     ) -> None:
-        """Read what the files say and what the lints find now, so that only new findings count.
+        """Read what the files define and what the lints find now, so that only new findings count.
 
         `skip` has the names of checks whose findings are printed and recorded, and stop nothing.
         Raises UsageError for an unknown name, SessionbaseError for a mistake in a file.

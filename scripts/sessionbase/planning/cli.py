@@ -71,7 +71,7 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
     ] = FailOn.HAZARD,
     as_json: AsJson = False,
 ) -> None:
-    """Say what the pending migrations will lock, rewrite and scan, and which hazards they have.
+    """Show what the pending migrations will lock, rewrite and scan, and their hazards.
 
     For each statement: the lock that it takes on which table, what this blocks, whether the table
     is rewritten or scanned meanwhile, its size in this database, and the hazards that squawk finds
