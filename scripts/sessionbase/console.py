@@ -19,6 +19,14 @@ stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def printable(text: str) -> str:
+    """Return a text with `?` for what is not printable, except line breaks.
+
+    Another user of the database wrote it: an escape sequence must not reach the terminal.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
 class CountProgress(Protocol):
     """A function that receives the progress of work on a known number of items."""
 

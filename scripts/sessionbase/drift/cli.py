@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sessionbase.console import print_json, stderr, stdout
+from sessionbase.console import print_json, printable, stderr, stdout
 from sessionbase.drift.compare import Difference
 from sessionbase.drift.report import DriftReport, find_drift
 from sessionbase.migrate.cli import AsJson, SqlDir
@@ -21,8 +21,8 @@ def _count(number: int, noun: str) -> str:
 
 def _print_difference(one: Difference) -> None:
     stdout.print(f"[{_STYLES[one.level]}]{one.level}[/]  ", end="")
-    first, *rest = one.what.split("\n")
-    remark = f" ({one.remark})" if one.remark else ""
+    first, *rest = printable(one.what).split("\n")
+    remark = f" ({printable(one.remark)})" if one.remark else ""
     stdout.print(first + remark, markup=False)
     for line in rest:
         stdout.print(f"         {line}", markup=False)
@@ -37,7 +37,9 @@ def _print_report(report: DriftReport) -> None:
             "sessionbase_owner what is not about roles):"
         )
         for statement in report.statements:
-            stdout.print(f"{statement};", markup=False)
+            # In a file or a pipe to psql, each name is as the database has it.
+            shown = printable(statement) if stdout.is_terminal else statement
+            stdout.print(f"{shown};", markup=False)
     if any(_is_repeatable(one) for one in report.differences):
         stdout.print(
             f"Functions and views: `{command()} migrate --repair-api` applies the files of app/ "

@@ -21,7 +21,12 @@ from sessionbase.migrate.database import (
     refuse_objects_of_others,
     refuse_old_database,
 )
-from sessionbase.migrate.execute import apply_session_settings, run_statements
+from sessionbase.migrate.execute import (
+    SessionState,
+    apply_session_settings,
+    require_role,
+    run_statements,
+)
 from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement, read_folder
 from sessionbase.migrate.functions import create_missing
 from sessionbase.migrate.interrupt import end_with_client, explain_stop, with_timeouts
@@ -39,7 +44,13 @@ from sessionbase.migrate.ledger import (
     record_migration,
     validate_plan,
 )
-from sessionbase.migrate.locks import LockLimits, LockTries, LockWait, runner_lock
+from sessionbase.migrate.locks import (
+    LockLimits,
+    LockTries,
+    LockWait,
+    require_runner_lock,
+    runner_lock,
+)
 from sessionbase.migrate.no_transaction import refuse_edited, run_without_transaction
 from sessionbase.migrate.privileges import (
     may_become_owner,
@@ -263,6 +274,8 @@ def _apply_migration(  # noqa: PLR0917 - functools.partial binds them
         # Before the migration, because its triggers, defaults and policies can name them.
         found = create_missing(conn, files.app, created)
         run_statements(conn, migration.file, statements)
+        require_role(conn, migration.file)
+        require_runner_lock(conn, migration.file.label)
         verification.check(conn, migration)
         duration_ms = round((time.monotonic() - start) * 1000)
         record_migration(conn, migration, duration_ms)
@@ -292,6 +305,7 @@ def _run(
     """Apply the migrations, each in its own transaction, and then the repeatable files."""
     files = work.repeatable or RepeatableFiles([], [], [])
     created: frozenset[int] = frozenset()
+    session = SessionState(conn)
     for migration, statements in work.migrations:
         label = migration.file.label
         if migration.file.no_transaction:
@@ -316,6 +330,12 @@ def _run(
             )
         )
         log(f"applied {label} in {duration_ms} ms")
+        changed = session.restore()
+        if changed:
+            log(
+                f"{label} changed settings of the session, which are reset for the next file: "
+                f"{', '.join(changed)}; use set local"
+            )
     if report.repeatable_files:
         report.repeatable = tries.run(
             "the files of app/ and api/",
