@@ -22,6 +22,14 @@ Log = Callable[[str], None]
 """A function that is called with one line of text about each step."""
 
 
+def printable(text: str) -> str:
+    """Return a text with `?` for what is not printable, except line breaks.
+
+    Another user of the database wrote it: an escape sequence must not reach the terminal.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
 class CountProgress(Protocol):
     """A function that receives the progress of work on a known number of items."""
 

@@ -21,8 +21,11 @@ def check_profile(profile: str) -> None:
 
 
 def connect(uri: str) -> psycopg.Connection[tuple[object, ...]]:
-    """Open a connection with a session of its own.
+    """Open a connection with a session of its own, whose search_path is empty.
 
+    With the search_path of the login, an operator or a function that another user created in
+    schema public could match a call better than PostgreSQL's own, and would run with the rights of
+    this login, which can be a superuser (CVE-2018-1058).
     Raises SessionbaseError, also if the connection goes through a pooler in transaction mode;
     UsageError if `uri` is not a connection URI.
     """
@@ -40,6 +43,8 @@ def connect(uri: str) -> psycopg.Connection[tuple[object, ...]]:
         ) from error
     try:
         _refuse_transaction_pooling(conn, uri)
+        conn.execute("set search_path = ''")
+        conn.commit()
     except BaseException:
         conn.close()
         raise

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sessionbase.console import counted, log_line, print_json, print_line, stdout
+from sessionbase.console import counted, log_line, print_json, print_line, printable, stdout
 from sessionbase.drift.compare import Difference
 from sessionbase.drift.report import DriftReport, find_drift
 from sessionbase.migrate.cli import AsJson, SqlDir
@@ -17,8 +17,8 @@ _STYLES = {"drift": "red", "note": "yellow"}
 
 def _print_difference(one: Difference) -> None:
     stdout.print(f"[{_STYLES[one.level]}]{one.level}[/]  ", end="")
-    first, *rest = one.what.split("\n")
-    remark = f" ({one.remark})" if one.remark else ""
+    first, *rest = printable(one.what).split("\n")
+    remark = f" ({printable(one.remark)})" if one.remark else ""
     print_line(first + remark)
     for line in rest:
         print_line(f"         {line}")
@@ -33,7 +33,8 @@ def _print_report(report: DriftReport) -> None:
             "sessionbase_owner what is not about roles):"
         )
         for statement in report.statements:
-            print_line(f"{statement};")
+            # In a file or a pipe to psql, each name is as the database has it.
+            print_line(f"{printable(statement) if stdout.is_terminal else statement};")
     if any(_is_repeatable(one) for one in report.differences):
         print_line(
             f"Functions and views: `{command()} migrate --repair-api` applies the files of app/ "

@@ -15,10 +15,12 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from sessionbase.console import printable
 from sessionbase.database import connect
 from sessionbase.errors import SessionbaseError
 
 _QUERY_LENGTH = 100
+_LATE_S = 0.1
 _HIDDEN = "<insufficient privilege>"
 
 # pg_stat_get_activity reads only shared memory. pg_locks and pg_blocking_pids stop all changes of
@@ -140,7 +142,7 @@ class Blocker:
             )
         if self.prevents_wraparound:
             parts.append("PostgreSQL does not cancel it, because it prevents wraparound")
-        return f"{name}: {', '.join(parts)}"
+        return printable(f"{name}: {', '.join(parts)}")
 
     @property
     def remedy(self) -> str:
@@ -153,7 +155,8 @@ class Blocker:
                 "PostgreSQL then cancels the autovacuum"
             )
         if self.pid == 0:
-            return f"rollback prepared '{(self.prepared or '').replace(chr(39), chr(39) * 2)}'"
+            name = (self.prepared or "").replace("'", "''")
+            return printable(f"rollback prepared '{name}'")
         return f"select pg_terminate_backend({self.pid})"
 
 
@@ -195,7 +198,7 @@ def shorten(query: str) -> str:
 
     Another user of the database wrote it: an escape sequence must not reach the terminal.
     """
-    line = "".join(c if c.isprintable() else "?" for c in " ".join(query.split()))
+    line = printable(" ".join(query.split()))
     return line if len(line) <= _QUERY_LENGTH else f"{line[: _QUERY_LENGTH - 1]}…"
 
 
@@ -315,6 +318,8 @@ class Watch:
         if not rows:
             return
         seen.add(rows)
-        if seen.waits > 1 and seen.waited_s > try_s and not seen.cancelled:
+        # One wait ends by lock_timeout, unless the file has changed that setting.
+        limit = try_s if seen.waits > 1 else try_s + _LATE_S
+        if seen.waited_s > limit and not seen.cancelled:
             seen.cancelled = True
             conn.execute("select pg_catalog.pg_cancel_backend(%s)", (self._pid,))

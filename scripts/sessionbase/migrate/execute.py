@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.files import SqlFile, Statement
-from sessionbase.migrate.ledger import Connection
+from sessionbase.migrate.ledger import OWNER, Connection
 from sessionbase.signals import Stopped
 
 _NO_FUNCTION = "42883"  # undefined_function
@@ -51,7 +52,12 @@ def _settings(lock_timeout_ms: int) -> dict[str, str]:
         "search_path": "",
         "check_function_bodies": "on",
         "row_security": "on",
+        "idle_in_transaction_session_timeout": "0",
     }
+
+
+_NEWER_SETTINGS = {"transaction_timeout": "0"}
+"""Settings of PostgreSQL 17 and later, which end the session."""
 
 
 def apply_session_settings(conn: Connection, lock_timeout_ms: int) -> None:
@@ -62,23 +68,78 @@ def apply_session_settings(conn: Connection, lock_timeout_ms: int) -> None:
     """
     for name, value in _settings(lock_timeout_ms).items():
         conn.execute("select set_config(%s, %s, true)", (name, value))
+    for name, value in _NEWER_SETTINGS.items():
+        conn.execute(
+            "select set_config(name, %s, true) from pg_settings where name = %s", (value, name)
+        )
 
 
 @contextmanager
 def session_settings(conn: Connection) -> Iterator[None]:
-    """Set the same settings outside of a transaction; reset them at the end.
+    """Set the same settings outside of a transaction; set the old values again at the end.
 
     A wait for a lock has no limit.
     """
-    settings = _settings(0)
-    for name, value in settings.items():
-        conn.execute("select set_config(%s, %s, false)", (name, value))
+    rows = conn.execute(
+        "select name, setting from pg_settings where name = any(%s)",
+        ([*_settings(0), *_NEWER_SETTINGS],),
+    ).fetchall()
+    before = {str(name): str(value) for name, value in rows}
+    wanted = _settings(0) | _NEWER_SETTINGS
+    for name in before:
+        conn.execute("select set_config(%s, %s, false)", (name, wanted[name]))
     try:
         yield
     finally:
         if conn.info.transaction_status == TransactionStatus.IDLE:
-            for name in settings:
-                conn.execute(f"reset {name}".encode())
+            for name, value in before.items():
+                conn.execute("select set_config(%s, %s, false)", (name, value))
+
+
+class SessionState:
+    """The settings and the role of the runner's session, which a file must not change for others.
+
+    A `set` without `local`, also in a function that a migration calls, stays after the commit: the
+    next files would run with session_replication_role or with another role.
+    """
+
+    def __init__(self, conn: Connection) -> None:
+        """Remember the settings of the session, outside a transaction."""
+        self._conn = conn
+        self._before = self._read()
+
+    def _read(self) -> dict[str, str]:
+        rows = self._conn.execute(
+            "select name, setting from pg_settings where source = 'session'"
+        ).fetchall()
+        return {str(name): str(value) for name, value in rows}
+
+    def restore(self) -> list[str]:
+        """Set what is different to what it was, outside a transaction; return the names."""
+        # As the login: the owner may not set each of them.
+        self._conn.execute("reset role")
+        now = self._read()
+        changed = sorted(
+            name for name in now | self._before if now.get(name) != self._before.get(name)
+        )
+        for name in changed:
+            if name in self._before:
+                value = self._before[name]
+                self._conn.execute("select set_config(%s, %s, false)", (name, value))
+            else:
+                self._conn.execute(sql.SQL("reset {}").format(sql.Identifier(name)))
+        self._conn.execute(f"set role {OWNER}".encode())
+        return changed
+
+
+def require_role(conn: Connection, file: SqlFile) -> None:
+    """Raise SessionbaseError if a file has changed the role, for example in a DO block."""
+    row = conn.execute("select current_user").fetchone()
+    if row != (OWNER,):
+        raise SessionbaseError(
+            f"{file.label} changed the role to {row[0] if row else None}; it was rolled back",
+            f"remove the change of role: {OWNER} must own every object",
+        )
 
 
 def run_statements(conn: Connection, file: SqlFile, statements: Iterable[Statement]) -> None:
@@ -100,9 +161,14 @@ def run_statement(conn: Connection, file: SqlFile, statement: Statement) -> None
         conn.execute(statement.text.encode())
     except psycopg.OperationalError as error:
         if conn.closed:
+            end = (
+                "the next run finds what the statement left, and completes it"
+                if file.no_transaction
+                else "the transaction of this file was rolled back"
+            )
             raise SessionbaseError(
                 f"{file.label}, line {statement.line}: the connection was lost",
-                "the transaction of this file was rolled back; run again",
+                f"{end}; run again",
             ) from error
         raise StatementFailed(file, statement, error) from error
     except psycopg.Error as error:

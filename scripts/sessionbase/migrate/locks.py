@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import psycopg
 
-from sessionbase.console import Log
+from sessionbase.console import Log, printable
 from sessionbase.errors import SessionbaseError
 from sessionbase.migrate.blockers import Blocker, Seen, Watch
 from sessionbase.migrate.execute import StatementFailed
@@ -194,7 +194,7 @@ def _why(failure: StatementFailed | psycopg.Error, seen: Seen, try_ms: int) -> s
         return f"failed: {_message(failure)}"
     lock = f" ({seen.lock})" if seen.lock else ""
     text = f"did not get a lock{lock} in {try_ms} ms"
-    if seen.cancelled:
+    if seen.cancelled and seen.waits > 1:
         text = f"waited for {seen.waits} locks (last: {seen.lock}), together {try_ms} ms"
     if not seen.blockers:
         text += ", the blocking session was not seen" + (
@@ -283,12 +283,28 @@ def _runners(conn: Connection) -> list[str]:
         " and l.classid::bigint = %s and l.objid::bigint = %s order by l.pid",
         (LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF),
     ).fetchall()
-    return [
+    found = [
         f"{'a backup, ' if mode == 'ShareLock' else ''}pid {pid}, login {login}, application "
         f"{application}, "
         + (f"connected since {since} ({seconds} s)" if since else "the begin is hidden")
         for pid, login, application, mode, since, seconds in rows
     ]
+    return [printable(text) for text in found]
+
+
+def require_runner_lock(conn: Connection, label: str) -> None:
+    """Raise SessionbaseError if a file released the lock of the runner (pg_advisory_unlock_all)."""
+    row = conn.execute(
+        "select exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory'"
+        " and l.pid = pg_backend_pid() and l.granted and l.objsubid = 1"
+        " and l.classid::bigint = %s and l.objid::bigint = %s)",
+        (LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF),
+    ).fetchone()
+    if row != (True,):
+        raise SessionbaseError(
+            f"{label} released the lock that keeps other runners out; it was rolled back",
+            "remove pg_advisory_unlock_all: another runner could apply the same file now",
+        )
 
 
 def release_runner_lock(conn: Connection, *, shared: bool = False) -> None:

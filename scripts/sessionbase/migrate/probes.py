@@ -141,7 +141,9 @@ def read_only(conn: Connection, timeout_ms: int = TIMEOUT_MS) -> Iterator[None]:
             " set_config('enable_seqscan', 'off', true),"
             " set_config('enable_hashjoin', 'off', true),"
             " set_config('enable_mergejoin', 'off', true),"
-            " set_config('jit', 'off', true), set_config('search_path', '', true)",
+            " set_config('jit', 'off', true), set_config('search_path', '', true),"
+            # A file from pg_dump turns it off, and each query of a client would be an error.
+            " set_config('row_security', 'on', true)",
             (str(timeout_ms),),
         )
         yield

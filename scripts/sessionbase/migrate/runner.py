@@ -14,7 +14,12 @@ from sessionbase.migrate.database import (
     check_database,
     refuse_objects_of_others,
 )
-from sessionbase.migrate.execute import apply_session_settings, run_statements
+from sessionbase.migrate.execute import (
+    SessionState,
+    apply_session_settings,
+    require_role,
+    run_statements,
+)
 from sessionbase.migrate.files import (
     REPEATABLE,
     Migration,
@@ -35,7 +40,13 @@ from sessionbase.migrate.ledger import (
     record_migration,
     validate_plan,
 )
-from sessionbase.migrate.locks import LockLimits, LockTries, LockWait, runner_lock
+from sessionbase.migrate.locks import (
+    LockLimits,
+    LockTries,
+    LockWait,
+    require_runner_lock,
+    runner_lock,
+)
 from sessionbase.migrate.no_transaction import refuse_edited, run_without_transaction
 from sessionbase.migrate.privileges import (
     may_create_roles,
@@ -181,6 +192,8 @@ def apply_migration(  # noqa: PLR0917 - functools.partial binds them
         # Before the migration, because its triggers, defaults and policies can name them.
         found = create_missing(conn, files.app, created)
         run(conn, migration.file, statements)
+        require_role(conn, migration.file)
+        require_runner_lock(conn, migration.file.label)
         verification.check(conn, migration)
         duration_ms = round((time.monotonic() - start) * 1000)
         record_migration(conn, migration, duration_ms)
@@ -209,6 +222,7 @@ def _run(
     """Apply the migrations, each in its own transaction, and then the repeatable files."""
     files = work.repeatable
     created: frozenset[int] = frozenset()
+    session = SessionState(conn)
     for migration, statements in work.migrations:
         label = migration.file.label
         if migration.file.no_transaction:
@@ -233,6 +247,12 @@ def _run(
             )
         )
         log(f"applied {label} in {duration_ms} ms")
+        changed = session.restore()
+        if changed:
+            log(
+                f"{label} changed settings of the session, which are reset for the next file: "
+                f"{', '.join(changed)}; use set local"
+            )
     if report.repeatable_files:
         report.repeatable = tries.run(
             REPEATABLE,

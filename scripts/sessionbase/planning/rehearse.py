@@ -20,6 +20,7 @@ from sessionbase.migrate.database import refuse_objects_of_others
 from sessionbase.migrate.execute import apply_session_settings, run_statements
 from sessionbase.migrate.files import Migration, SqlFile, SqlFolder, Statement
 from sessionbase.migrate.ledger import OWNER
+from sessionbase.migrate.locks import take_runner_lock
 from sessionbase.migrate.no_transaction import refuse_edited, run_without_transaction
 from sessionbase.migrate.repeatable import apply_repeatable
 from sessionbase.migrate.runner import Work, apply_migration, create_functions
@@ -151,6 +152,8 @@ def rehearse(
         log("running the pending files on the copy ...")
         with connect(made.uri) as conn:
             conn.autocommit = True
+            # Each migration checks that its session has this lock.
+            take_runner_lock(conn, log)
             return _Rehearsal(conn, made, work, plan, skip_lints, progress, log).run()
 
 
