@@ -61,10 +61,6 @@ def lock_is_free(folder: Folder) -> bool:
         return conn.execute("select pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone() == (True,)
 
 
-def versions(folder: Folder) -> list[int]:
-    return [row[0] for row in folder.fetch("select version from ops.migrations order by 1")]
-
-
 @pytest.mark.parametrize("number", CODES)
 def test_a_signal_rolls_the_file_back_and_says_what_stays(
     notes: Folder, number: signal.Signals
@@ -83,7 +79,7 @@ def test_a_signal_rolls_the_file_back_and_says_what_stays(
         "stays: migrations/0001_notes.sql (it is safe to run it again)"
     )
     assert (backends(notes, process.pid), lock_is_free(notes)) == ([], True)
-    assert versions(notes) == [1]
+    assert notes.versions() == [1]
     assert notes.fetch("select to_regclass('app.more')") == [(None,)]
     notes.write("migrations/0002_slow.sql", SLEEP.replace("60", "0"))
     assert [m.version for m in notes.migrate().migrations] == [2, 3]
@@ -197,7 +193,7 @@ def test_a_closed_terminal_ends_the_run(notes: Folder) -> None:
         os.close(keyboard)
     assert process.wait(30) == 129
     assert (backends(notes, process.pid), lock_is_free(notes)) == ([], True)
-    assert versions(notes) == [1]
+    assert notes.versions() == [1]
 
 
 def test_process_1_of_a_container_ends_on_sigterm(notes: Folder) -> None:
@@ -229,7 +225,7 @@ def test_after_kill_9_the_backend_ends_within_2_seconds(notes: Folder, waits_for
         p.kill()
         wait_for(lambda: not backends(notes, p.pid), "the backend stays", 2)
         assert lock_is_free(notes)
-    assert versions(notes) == [1]
+    assert notes.versions() == [1]
 
 
 def test_only_the_session_of_a_migration_has_the_settings_for_a_lost_client(

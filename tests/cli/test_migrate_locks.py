@@ -1,5 +1,6 @@
 """Migrations behind a lock: short tries, the names of the blocking sessions, the runner's lock."""
 
+import copy
 import json
 import threading
 import time
@@ -260,8 +261,8 @@ def test_in_a_deadlock_the_migration_is_cancelled_and_tried_again_and_the_client
         ) as login,
         session(tables.uri, "select from app.b") as client,
     ):
-        runner = Folder.__new__(Folder)
-        runner.path, runner.uri = tables.path, tables.uri if superuser else login
+        runner = copy.copy(tables)
+        runner.uri = tables.uri if superuser else login
         run = Run(runner)
         wait_for(
             lambda: tables.fetch(

@@ -41,10 +41,6 @@ def index_state(folder: Folder, name: str = "notes_by_body") -> list[tuple[Any, 
     )
 
 
-def versions(folder: Folder) -> list[int]:
-    return [row[0] for row in folder.fetch("select version from ops.migrations order by 1")]
-
-
 def unfinished_versions(folder: Folder) -> list[int]:
     with psycopg.connect(folder.uri) as conn:
         return [row.version for row in unfinished(conn)]
@@ -91,7 +87,7 @@ def test_an_index_is_built_concurrently_between_two_other_migrations(folder: Fol
     ]
     assert index_state(folder) == [(True,)]
     assert folder.fetch("select to_regclass('app.more') is not null") == [(True,)]
-    assert (versions(folder), unfinished_versions(folder)) == ([1, 2, 3], [])
+    assert (folder.versions(), unfinished_versions(folder)) == ([1, 2, 3], [])
     assert any("applied migrations/0002_index.sql" in line for line in lines)
     assert folder.migrate().nothing_to_do
 
@@ -198,13 +194,13 @@ def test_after_a_kill_in_the_middle_the_next_run_drops_the_invalid_index_and_com
 ) -> None:
     with interrupted(notes):
         assert index_state(notes) == [(False,)]
-        assert (versions(notes), unfinished_versions(notes)) == ([1], [2])
+        assert (notes.versions(), unfinished_versions(notes)) == ([1], [2])
     (before,) = notes.fetch("select 'app.notes_by_body'::regclass::oid")
     lines: list[str] = []
     notes.migrate(log=lines.append)
     assert index_state(notes) == [(True,)]
     assert notes.fetch("select 'app.notes_by_body'::regclass::oid") != [before]
-    assert (versions(notes), unfinished_versions(notes)) == ([1, 2], [])
+    assert (notes.versions(), unfinished_versions(notes)) == ([1, 2], [])
     assert any("dropping the INVALID index" in line for line in lines)
     assert notes.migrate().nothing_to_do
 
@@ -218,7 +214,7 @@ def test_a_run_that_ended_after_the_statement_is_recorded_without_running_it_aga
     (before,) = notes.fetch("select 'app.notes_by_body'::regclass::oid")
     notes.migrate()
     assert notes.fetch("select 'app.notes_by_body'::regclass::oid") == [before]
-    assert (versions(notes), unfinished_versions(notes)) == ([1, 2], [])
+    assert (notes.versions(), unfinished_versions(notes)) == ([1, 2], [])
 
 
 @pytest.mark.parametrize(
@@ -241,7 +237,7 @@ def test_an_index_with_the_same_definition_is_recognized(
     text = wanted.format("notes_by_body").replace("index ", "index /* on */ concurrently ", 1)
     notes.write("migrations/0002_index.sql", f"{DIRECTIVE}create {text};\n")
     notes.migrate()
-    assert versions(notes) == [1, 2]
+    assert notes.versions() == [1, 2]
     assert notes.fetch("select count(*) from pg_class where relname like 'sessionbase copy%'") == [
         (0,)
     ]
@@ -268,7 +264,7 @@ def test_another_object_with_the_name_of_the_index_is_refused_and_stays(
     with pytest.raises(SessionbaseError, match="exists already"):
         notes.migrate()
     assert notes.fetch("select 'app.notes_by_body'::regclass::oid") == [before]
-    assert (versions(notes), unfinished_versions(notes)) == ([1], [])
+    assert (notes.versions(), unfinished_versions(notes)) == ([1], [])
 
 
 def test_an_invalid_index_that_no_run_left_is_refused_and_stays(notes: Folder) -> None:
@@ -305,7 +301,7 @@ def test_duplicates_in_a_unique_index_are_named_and_nothing_is_left(notes: Folde
     with pytest.raises(SessionbaseError, match=r"Key \(id\)=\(7\) is duplicated"):
         notes.migrate()
     assert index_state(notes, "notes_by_id") == []
-    assert (versions(notes), unfinished_versions(notes)) == ([1], [])
+    assert (notes.versions(), unfinished_versions(notes)) == ([1], [])
     notes.execute("delete from app.notes where body = 'twice'")
     notes.migrate()
     assert index_state(notes, "notes_by_id") == [(True,)]
@@ -378,7 +374,7 @@ def test_an_index_is_dropped_concurrently_also_after_a_kill(notes: Folder) -> No
         assert index_state(notes) == [(False,)]
     notes.migrate()
     assert index_state(notes) == []
-    assert (versions(notes), unfinished_versions(notes)) == ([1, 2], [])
+    assert (notes.versions(), unfinished_versions(notes)) == ([1, 2], [])
 
 
 def test_an_index_that_a_killed_run_has_dropped_is_recorded(notes: Folder) -> None:
@@ -387,14 +383,14 @@ def test_an_index_that_a_killed_run_has_dropped_is_recorded(notes: Folder) -> No
         pass
     notes.execute("drop index app.notes_by_body")
     notes.migrate()
-    assert (versions(notes), unfinished_versions(notes)) == ([1, 2], [])
+    assert (notes.versions(), unfinished_versions(notes)) == ([1, 2], [])
 
 
 def test_an_index_to_drop_that_does_not_exist_is_refused(notes: Folder) -> None:
     notes.write("migrations/0002_index.sql", DIRECTIVE + "drop index concurrently app.other;\n")
     with pytest.raises(SessionbaseError, match='index "other" does not exist'):
         notes.migrate()
-    assert (versions(notes), unfinished_versions(notes)) == ([1], [])
+    assert (notes.versions(), unfinished_versions(notes)) == ([1], [])
 
 
 def test_an_interrupted_reindex_leaves_no_second_index(notes: Folder) -> None:
@@ -422,7 +418,7 @@ def test_a_partition_is_detached_also_after_a_kill(folder: Folder) -> None:
         assert folder.fetch("select inhdetachpending from pg_inherits") == [(True,)]
     folder.migrate()
     assert folder.fetch("select count(*) from pg_inherits") == [(0,)]
-    assert (versions(folder), unfinished_versions(folder)) == ([1, 2], [])
+    assert (folder.versions(), unfinished_versions(folder)) == ([1, 2], [])
 
 
 def test_a_deadlock_with_another_session_is_tried_again(notes: Folder) -> None:
@@ -450,7 +446,7 @@ def test_a_deadlock_with_another_session_is_tried_again(notes: Folder) -> None:
         writer.commit()
         run.join(60)
     assert index_state(notes) == [(True,)]
-    assert (versions(notes), unfinished_versions(notes)) == ([1, 2], [])
+    assert (notes.versions(), unfinished_versions(notes)) == ([1, 2], [])
 
 
 def test_two_runners_do_not_wait_for_each_other_while_one_builds_an_index(notes: Folder) -> None:
@@ -468,7 +464,7 @@ def test_two_runners_do_not_wait_for_each_other_while_one_builds_an_index(notes:
             _, err = process.communicate(timeout=60)
             assert process.returncode == 0, err
             assert "deadlock" not in err
-    assert (versions(notes), index_state(notes)) == ([1, 2], [(True,)])
+    assert (notes.versions(), index_state(notes)) == ([1, 2], [(True,)])
 
 
 def test_runners_in_two_databases_build_indexes_at_the_same_time(

@@ -253,7 +253,7 @@ def test_a_right_that_a_later_migration_takes_away_stops_nothing(shipped: Shippe
 
 DEFINER = (
     "create function app.helper() returns int language sql security definer\n"
-    "set search_path = '' return 1;\n"
+    "set search_path = '' as $$ select 1 $$;\n"
     "comment on function app.helper() is 'h';\n"
     "revoke execute on function app.helper() from public;\n"
 )

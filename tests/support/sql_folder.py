@@ -42,6 +42,10 @@ class Folder:
         with psycopg.connect(self.uri) as conn:
             return conn.execute(query.encode()).fetchall()
 
+    def versions(self) -> list[int]:
+        """Return the numbers of the migrations in the ledger."""
+        return [row[0] for row in self.fetch("select version from ops.migrations order by 1")]
+
     def execute(self, *statements: str) -> None:
         """Run statements as sessionbase_owner, like a DBA."""
         with psycopg.connect(self.uri) as conn:

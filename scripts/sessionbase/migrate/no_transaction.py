@@ -363,10 +363,9 @@ def _watch(conn: Connection, pid: int, label: str, log: Log, end: threading.Even
 
 @contextmanager
 def _progress(conn: Connection, label: str, log: Log) -> Iterator[None]:
-    row = conn.execute("select pg_backend_pid()").fetchone()
     end = threading.Event()
     watch = threading.Thread(
-        target=_watch, args=(conn, row[0] if row else 0, label, log, end), daemon=True
+        target=_watch, args=(conn, conn.info.backend_pid, label, log, end), daemon=True
     )
     watch.start()
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sessionbase.console import count_bar, print_json, stderr, stdout
+from sessionbase.console import count_bar, log_line, print_json, print_line
 from sessionbase.errors import UsageError
 from sessionbase.exit_codes import ComparingCommand
 from sessionbase.migrate.cli import AsJson, SqlDir
@@ -97,7 +97,7 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
     rehearsal = None
     if run_rehearsal:
         if sample:
-            _log(
+            log_line(
                 f"the copy has up to {sample} real rows of each table, on this machine, in a "
                 "folder of mode 0700; it is deleted at the end"
             )
@@ -110,7 +110,7 @@ def plan_command(  # noqa: PLR0917 - typer passes them by name
                 sample=sample,
                 skip_lints=skip_lint or (),
                 progress=progress,
-                log=_log,
+                log=log_line,
             )
     if as_json:
         print_json(
@@ -136,28 +136,20 @@ def register(migrate_app: typer.Typer) -> None:
     migrate_app.command("plan", cls=ComparingCommand)(plan_command)
 
 
-def _log(line: str) -> None:
-    stderr.print(line, markup=False)
-
-
-def _print(line: str = "") -> None:
-    stdout.print(line, markup=False)
-
-
 def _print_plan(plan: MigrationPlan) -> None:
     if not plan.files and plan.repeatable is None:
-        _print("nothing to do: the database is up to date")
+        print_line("nothing to do: the database is up to date")
         return
     for file in plan.files:
         _print_file(file)
     if plan.repeatable:
         _print_repeatable(plan.repeatable)
     if plan.event_triggers:
-        _print(
+        print_line(
             f"not planned: what the event triggers {', '.join(plan.event_triggers)} of the "
             "database do"
         )
-    _print(f"hazards: {plan.hazards}, statements with an unknown effect: {plan.unknown}")
+    print_line(f"hazards: {plan.hazards}, statements with an unknown effect: {plan.unknown}")
 
 
 def _print_file(file: FilePlan) -> None:
@@ -166,28 +158,28 @@ def _print_file(file: FilePlan) -> None:
         if file.in_transaction
         else "without a transaction"
     )
-    _print(f"{file.file} ({how})")
+    print_line(f"{file.file} ({how})")
     for statement in file.statements:
-        _print(f"  line {statement.line}: {statement.summary}")
+        print_line(f"  line {statement.line}: {statement.summary}")
         _print_statement(statement)
-    _print()
+    print_line()
 
 
 def _print_statement(statement: StatementPlan) -> None:
     for table in statement.tables:
         if table.new:
-            _print(f"    {table.lock} on {table.relation}, which is new: nobody waits")
+            print_line(f"    {table.lock} on {table.relation}, which is new: nobody waits")
             continue
-        _print(f"    {table.lock} on {table.relation}{_size(table)}: blocks {table.blocks}")
-        _print(f"      {_work(table)}")
+        print_line(f"    {table.lock} on {table.relation}{_size(table)}: blocks {table.blocks}")
+        print_line(f"      {_work(table)}")
     for text in statement.unknown:
-        _print(f"    unknown: {text}")
+        print_line(f"    unknown: {text}")
     if not statement.tables and not statement.unknown:
-        _print("    locks no table")
+        print_line("    locks no table")
     for hazard in statement.hazards:
-        _print(f"    {hazard.level} {hazard.rule}: {hazard.message}")
+        print_line(f"    {hazard.level} {hazard.rule}: {hazard.message}")
         if hazard.safe_form:
-            _print(f"      safe form: {hazard.safe_form}")
+            print_line(f"      safe form: {hazard.safe_form}")
 
 
 def _size(table: TablePlan) -> str:
@@ -211,64 +203,64 @@ def _work(table: TablePlan) -> str:
 
 
 def _print_repeatable(plan: RepeatablePlan) -> None:
-    _print(f"{len(plan.files)} files of app/ and api/ (one transaction)")
-    _print(f"    {plan.functions} functions: no table is locked")
+    print_line(f"{len(plan.files)} files of app/ and api/ (one transaction)")
+    print_line(f"    {plan.functions} functions: no table is locked")
     if plan.views:
-        _print(
+        print_line(
             f"    ACCESS EXCLUSIVE on {len(plan.views)} views that exist: blocks reads and writes "
             f"of {', '.join(plan.views)}; tried again after 200 ms"
         )
     if plan.new_views:
-        _print(f"    new views: {', '.join(plan.new_views)}")
+        print_line(f"    new views: {', '.join(plan.new_views)}")
     if plan.triggers:
-        _print(f"    SHARE ROW EXCLUSIVE for the triggers {', '.join(plan.triggers)}")
+        print_line(f"    SHARE ROW EXCLUSIVE for the triggers {', '.join(plan.triggers)}")
     for text in plan.unknown:
-        _print(f"    unknown: {text}")
-    _print()
+        print_line(f"    unknown: {text}")
+    print_line()
 
 
 def _print_rehearsal(rehearsal: Rehearsal) -> None:
-    _print()
-    _print(
+    print_line()
+    print_line(
         f"Rehearsal on PostgreSQL {rehearsal.version}; the database has PostgreSQL "
         f"{rehearsal.source_version}"
     )
     rows = sum(rehearsal.sampled.values())
-    _print(f"rows copied: {rows}" if rows else "the tables of app were empty: times say little")
+    print_line(f"rows copied: {rows}" if rows else "the tables of app were empty: times say little")
     if rehearsal.not_included:
-        _print(f"not in the copy: {', '.join(rehearsal.not_included)}")
+        print_line(f"not in the copy: {', '.join(rehearsal.not_included)}")
     for file in rehearsal.files:
-        _print(f"{file.file}: {file.duration_ms:.0f} ms")
+        print_line(f"{file.file}: {file.duration_ms:.0f} ms")
         for statement in file.statements:
-            _print(f"  line {statement.line}: {statement.summary}")
+            print_line(f"  line {statement.line}: {statement.summary}")
             _print_rehearsed(statement)
     if rehearsal.repeatable:
-        _print(rehearsal.repeatable.summary)
+        print_line(rehearsal.repeatable.summary)
         _print_rehearsed(rehearsal.repeatable)
     if rehearsal.failure:
-        _print(f"FAILED: {rehearsal.failure}")
+        print_line(f"FAILED: {rehearsal.failure}")
     _print_changes(rehearsal.changes)
-    _print(f"differences to the plan: {rehearsal.differences}")
+    print_line(f"differences to the plan: {rehearsal.differences}")
 
 
 def _print_rehearsed(statement: RehearsedStatement) -> None:
-    _print(f"    {statement.duration_ms:.1f} ms, {statement.wal_bytes} bytes of WAL")
+    print_line(f"    {statement.duration_ms:.1f} ms, {statement.wal_bytes} bytes of WAL")
     old = [f"{one.lock} on {one.relation}" for one in statement.locks if not one.new]
     if old:
-        _print(f"    took: {', '.join(old)}")
+        print_line(f"    took: {', '.join(old)}")
     if statement.rewritten:
-        _print(f"    rewrote: {', '.join(statement.rewritten)}")
+        print_line(f"    rewrote: {', '.join(statement.rewritten)}")
     if statement.scanned:
-        _print(f"    scanned: {', '.join(statement.scanned)}")
+        print_line(f"    scanned: {', '.join(statement.scanned)}")
     for text in statement.differences:
-        _print(f"    ! {text}")
+        print_line(f"    ! {text}")
 
 
 def _print_changes(changes: list[Change]) -> None:
-    _print("security before and after:" + ("" if changes else " no difference"))
+    print_line("security before and after:" + ("" if changes else " no difference"))
     name = ""
     for one in changes:
         if one.object != name:
             name = one.object
-            _print(f"  {name}")
-        _print(f"    {'+' if one.change == 'added' else '-'} {one.fact}")
+            print_line(f"  {name}")
+        print_line(f"    {'+' if one.change == 'added' else '-'} {one.fact}")
