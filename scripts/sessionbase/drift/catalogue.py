@@ -26,7 +26,6 @@ class Kind:
     """One file of sql/drift: the kind of object that its SELECT reads."""
 
     name: str
-    title: str
     sql: str = field(repr=False)
 
 
@@ -73,7 +72,7 @@ def _read_kind(path: Path) -> Kind:
             f"{path} is not a query of drift",
             "rename it to NN_name.sql, and start it with a comment",
         )
-    return Kind(match[1].replace("_", " "), text.split("\n", 1)[0].removeprefix("-- "), text)
+    return Kind(match[1].replace("_", " "), text)
 
 
 def read_catalogue(conn: Connection) -> Catalogue:

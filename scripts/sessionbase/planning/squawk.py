@@ -18,6 +18,9 @@ _NOT_APPLICABLE = {
     "require-timeout-settings",
 }
 
+# It needs some milliseconds.
+_TIMEOUT_S = 60
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -66,8 +69,14 @@ def run_squawk(file: SqlFile, *, server_major: int, in_transaction: bool) -> lis
             text=True,
             check=False,
             cwd=file.path.resolve().parent,
+            timeout=_TIMEOUT_S,
         )
         found = json.loads(done.stdout)
+    except subprocess.TimeoutExpired as error:
+        raise SessionbaseError(
+            f"{program} did not end in {_TIMEOUT_S} s for {file.label}",
+            "divide the file into smaller migrations",
+        ) from error
     except (OSError, ValueError) as error:
         message = str(error) if isinstance(error, OSError) else done.stderr.strip()
         raise SessionbaseError(f"{program} failed: {message or 'it wrote no JSON'}") from error
