@@ -17,7 +17,7 @@ from sessionbase.migrate.ledger import OWNER, ledger_is_current, make_plan
 
 @dataclass
 class Applied:
-    """The files from which the expected objects are made, and what is to say about them."""
+    """The files from which the expected objects are made, and remarks about them."""
 
     files: dict[str, str]
     """Label → text."""
