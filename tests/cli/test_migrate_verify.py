@@ -191,7 +191,7 @@ def test_the_lints_and_the_role_probes_refuse(refusing: Shipped, what: str) -> N
 
 # What the lints alone can find.
 LINTED = {
-    "security_definer": "alter function api.session_context(text) security definer",
+    "security_definer": "alter function app.refuse_array_body() security definer",
     "search_path": "alter function api.session_context(text) reset search_path",
     "foreign_key_index": "create table app.notes (profile_id text primary key, e text,"
     " foreign key (profile_id, e) references app.tool_events (profile_id, id));"

@@ -1,5 +1,6 @@
 """docs/pooling.md: PostgREST behind PgBouncer in transaction mode, with the files of that page."""
 
+import json
 import os
 import re
 import shutil
@@ -258,6 +259,9 @@ def test_a_new_function_is_served_after_sigusr1_and_not_before(
     sql = tmp_path / "sql"
     shutil.copytree(resource_path("sql"), sql)
     (sql / "api/99_probe.sql").write_text(PROBE)
+    authority = json.loads((sql / "authority.json").read_text())
+    authority["domains"]["todos"]["functions"]["probe"] = {"execute": ["authenticated"]}
+    (sql / "authority.json").write_text(json.dumps(authority))
     done = run_main("migrate", "--db-uri", pooled.stack.db_uri, "--sql-dir", sql)
     assert done.returncode == 0, done.stderr
     command = block("sh", "kill -USR1").splitlines()[0]

@@ -41,7 +41,7 @@ VERIFY = "verify"
 # These compare with the end state of the files, so a migration in the middle can't be judged by
 # them. Only migrations make what the second set is about, so it is judged after the last of them.
 _OF_REPEATABLE_FILES = {"functions"}
-_OF_MIGRATIONS = {"grants", "policies"}
+_OF_MIGRATIONS = {"grants", "policies", "security_definer"}
 
 _SHOWN_ROWS = 5
 
