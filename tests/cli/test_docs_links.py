@@ -1,4 +1,4 @@
-"""Every relative link of the pages has a target, and every anchor a heading."""
+"""Every relative link of the pages has a target, and every anchor a heading; named tests exist."""
 
 import re
 from pathlib import Path
@@ -58,3 +58,21 @@ def test_every_relative_link_of_the_page_has_a_target(page: Path) -> None:
 def test_links_and_anchors_are_found() -> None:
     assert "docs/adopting.md" in links(PROJECT_DIR / "README.md")
     assert len(anchors(PROJECT_DIR / "docs/adopting.md")) > 3
+
+
+# CONTRIBUTING.md has the files of an invented domain as an example.
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CONTRIBUTING.md"], ids=lambda page: page.name
+)
+def test_every_test_that_the_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = []
+    for line in text.splitlines():
+        files = [
+            PROJECT_DIR / path for path in re.findall(r"`(tests/[\w/.-]+\.(?:py|sql|ts))`", line)
+        ]
+        missing += [str(file) for file in files if not file.exists()]
+        tests = "".join(file.read_text(encoding="utf-8") for file in files if file.exists())
+        named = re.findall(r"`(test_\w+)`", line) if files else []
+        missing += [name for name in named if f"def {name}(" not in tests]
+    assert not missing, f"correct these names in {page.relative_to(PROJECT_DIR)}: {missing}"

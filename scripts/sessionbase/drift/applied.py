@@ -23,7 +23,7 @@ from sessionbase.migrate.ledger import (
 
 @dataclass
 class AppliedFiles:
-    """The files from which the expected objects are made, and what is to say about them."""
+    """The files from which the expected objects are made, and remarks about them."""
 
     files: dict[str, str]
     """Label → text."""

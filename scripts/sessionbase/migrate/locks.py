@@ -187,7 +187,7 @@ class LockTries:
 
 
 def _why(failure: StatementFailed | psycopg.Error, seen: Seen, try_ms: int) -> str:
-    """Say in a part of a sentence why a try failed."""
+    """Return why a try failed, as a part of a sentence."""
     if failure.sqlstate == "40P01":
         return f"was cancelled because of a deadlock: {_message(failure)}"
     if failure.sqlstate != "55P03" and not seen.cancelled:

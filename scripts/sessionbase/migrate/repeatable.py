@@ -317,7 +317,7 @@ def _require_no_callers(conn: Connection, dropped: list[str]) -> None:
 
 
 def _drop_blocking(conn: Connection, files: RepeatableFiles, failure: StatementFailed) -> None:
-    """Drop the object that `failure` says can't be replaced in place.
+    """Drop the object that, by `failure`, can't be replaced in place.
 
     Raises the failure again if there is no such object, and a SessionbaseError if it is a function
     of schema app that something depends on.

@@ -1,1 +1,1 @@
-"""Say before a migration runs what it will lock, rewrite and scan; try it on a copy."""
+"""Show before a migration runs what it will lock, rewrite and scan; try it on a copy."""

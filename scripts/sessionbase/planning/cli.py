@@ -226,7 +226,8 @@ def _print_rehearsal(rehearsal: Rehearsal) -> None:
         f"{rehearsal.source_version}"
     )
     rows = sum(rehearsal.sampled.values())
-    print_line(f"rows copied: {rows}" if rows else "the tables of app were empty: times say little")
+    none = "the tables of app were empty: production takes longer"
+    print_line(f"rows copied: {rows}" if rows else none)
     if rehearsal.not_included:
         print_line(f"not in the copy: {', '.join(rehearsal.not_included)}")
     for file in rehearsal.files:

@@ -46,7 +46,7 @@ class Effect:
 
 @dataclass
 class Effects:
-    """What a statement does to all relations, and what no rule says."""
+    """What a statement does to all relations, and what no rule covers."""
 
     items: list[Effect] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
