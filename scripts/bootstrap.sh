@@ -27,7 +27,7 @@ install_all() {
     echo "Creating .venv with $("$python" --version) ..." >&2
     "$python" -m venv --clear .venv || fail "the virtual environment could not be made"
   fi
-  target=.
+  target='.[plan]'
   [ "$1" = run ] || target='.[dev]'
   echo "Installing the Python packages ..." >&2
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e "$target" ||

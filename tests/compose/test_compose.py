@@ -170,6 +170,22 @@ def test_doctor_finds_nothing_wrong(project: Project) -> None:
     project.compose("run", "--rm", "sessionbase", "doctor")
 
 
+def test_a_migration_can_be_planned_and_rehearsed_in_a_container(project: Project) -> None:
+    assert "nothing to do: the database is up to date" in project.page("Plan a migration", 0)
+    assert "Rehearsal on PostgreSQL " in project.page("Plan a migration", 1)
+    file = project.folder / "due.sql"
+    file.write_text("alter table app.todos add column due date;\nselect 1 / 0;\n")
+    output = project.compose(
+        *("run", "--rm", "--user=10001", "--env=PGPASSWORD", "--env=SESSIONBASE_DB_PASSWORD_FILE="),
+        *(f"--volume={file}:/due.sql:ro", "sessionbase"),
+        *("migrate", "plan", "--rehearse", "--sample=10", "/due.sql"),
+        env={"PGPASSWORD": project.secret("postgres_password")},
+        check=False,
+    )
+    assert "rows copied: " in output
+    assert "FAILED: /due.sql, line 2: division by zero" in output
+
+
 def test_no_container_has_a_secret_in_its_configuration_or_privileges_it_does_not_need(
     project: Project,
 ) -> None:
