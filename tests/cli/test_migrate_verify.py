@@ -34,7 +34,10 @@ from support.sql_folder import (  # noqa: F401 - fixtures
 )
 
 # The statement runs with the rights of the login and not with those of the owner.
-AS_LOGIN = "do $$ begin perform set_config('role', 'none', true); {}; end $$"
+AS_LOGIN = (
+    "do $$ begin perform set_config('role', 'none', true); {};"
+    " perform set_config('role', 'sessionbase_owner', true); end $$"
+)
 
 STATE = """
 select md5(string_agg(line, e'\\n' order by line)) from (
@@ -343,10 +346,17 @@ def test_a_deferred_trigger_runs_before_the_checks(refusing: Shipped) -> None:
 
 
 def test_a_migration_can_not_leave_the_checks_under_another_role(refusing: Shipped) -> None:
+    before = refusing.state()
+    refusing.add("do $$ begin perform set_config('role', 'none', true); end $$;\n")
+    with pytest.raises(SessionbaseError, match="changed the role to"):
+        refusing.migrate()
+    assert refusing.state() == before
+
+
+def test_a_migration_can_not_turn_row_security_off_for_the_checks(refusing: Shipped) -> None:
     refusing.add(
         "drop policy select_own on app.todos;\n"
-        + AS_LOGIN.format("perform set_config('row_security', 'off', true)")
-        + ";\n"
+        "do $$ begin perform set_config('row_security', 'off', true); end $$;\n"
     )
     assert "role_probes" in names_of(refusing.refused())
 
