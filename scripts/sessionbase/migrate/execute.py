@@ -139,7 +139,7 @@ def current_role(conn: Connection) -> str:
 
 
 def require_owner(role: str, file: SqlFile) -> None:
-    """Raise SessionbaseError if a file has changed the role to `role`, for example in a DO block."""
+    """Raise SessionbaseError if a file changed the role to `role`, for example in a DO block."""
     if role != OWNER:
         raise SessionbaseError(
             f"{file.label} changed the role to {role}; it was rolled back",
