@@ -132,12 +132,17 @@ class SessionState:
         return changed
 
 
-def require_role(conn: Connection, file: SqlFile) -> None:
-    """Raise SessionbaseError if a file has changed the role, for example in a DO block."""
-    row = conn.execute("select current_user").fetchone()
-    if row != (OWNER,):
+def current_role(conn: Connection) -> str:
+    """Return the role of the session."""
+    row = conn.execute("select current_user::text").fetchone()
+    return str(row[0]) if row else ""
+
+
+def require_owner(role: str, file: SqlFile) -> None:
+    """Raise SessionbaseError if a file changed the role to `role`, for example in a DO block."""
+    if role != OWNER:
         raise SessionbaseError(
-            f"{file.label} changed the role to {row[0] if row else None}; it was rolled back",
+            f"{file.label} changed the role to {role}; it was rolled back",
             f"remove the change of role: {OWNER} must own every object",
         )
 

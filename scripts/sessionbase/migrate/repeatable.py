@@ -238,8 +238,25 @@ def _dependents(conn: Connection, objects: list[DatabaseObject]) -> list[int]:
     return [int(row[1]) for row in rows]
 
 
+# app.check_request() holds this advisory lock, shared, until the end of the request. A request that
+# runs while a view gets or loses a column would fail: its functions return rows of the old type.
+_REQUESTS_LOCK = (int.from_bytes(b"sess", "big"), 1)
+
+
+def _stop_requests(conn: Connection) -> None:
+    """Wait for the end of the requests, and stop new ones until the end of the transaction.
+
+    Must be called before the transaction locks a view, and as late as possible: a request that has
+    the advisory lock could wait for the view, which would be a deadlock, and all requests wait.
+    """
+    conn.execute("select pg_advisory_xact_lock(%s, %s)", _REQUESTS_LOCK)
+
+
 def _drop_in_api(conn: Connection, objects: list[DatabaseObject]) -> None:
     """Drop objects of schema api and what depends on them, all of it in schema api."""
+    if not objects:
+        return
+    _stop_requests(conn)
     _dependents(conn, objects)
     for item in objects:
         found = conn.execute(
@@ -387,6 +404,7 @@ def _run_files(conn: Connection, files: RepeatableFiles) -> None:
             with conn.transaction():
                 for file, statements in files.app:
                     run_statements(conn, file, statements)
+                _stop_requests(conn)
                 _lock_views(conn)
                 for file, statements in files.api:
                     run_statements(conn, file, statements)
@@ -397,13 +415,7 @@ def _run_files(conn: Connection, files: RepeatableFiles) -> None:
             _drop_blocking(conn, files, failure)
 
 
-# app.check_request() holds this advisory lock, shared, until the end of the request. A request that
-# runs while a view gets or loses a column would fail: its functions return rows of the old type.
-_REQUESTS_LOCK = (int.from_bytes(b"sess", "big"), 1)
-
-
 def _apply(conn: Connection, files: RepeatableFiles, created: frozenset[int]) -> RepeatableReport:
-    conn.execute("select pg_advisory_xact_lock(%s, %s)", _REQUESTS_LOCK)
     if conn.execute("select to_regnamespace('api')").fetchone() == (None,):
         conn.execute("create schema api")
     objects = _all_objects(conn, files)

@@ -17,7 +17,8 @@ from sessionbase.migrate.database import (
 from sessionbase.migrate.execute import (
     SessionState,
     apply_session_settings,
-    require_role,
+    current_role,
+    require_owner,
     run_statements,
 )
 from sessionbase.migrate.files import (
@@ -192,9 +193,11 @@ def apply_migration(  # noqa: PLR0917 - functools.partial binds them
         # Before the migration, because its triggers, defaults and policies can name them.
         found = create_missing(conn, files.app, created)
         run(conn, migration.file, statements)
-        require_role(conn, migration.file)
-        require_runner_lock(conn, migration.file.label)
+        role = current_role(conn)
         verification.check(conn, migration)
+        # After the checks, whose findings say more.
+        require_owner(role, migration.file)
+        require_runner_lock(conn, migration.file.label)
         duration_ms = round((time.monotonic() - start) * 1000)
         record_migration(conn, migration, duration_ms)
         delete_repeatable_rows(conn)
