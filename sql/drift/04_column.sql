@@ -11,16 +11,17 @@ select
       when 'v' then pg_catalog.format('virtual (%s)', shown.expression)
     end,
     'identity', case attribute.attidentity when 'a' then 'always' when 'd' then 'by default' end,
-    'not null', attribute.attnotnull,
     -- From 18 on, NOT NULL is a constraint and can be NOT VALID.
-    'validity of not null', (
-      select 'not valid'
-      from pg_catalog.pg_constraint as held
-      where held.conrelid = class.oid
-        and held.contype = 'n'
-        and held.conkey = array[attribute.attnum]
-        and not held.convalidated
-    ),
+    'not null', case
+      when exists (
+        select from pg_catalog.pg_constraint as held
+        where held.conrelid = class.oid
+          and held.contype = 'n'
+          and held.conkey = array[attribute.attnum]
+          and not held.convalidated
+      ) then pg_catalog.to_jsonb('not valid'::text)
+      else pg_catalog.to_jsonb(attribute.attnotnull)
+    end,
     -- Before 17 the default is stored as -1, from 17 on as null.
     'statistics target', nullif(attribute.attstattarget, -1),
     'storage', case attribute.attstorage

@@ -156,6 +156,15 @@ CASES = [
         "not null is off",
     ),
     Case(
+        "NOT NULL of a column is not validated",
+        "alter table app.todos alter column text drop not null; "
+        "alter table app.todos add constraint text_filled not null text not valid",
+        "column app.todos.text",
+        "not null is not valid, expected: on",
+        doctor=True,
+        oldest=18,
+    ),
+    Case(
         "NOT NULL is added to a column",
         "alter table app.tool_events alter column thread_id set not null",
         "column app.tool_events.thread_id",
