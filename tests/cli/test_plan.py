@@ -4,13 +4,18 @@ tests/cli/test_plan_rules.py compares its rules with what PostgreSQL does.
 """
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -406,6 +411,72 @@ def test_an_interrupted_migration_without_a_transaction_is_rehearsed(
     assert "was edited after a run of it was interrupted" in refused
 
 
+def test_foreign_schemas_and_roles_of_others_do_not_disturb_the_rehearsal(
+    planner: Planner,
+) -> None:
+    planner.execute(
+        "create extension pg_trgm",
+        "create schema other",
+        "create view other.todos as select id from app.todos",
+        "create role plan_reader",
+        "grant select on app.todos to plan_reader",
+    )
+    try:
+        rehearsal = planner.plan("grant update on app.todos to plan_reader;\n", "--rehearse")[
+            "rehearsal"
+        ]
+        assert rehearsal["failure"] is None
+        assert [(one["object"], one["fact"]) for one in rehearsal["changes"]] == [
+            ("table app.todos", "plan_reader may UPDATE")
+        ]
+        assert {"extension pg_trgm", "schema other"} <= set(rehearsal["not_included"])
+        planner.execute("create function app.like_text(gtrgm) returns int return 1")
+        done = planner.run("--rehearse", planner.write("select 1;\n"))
+        assert done.returncode == 1
+        assert "the copy does not have extension pg_trgm, schema other" in done.stderr
+    finally:
+        planner.execute("drop owned by plan_reader", "drop role plan_reader")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_rehearsal_and_leaves_nothing_behind(
+    planner: Planner, tmp_path: Path, number: signal.Signals
+) -> None:
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    file = planner.write("select pg_sleep(60);\n")
+    command = [sys.executable, "-m", "sessionbase", "migrate", "plan", "--rehearse", "--sample=5"]
+    with subprocess.Popen(
+        [*command, "--db-uri", planner.uri, str(file)],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if "running the pending files" in line:
+                break
+        servers = [one for one in psutil.process_iter() if _is_child(one, process.pid)]
+        folders = [Path(one.cwd()) for one in servers]
+        time.sleep(1)
+        os.killpg(process.pid, number)  # as Ctrl-C in a terminal does
+        assert process.wait(30) == 128 + number
+    assert list(temporary.iterdir()) == [], "the copy and its rows must be deleted"
+    assert servers, "the server of the copy must be found while it runs"
+    # In a container without an init process an ended server stays in the list as a zombie.
+    left = [one for one in servers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not left
+    assert not [folder for folder in folders if folder.exists()]
+
+
+def _is_child(process: psutil.Process, parent: int) -> bool:
+    """Return whether it is a server that the process started, which is not always its child."""
+    with suppress(psutil.Error):
+        return process.name() == "postgres" and process.ppid() == parent
+    return False
+
+
 def test_a_mistake_in_a_file_of_verify_is_found_by_the_plan(
     planner: Planner, tmp_path: Path
 ) -> None:
@@ -439,6 +510,7 @@ def _without_figures(text: str) -> list[str]:
     """Return the lines without what differs from run to run: times, sizes, versions, folders."""
     text = re.sub(r"[\d.]+ ms, \d+ bytes of WAL", "N ms, N bytes of WAL", text)
     text = re.sub(r"\d+ ms", "N ms", text)
+    text = re.sub(r"PostgreSQL [\d.]+( \(.*\))?$", "PostgreSQL N", text, flags=re.MULTILINE)
     text = re.sub(r"PostgreSQL [\d.]+", "PostgreSQL N", text)
     text = re.sub(r"\((about \d+ rows|rows not estimated), .* of indexes\)", "(SIZE)", text)
     return [line.rstrip() for line in text.strip().splitlines()]

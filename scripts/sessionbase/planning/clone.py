@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from sessionbase.backup.dump import (
+    LOCK_WAIT_SECONDS,
     is_superuser,
     let_runners_in,
     lock_out_runners,
@@ -152,12 +153,29 @@ def clone(
         ]
         log("copying the definitions of the target ...")
         run_pg_dump(programs, db_uri, arguments, lambda _: None)
-        let_runners_in(source)
-        _restore(target, uri, programs, dump, read_state(source), other_roles(source))
-        sampled = _copy_rows(source, target, sample, progress) if sample else {}
-        missing = not_included(source)
-        source.rollback()
+        state, others, missing = read_state(source), other_roles(source), not_included(source)
+        if not sample:
+            _release(source)
+        try:
+            _restore(target, uri, programs, dump, state, others)
+        except SessionbaseError as error:
+            if missing:
+                error.hint = (
+                    f"the copy does not have {', '.join(missing)}: a definition in app, api or ops "
+                    "that uses one of them can't be rehearsed"
+                )
+            raise
+        sampled = {}
+        if sample:
+            sampled = _copy_rows(source, target, sample, progress)
+            _release(source)
         yield _made(uri, source, target, sampled, missing)
+
+
+def _release(source: Connection) -> None:
+    """End the snapshot. The rest of a rehearsal holds no lock in the target."""
+    let_runners_in(source)
+    source.rollback()
 
 
 def _made(
@@ -238,6 +256,20 @@ def _copy_rows(
     source: Connection, target: Connection, limit: int, progress: CountProgress | None
 ) -> dict[str, int]:
     """Copy up to `limit` rows of each table of app, then delete rows whose parent is missing."""
+    try:
+        return _copy(source, target, limit, progress)
+    except psycopg.errors.LockNotAvailable as error:
+        raise SessionbaseError(
+            f"another session has locked a table of app for more than {LOCK_WAIT_SECONDS} s: "
+            f"{error.diag.message_primary}",
+            "run plan again when that session has ended: pg_stat_activity shows it",
+        ) from error
+
+
+def _copy(
+    source: Connection, target: Connection, limit: int, progress: CountProgress | None
+) -> dict[str, int]:
+    source.execute(f"set local lock_timeout = '{LOCK_WAIT_SECONDS}s'".encode())
     tables = source.execute(_TABLES.encode()).fetchall()
     with target.transaction():
         # Neither triggers nor foreign keys run. Only a superuser may set it.
