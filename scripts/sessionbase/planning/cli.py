@@ -223,7 +223,9 @@ def _print_rehearsal(rehearsal: Rehearsal) -> None:
         f"{rehearsal.source_version}"
     )
     rows = sum(rehearsal.sampled.values())
-    _print(f"rows copied: {rows}" if rows else "the tables of app were empty: production takes longer")
+    _print(
+        f"rows copied: {rows}" if rows else "the tables of app were empty: production takes longer"
+    )
     if rehearsal.not_included:
         _print(f"not in the copy: {', '.join(rehearsal.not_included)}")
     for file in rehearsal.files:
