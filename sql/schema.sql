@@ -3668,7 +3668,7 @@ begin
   raise exception '%.% is a log: its rows are never changed or deleted',
     tg_table_schema, tg_table_name
     using errcode = 'insufficient_privilege',
-      hint = 'Only migrate baseline and migrate repair add rows to it.';
+      hint = 'Only migrate baseline, migrate repair and migrate --skip-lint add rows to it.';
 end
 $$;
 
