@@ -1,5 +1,6 @@
 """The command `sessionbase`: its subcommands, help and error messages."""
 
+import os
 import re
 import signal
 import sys
@@ -105,7 +106,21 @@ def main() -> None:
                 raise
             with suppress(OSError):  # the terminal was closed
                 stderr.print(_one_line(error), style="red", markup=False)
+            _discard_output_of_closed_terminal()
             sys.exit(_exit_code(error))
+
+
+def _discard_output_of_closed_terminal() -> None:
+    """Send to /dev/null what can't be written any more.
+
+    Python flushes its streams when it exits, and exits with 120 if that fails. Source: the note on
+    SIGPIPE in the documentation of the module `signal`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _write_help(shown: Any) -> None:
